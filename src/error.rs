@@ -1,4 +1,4 @@
-//! What can go wrong, as one enum whose variants a program can match on.
+//! Errors, as one enum whose variants a program can match on.
 
 mod invalid_argument;
 
@@ -16,11 +16,11 @@ pub use invalid_argument::{InvalidArgument, Named};
 /// The result of this crate's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why an operation did not do what was asked.
+/// Why an operation failed.
 ///
-/// Nothing was stored by an operation that returned an error, with exceptions: after [`Error::Poisoned`] from a
-/// put, whether the record survives is unknown until the store is opened again, and after [`Error::Cluster`] or
-/// [`Error::Fenced`] until it is read.
+/// An operation that returned an error has stored nothing, with exceptions: after [`Error::Poisoned`] from a put, it is
+/// unknown until the store is opened again whether the record survives, and after [`Error::Cluster`] or
+/// [`Error::Fenced`] until the record is read.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -31,7 +31,7 @@ pub enum Error {
         name: String,
     },
 
-    /// A stream of this name exists, in whatever state.
+    /// A stream of this name exists, in any state.
     #[error("stream {name} already exists")]
     StreamExists {
         /// The name that is taken.
@@ -43,7 +43,7 @@ pub enum Error {
     StreamNotActive {
         /// The stream.
         name: String,
-        /// The state it is in.
+        /// Its state.
         status: StreamStatus,
     },
 
@@ -73,7 +73,7 @@ pub enum Error {
         shard: ShardId,
         /// The first hash key that the upper child would have owned.
         key: HashKey,
-        /// What the shard owns.
+        /// The range that the shard owns.
         range: HashKeyRange,
     },
 
@@ -93,21 +93,22 @@ pub enum Error {
     ForeignSequenceNumber {
         /// The number.
         number: SequenceNumber,
-        /// What is foreign about it.
+        /// The part that does not match.
         reason: ForeignReason,
     },
 
-    /// A reader comes back to records that have expired meanwhile. It has not read them, and nothing else is wrong: where
-    /// it can go on is `first_kept`.
+    /// A reader comes back to records that have expired meanwhile. It has not read them, and nothing else is wrong. It
+    /// can go on at `first_kept`.
     #[error("{shard} does not have the records from number {from} on any more: they were trimmed{}", goes_on_at(*first_kept))]
     Trimmed {
         /// The shard.
         shard: ShardId,
-        /// The first record that is missed. Others behind it may be.
+        /// The first record that is missed. Later ones may be missed too.
         from: RecordNumber,
-        /// The first record that is still there, or the number that the next one to be put has at least. `None` if the
-        /// whole shard has expired: then its children, if it has any, have what followed. Of a stream's 1,024 youngest
-        /// shards that expired it is known where they ended; a reader that had read all of an older one is told too.
+        /// The first record that still exists, or the least number of the next one to be put. `None` if the whole shard
+        /// has expired: then its children, if it has any, have the records that followed. The ends of a stream's 1,024
+        /// youngest expired shards are known; for an older shard this error is given even to a reader that had read all
+        /// of it.
         first_kept: Option<RecordNumber>,
     },
 
@@ -118,7 +119,7 @@ pub enum Error {
         number: SequenceNumber,
     },
 
-    /// A value is outside of what the operation takes.
+    /// A value is outside the range of the operation.
     #[error(transparent)]
     InvalidArgument(#[from] InvalidArgument),
 
@@ -158,7 +159,7 @@ pub enum Error {
         limit: usize,
     },
 
-    /// There is no such queue, or no such any more.
+    /// The queue does not exist, or no longer does.
     #[error("stream {stream} has no queue {queue}")]
     QueueNotFound {
         /// The stream.
@@ -179,12 +180,12 @@ pub enum Error {
     QueueNotActive {
         /// The queue.
         queue: String,
-        /// What it is doing.
+        /// Its state.
         status: ReaderStatus,
     },
 
-    /// A stream with queues is not deleted, since they would lose what they have, and its mode not changed to one that they
-    /// cannot do with.
+    /// A stream with queues is not deleted, since the queues would lose their records, and its mode is not changed to
+    /// one that they do not support.
     #[error("stream {stream} has {count} queues, which are to be deleted first")]
     StreamHasQueues {
         /// The stream.
@@ -193,14 +194,14 @@ pub enum Error {
         count: usize,
     },
 
-    /// A queue that needs a stream [on demand](crate::StreamMode::OnDemand) was to be made over another one.
+    /// A queue that needs a stream [on demand](crate::StreamMode::OnDemand) cannot be made over another one.
     #[error("stream {stream} is not on demand, and the queue needs one that is")]
     StreamNotOnDemand {
         /// The stream.
         stream: String,
     },
 
-    /// There is no such channel, or no such any more.
+    /// The channel does not exist, or no longer does.
     #[error("stream {stream} has no channel {channel}")]
     ChannelNotFound {
         /// The stream.
@@ -221,11 +222,11 @@ pub enum Error {
     ChannelNotActive {
         /// The channel.
         channel: String,
-        /// What it is doing.
+        /// Its state.
         status: ReaderStatus,
     },
 
-    /// A stream with channels is not deleted: they would lose what they have not delivered.
+    /// A stream with channels is not deleted: they would lose their undelivered records.
     #[error("stream {stream} has {count} channels, which are to be deleted first")]
     StreamHasChannels {
         /// The stream.
@@ -243,19 +244,19 @@ pub enum Error {
         limit: usize,
     },
 
-    /// As many records of the queue as can be are given out and not acknowledged.
+    /// The greatest number of records of the queue are given out and not acknowledged.
     #[error(
         "queue {queue} has {limit} records that were given out and are not acknowledged, and the most is {limit}"
     )]
     TooManyUnacknowledged {
         /// The queue.
         queue: String,
-        /// The most that there can be.
+        /// The greatest number.
         limit: usize,
     },
 
-    /// A checkpoint was to be saved over one that is further on in some shard, by records that are there. Nothing has
-    /// changed. It can be [set](crate::Stream::reset_checkpoint), if that is meant.
+    /// The stored checkpoint is further on in some shard, by existing records, than the one to be saved. Nothing has
+    /// changed. The checkpoint can be [reset](crate::Stream::reset_checkpoint) instead.
     #[error(
         "checkpoint {checkpoint} of stream {stream} is at record {saved} of {shard}, and what was to be saved is behind \
          that; to go back, reset it"
@@ -267,12 +268,12 @@ pub enum Error {
         checkpoint: String,
         /// The first shard in which it would fall.
         shard: ShardId,
-        /// The number of the next record to read there, by what is saved; [`RecordNumber::END`] if all of the shard is
-        /// read.
+        /// The number of the next record to read there, by the stored checkpoint; [`RecordNumber::END`] if the whole
+        /// shard is read.
         saved: RecordNumber,
     },
 
-    /// What is saved under a name is not what the caller expected. Nothing has changed.
+    /// The stored checkpoint is not the one that the caller expected. Nothing has changed.
     #[error("checkpoint {checkpoint} of stream {stream} is not what was expected")]
     CheckpointChanged {
         /// The stream.
@@ -281,7 +282,7 @@ pub enum Error {
         checkpoint: String,
     },
 
-    /// There is no such consumer group, or no such any more.
+    /// The consumer group does not exist, or no longer does.
     #[error("stream {stream} has no consumer group {group}")]
     GroupNotFound {
         /// The stream.
@@ -290,7 +291,7 @@ pub enum Error {
         group: String,
     },
 
-    /// The stream has as many checkpoints as it can have with another group
+    /// The stream has the greatest number of checkpoints with which another group can be made
     /// ([`limits::MAX_GROUPS_PER_STREAM`](crate::limits::MAX_GROUPS_PER_STREAM)). None was made.
     #[error(
         "stream {stream} has {limit} consumer groups and other checkpoints, and cannot have another group"
@@ -298,7 +299,7 @@ pub enum Error {
     TooManyGroups {
         /// The stream.
         stream: String,
-        /// The most that there can be.
+        /// The greatest number.
         limit: usize,
     },
 
@@ -311,7 +312,7 @@ pub enum Error {
         member: String,
     },
 
-    /// The group does not have this member any more. Its leases had run out, and another one has joined in its place.
+    /// The group no longer has this member. Its leases had run out, and another one has replaced it.
     #[error(
         "consumer group {group} does not have this member {member} any more: another one has taken its place"
     )]
@@ -322,19 +323,19 @@ pub enum Error {
         member: String,
     },
 
-    /// The group has as many members as it can have
+    /// The group has the greatest number of members
     /// ([`limits::MAX_MEMBERS_PER_GROUP`](crate::limits::MAX_MEMBERS_PER_GROUP)).
     #[error("consumer group {group} has {limit} members, and the most is {limit}")]
     TooManyMembers {
         /// The group.
         group: String,
-        /// The most that there can be.
+        /// The greatest number.
         limit: usize,
     },
 
-    /// The member does not hold the shard any more as it did when it was given the records, so that nothing was noted: its
-    /// lease had run out and another member has taken it, or the group was set back, or the shard is done with. The records
-    /// are given out again, unless they were committed before.
+    /// The member no longer holds the shard by the lease with which it was given the records, so nothing was committed:
+    /// the lease had run out and another member has taken the shard, or the group was reset, or the shard is committed
+    /// to its end. The records are given out again, unless they were committed before.
     #[error("member {member} of consumer group {group} has lost its lease of {shard}")]
     LeaseLost {
         /// The group.
@@ -354,14 +355,14 @@ pub enum Error {
         limit: usize,
     },
 
-    /// A retention period that cannot be set.
+    /// A retention period cannot be set.
     #[error("a retention of {requested} cannot be set on a stream that has {current}: {reason}")]
     InvalidRetention {
-        /// What was asked for.
+        /// The requested period.
         requested: Retention,
-        /// What the stream has.
+        /// The stream's period.
         current: Retention,
-        /// Which bound it breaks.
+        /// The bound that it breaks.
         reason: RetentionReason,
     },
 
@@ -374,7 +375,7 @@ pub enum Error {
         index: usize,
         /// Its bytes of data and partition key.
         bytes: usize,
-        /// What the stream takes.
+        /// The stream's limit.
         limit: usize,
     },
 
@@ -385,9 +386,9 @@ pub enum Error {
          call takes {limit}: put them in several calls"
     )]
     BatchTooLarge {
-        /// What they have, in all.
+        /// Their bytes, in all.
         bytes: usize,
-        /// What a call takes.
+        /// The limit of a call.
         limit: usize,
     },
 
@@ -400,28 +401,28 @@ pub enum Error {
         holder: Option<u32>,
     },
 
-    /// The store was opened [to be read only](crate::StoreOptions::read_only).
+    /// The store was opened [only to be read](crate::StoreOptions::read_only).
     #[error(
         "the store is open read-only and takes no changes: open it without read_only, or change a copy of it"
     )]
     ReadOnly,
 
-    /// The directory holds files, but no store. A store is made in an empty or a new directory.
+    /// The directory has files, but no store. A store is made in an empty or a new directory.
     #[error("{} is not an anabranch store: it has files but no CURRENT", path.display())]
     NotAStore {
         /// The directory.
         path: PathBuf,
     },
 
-    /// A store was being copied into the directory, and did not come to an end: a backup or a restore that is under
-    /// way, or was interrupted. There is no store in it. Do it again, which begins anew, or remove the directory.
+    /// A store was being copied into the directory, by a backup or a restore that is under way or was interrupted.
+    /// There is no store in it. Do it again, which begins from the start, or remove the directory.
     #[error("{} has a part of a backup or of a restored store that was not finished; do it again, or remove the directory", path.display())]
     UnfinishedCopy {
         /// The directory.
         path: PathBuf,
     },
 
-    /// A store is only copied into a directory that is empty, or is not there yet.
+    /// A store is only copied into a directory that is empty, or does not exist yet.
     #[error("{} is not empty; choose an empty or a new directory", path.display())]
     NotEmpty {
         /// The directory.
@@ -439,13 +440,13 @@ pub enum Error {
         supported: u16,
     },
 
-    /// What a stream is to be encrypted with, or was, is not among the keys that the store was opened with. Nothing is
-    /// damaged: with the key all is as before.
+    /// The key for a stream's records, or of existing records, is not among the keys that the store was opened with.
+    /// Nothing is damaged: with the key everything works again.
     #[error("{}; add the key to those that the store is opened with", missing_key(id.as_deref(), *fingerprint))]
     KeyNotFound {
-        /// The key's id, where that is known: of a stream that has got another key since, it is not.
+        /// The key's id, if it is known. It is not known if the stream has another key by now.
         id: Option<String>,
-        /// The key's fingerprint, where records were encrypted with it.
+        /// The key's fingerprint, if records were encrypted with it.
         fingerprint: Option<u64>,
     },
 
@@ -460,102 +461,101 @@ pub enum Error {
         key: u64,
     },
 
-    /// Bytes on the disk are not what was written there, although they had been made durable.
+    /// Bytes on the disk differ from those that were written, although they had been made durable.
     #[error("{} is damaged at byte {offset}: {reason}", path.display())]
     Corrupt {
         /// The damaged file.
         path: PathBuf,
         /// Where the damage begins.
         offset: u64,
-        /// What does not hold there.
+        /// What is invalid there.
         reason: String,
     },
 
-    /// There was no room on the disk to prepare what is written next. Nothing is harmed: puts work again once there is room.
+    /// There was no room on the disk to prepare the next write. The store goes on: puts work again once there is room.
     #[error("no space left to {operation} {}: free some, or shorten the retention", path.display())]
     StorageFull {
-        /// What was being done.
+        /// The operation that failed.
         operation: &'static str,
         /// The file that did not fit.
         path: PathBuf,
     },
 
-    /// This process, or the system, has as many files open as it may. Nothing is harmed: the operation works again once
-    /// some are closed. Raise the limit with `ulimit -n` or
+    /// This process, or the system, has reached its limit of open files. The store goes on: the operation works again
+    /// once some are closed. Raise the limit with `ulimit -n` or
     /// [`raise_open_file_limit`](crate::disk::raise_open_file_limit), or lower
     /// [`max_open_segments`](crate::StoreOptions::max_open_segments).
     #[error("cannot {operation} {}: too many files are open; raise the limit (ulimit -n), or keep fewer segments open", path.display())]
     TooManyOpenFiles {
-        /// What was being done.
+        /// The operation that failed.
         operation: &'static str,
         /// The file that could not be opened.
         path: PathBuf,
     },
 
-    /// A write or a sync failed at some time since the store was opened, so nothing more is written. Reads go on.
-    /// Open the store again to find out what the disk has.
+    /// A write or a sync has failed since the store was opened, so nothing more is written. Reads go on. Open the store
+    /// again to find out what is on the disk.
     #[error("writing stopped after an earlier failure ({first}); open the store again")]
     Poisoned {
         /// The first failure.
         first: Arc<Error>,
     },
 
-    /// A place in a file cannot be read: a bad sector, say. What comes before it in the shard is served, other shards go
-    /// on, and puts do. The next read tries again.
+    /// A place in a file cannot be read, for example a bad sector. The records before it in the shard are served, other
+    /// shards go on, and so do puts. The next read tries again.
     #[error("cannot read {} at byte {offset}: {source}; what is before is served", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Where what cannot be read begins, to the frame: a group of records.
+        /// The offset of the unreadable frame, which is a group of records.
         offset: u64,
-        /// What the operating system said.
+        /// The operating system's error.
         source: Arc<io::Error>,
     },
 
-    /// The operating system refused something.
+    /// The operating system refused a call.
     #[error("cannot {operation} {}: {source}", path.display())]
     Io {
-        /// What was being done.
+        /// The operation that failed.
         operation: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: Arc<io::Error>,
     },
 
-    /// A cluster is not one to which records can be entrusted, or not with what was asked for. Nothing was changed
-    /// there.
+    /// A cluster is not safe for records, or does not match the options. Nothing was changed there.
     #[error("the cluster cannot keep the store: {problem}")]
     ClusterUnfit {
-        /// What is wrong, and what to do about it.
+        /// The problem, and what to do about it.
         problem: String,
     },
 
-    /// A cluster did not do what it was asked for: it cannot be reached, has no leader, or refused. A record of a put
-    /// that failed with this may be stored all the same, if the answer was lost and the cluster did not come back in
+    /// A cluster did not do what was requested: it cannot be reached, has no leader, or refused. A record of a put that
+    /// failed with this error may be stored all the same, if the answer was lost and the cluster did not come back in
     /// time.
     #[error("the cluster did not {operation}: {reason}")]
     Cluster {
-        /// What was asked for.
+        /// The requested operation.
         operation: &'static str,
-        /// What the cluster said, or that it gave no answer.
+        /// The cluster's answer, or that it gave none.
         reason: String,
     },
 
     /// Another opener has the store on a cluster, and answers.
     #[error("another server has {store} open: one at a time can")]
     InUse {
-        /// What the store is called.
+        /// The name of the store.
         store: String,
     },
 
-    /// Another opener has taken over the store on a cluster, while this one was not heard of. All that this one had
-    /// acknowledged is there. It writes nothing more.
+    /// Another opener has taken over the store on a cluster, while this one was not reachable. Everything that this one
+    /// had acknowledged is stored. It writes nothing more.
     #[error(
         "another server has taken over {store}, and this one writes nothing more: it was not heard of meanwhile"
     )]
     Fenced {
-        /// What the store is called.
+        /// The name of the store.
         store: String,
     },
 
@@ -592,7 +592,7 @@ impl Error {
         Self::io("start the thread", Path::new(name), source)
     }
 
-    /// An error of an operation that only makes room, where a full disk is an answer and not a failure.
+    /// An error of an operation that only prepares something, where a full disk is not a failure of the store.
     pub(crate) fn preparing(operation: &'static str, path: &Path, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::StorageFull {
@@ -603,8 +603,8 @@ impl Error {
         }
     }
 
-    /// Whether the disk or the process had no room for what was to be prepared. Nothing is harmed then, and the same
-    /// works once there is room.
+    /// Whether the disk or the process had no room to prepare something. The store goes on, and the same call works
+    /// once there is room.
     pub(crate) fn is_want_of_room(&self) -> bool {
         matches!(self, Self::StorageFull { .. } | Self::TooManyOpenFiles { .. })
     }
@@ -617,20 +617,20 @@ impl Error {
         }
     }
 
-    /// A change that cannot be written down.
+    /// A change that cannot be recorded.
     pub(crate) fn bad_change(reason: impl Into<String>) -> Self {
         let reason = reason.into();
         Self::InvalidArgument(InvalidArgument::Change { reason })
     }
 
-    /// What is wrong with the name that something was to have.
+    /// The error for an invalid name.
     pub(crate) fn bad_name(of: Named, name: &str, error: StreamNameError) -> Self {
         let name = name.to_owned();
         Self::InvalidArgument(InvalidArgument::Name { of, name, error })
     }
 }
 
-/// What is foreign about a sequence number.
+/// Why a sequence number is foreign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ForeignReason {
@@ -654,13 +654,13 @@ impl std::fmt::Display for ForeignReason {
     }
 }
 
-/// Which bound a retention period breaks.
+/// The bound that a retention period breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RetentionReason {
-    /// An increase to less than what the stream has.
+    /// An increase to less than the present period.
     IncreaseWouldShorten,
-    /// A decrease to more than what the stream has.
+    /// A decrease to more than the present period.
     DecreaseWouldLengthen,
 }
 

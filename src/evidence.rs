@@ -1,27 +1,27 @@
-//! What shows that a manifest lacks an edit that had been durable.
+//! Evidence that a manifest lacks an edit that had been durable.
 //!
-//! A manifest whose last frame a crash tore looks like one whose last frame was damaged later, and like an older copy. But
-//! an edit is durable before anything is built on it: no frame is written to a segment, of a shard or of the commit
-//! journal, and none behind the end at which a log rested, before the manifest says so. So a frame that the rest of the
-//! manifest does not account for shows that an edit had been durable, and nothing may be dropped. So does a file with a
+//! A manifest whose last frame was torn by a crash looks like one whose last frame was damaged later, and like an older
+//! copy. But an edit is durable before anything is built on it: a frame is written to a segment, of a shard or of the
+//! commit journal, or behind the end at which a log rested, only after the manifest says so. So a frame that the rest
+//! of the manifest does not account for shows that an edit had been durable, and nothing may be dropped. So does a file
+//! with a segment's name and a damaged header page: no crash leaves one, and frames may be in it.
 //! segment's name and a damaged header page: no crash leaves one, and frames may be in it.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::catalog::{CatalogState, LogState};
-use crate::disk::{Disk, EntryKind, OpenMode, ReadablePages, kind_if_there, list_if_there};
+use crate::disk::{Disk, EntryKind, OpenMode, Pieces, ReadablePages, kind_if_there, list_if_there};
 use crate::error::{Error, Result};
 use crate::log::{
-    JournaledFrames, LogEnd, LogIdentity, LogPosition, SegmentEntry, SurveyedFrame, UnnamedFile,
-    examine_unnamed, holds_frame, is_continued, number_of_segment, position_of_frame, survey_segment,
+    FramesInJournal, JournaledPieces, JournaledSegment, LogEnd, LogIdentity, LogPosition, SegmentEntry,
+    SurveyedFrame, UnnamedFile, examine_unnamed, holds_frame, is_continued, number_of_segment,
+    survey_segment,
 };
 use crate::model::{LogName, RecordNumber, StreamId};
 
-/// The streams' directory, and what the whole frames of the manifest say of it.
+/// The streams' directory, and the state that the whole frames of the manifest lead to.
 pub(crate) struct Evidence<'a> {
     pub(crate) disk: &'a Arc<dyn Disk>,
     pub(crate) streams: &'a Path,
@@ -30,7 +30,7 @@ pub(crate) struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
-    /// A segment that has a frame, in its file or in the commit journal, which can only have been written after a later
+    /// A segment with a frame, in its file or in the commit journal, that can only have been written after a later
     /// edit.
     pub(crate) fn find_later_frame(&self) -> Result<Option<PathBuf>> {
         let search = Search {
@@ -40,14 +40,14 @@ impl Evidence<'_> {
         search.find_later_frame()
     }
 
-    /// A segment with a frame of a stream whose number no stream has had yet. It takes no time to look where there is no
-    /// such stream's directory, so each opener of a store looks, also where the manifest is whole.
+    /// A segment with a frame of a stream whose number no stream has had yet. Without such a stream's directory the
+    /// search takes no time, so each opener of a store does it, even if the manifest is whole.
     pub(crate) fn find_unknown_stream(&self) -> Result<Option<PathBuf>> {
         let is_unknown = |id: &StreamId| *id >= self.state.next_stream();
         self.segments_alone().find_in_streams(is_unknown)
     }
 
-    /// A segment with a frame, or a damaged header page, behind all those of a log that the manifest names.
+    /// A segment with a frame, or with a damaged header page, behind all segments of a log that the manifest names.
     pub(crate) fn find_later_segment(&self, name: LogName) -> Result<Option<PathBuf>> {
         let log = self.state.log(name);
         let search = self.segments_alone();
@@ -58,12 +58,12 @@ impl Evidence<'_> {
     fn segments_alone(&self) -> Search<'_> {
         Search {
             evidence: self,
-            journaled: JournaledFrames::default(),
+            journaled: FramesInJournal::new(self.state.store),
         }
     }
 
-    fn read_journal(&self) -> Result<JournaledFrames> {
-        let mut journaled = JournaledFrames::default();
+    fn read_journal(&self) -> Result<FramesInJournal> {
+        let mut journaled = FramesInJournal::new(self.state.store);
         let LogState {
             segments, end: None, ..
         } = &self.state.journal
@@ -73,13 +73,12 @@ impl Evidence<'_> {
         let identity = LogIdentity::commit_journal(self.state.store);
         for entry in segments {
             let path = self.journal.join(entry.file_name());
-            if let Some(file) = self.open(&path, Vec::new())? {
+            if let Some(file) = self.open(&path, None)? {
+                journaled.begin_file(&path, file.clone());
                 let take_in = |frame: &SurveyedFrame| {
-                    for record in frame.records() {
-                        journaled.add_if(record.partition_key.as_str(), record.data, |log, salt, frame| {
-                            self.may_be_evidence(log, salt, frame)
-                        });
-                    }
+                    journaled.take_in(frame, |log, salt, position| {
+                        self.may_be_evidence(log, salt, position)
+                    });
                     ControlFlow::Continue(())
                 };
                 survey_segment(&file, identity, entry, None, take_in)
@@ -90,8 +89,8 @@ impl Evidence<'_> {
     }
 
     /// Whether a frame of the journal can show anything. Most are of a log that is being written to, from before it came to
-    /// rest, or of one that was deleted, and are not kept in memory.
-    fn may_be_evidence(&self, name: LogName, salt: u64, frame: &[u8]) -> bool {
+    /// rest, or of one that was deleted.
+    fn may_be_evidence(&self, name: LogName, salt: u64, position: LogPosition) -> bool {
         let stream = name.stream().and_then(|id| self.state.stream(id));
         let was_there = match stream {
             Some(stream) => stream.has_had(name),
@@ -102,20 +101,26 @@ impl Evidence<'_> {
             return false;
         }
         let is_named = log.is_some_and(|log| log.segments.iter().any(|segment| segment.salt == salt));
-        let store = self.state.store;
         match log.and_then(|log| log.end).filter(|_| is_named) {
-            Some(end) => position_of_frame(LogIdentity { store, name }, salt, frame)
-                .is_some_and(|position| position >= end.position),
+            Some(end) => position >= end.position,
             None => !is_named,
         }
     }
 
     /// What cannot be read of the file is zeros, and no evidence.
-    fn open(&self, path: &Path, journaled: Vec<(u64, Bytes)>) -> Result<Option<Arc<ReadablePages>>> {
+    fn open(
+        &self,
+        path: &Path,
+        journaled: Option<Arc<JournaledSegment>>,
+    ) -> Result<Option<Arc<ReadablePages>>> {
         match self.disk.open(path, OpenMode::Read) {
-            Ok(file) => Ok(Some(Arc::new(ReadablePages::new(file, journaled)))),
+            Ok(file) => {
+                let pieces =
+                    journaled.map(|segment| Box::new(JournaledPieces::of(segment)) as Box<dyn Pieces>);
+                Ok(Some(Arc::new(ReadablePages::with_pieces(Some(file), pieces))))
+            }
             Err(error) => match error.kind() {
-                // Something else than a store makes is no evidence either.
+                // Something that no store makes is no evidence either.
                 std::io::ErrorKind::NotFound
                 | std::io::ErrorKind::NotADirectory
                 | std::io::ErrorKind::IsADirectory => Ok(None),
@@ -125,10 +130,10 @@ impl Evidence<'_> {
     }
 }
 
-/// A search, with the frames that the journal has.
+/// A search, with the frames in the journal.
 struct Search<'a> {
     evidence: &'a Evidence<'a>,
-    journaled: JournaledFrames,
+    journaled: FramesInJournal,
 }
 
 impl Search<'_> {
@@ -148,7 +153,7 @@ impl Search<'_> {
                 return Ok(Some(path));
             }
         }
-        // What has a lower number and is not there was deleted.
+        // A stream with a lower number that is not there was deleted.
         let in_streams =
             self.find_in_streams(|id| state.stream(*id).is_some() || *id >= state.next_stream())?;
         Ok(in_streams.or_else(|| {
@@ -160,7 +165,7 @@ impl Search<'_> {
     /// Whether the journal has frames of a segment that the manifest does not name. Its file may be missing or damaged.
     fn has_frames_of_unnamed_segments(&self) -> bool {
         let state = self.evidence.state;
-        let elsewhere = self.journaled.records_elsewhere(state.store, |name, salt| {
+        let elsewhere = self.journaled.records_elsewhere(|name, salt| {
             let id = name.stream()?;
             let Some(stream) = state.stream(id) else {
                 return (id >= state.next_stream()).then_some(LogPosition(0));
@@ -217,7 +222,7 @@ impl Search<'_> {
                 continue;
             };
             let log = stream.and_then(|stream| stream.log(name));
-            // What was there once has expired, or was deleted.
+            // A log that existed once has expired, or was deleted.
             if log.is_some() || !stream.is_some_and(|stream| stream.has_had(name)) {
                 let identity = self.identity(name);
                 let directory = self.log_directory(name);
@@ -263,12 +268,12 @@ impl Search<'_> {
         Ok(None)
     }
 
-    /// `None` if it is no file, or not there any more.
+    /// `None` if it is not a file, or no longer exists.
     fn examine(&self, path: &Path) -> Result<Option<UnnamedFile>> {
         if kind_if_there(self.evidence.disk.as_ref(), path)? != Some(EntryKind::File) {
             return Ok(None);
         }
-        let Some(file) = self.evidence.open(path, Vec::new())? else {
+        let Some(file) = self.evidence.open(path, None)? else {
             return Ok(None);
         };
         let examined = examine_unnamed(&file).map_err(|error| Error::io("measure", path, error))?;
@@ -301,7 +306,7 @@ impl Search<'_> {
         LogIdentity { store, name }
     }
 
-    /// Of a log of a stream.
+    /// The directory of a stream's log.
     fn log_directory(&self, name: LogName) -> PathBuf {
         let stream = name.stream().map(|stream| stream.to_string());
         self.evidence
@@ -311,7 +316,7 @@ impl Search<'_> {
     }
 }
 
-/// The highest number with which a segment can begin that the manifest names, or had named before it was dropped.
+/// The highest number at which a segment can begin that the manifest names, or named before it was dropped.
 fn named_through(log: Option<&LogState>) -> Option<RecordNumber> {
     let log = log?;
     match (log.segments.last(), &log.end) {

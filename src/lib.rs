@@ -32,18 +32,18 @@
 //! | [`Durability::Buffered`] | a copy | the last 20 ms may go | the last second may go |
 //!
 //! At every level a shard keeps a prefix of what was put to it, in order, and no sequence number is used twice. At the
-//! default level no reader sees a record that a crash could take back, apart from those who [follow](Store::follow) the store
-//! from outside. The first write or sync that fails is the last:
-//! from then on puts fail with [`Error::Poisoned`], reads go on, and only opening the store again finds out what the
-//! disk has.
+//! default level no reader sees a record that a crash could take back, except readers that [follow](Store::follow) the
+//! store from outside. The first write or sync that fails is the last: from then on puts fail with [`Error::Poisoned`],
+//! reads go on, and only opening the store again finds out what is on the disk.
 //!
 //! # A disk that cannot be read
 //!
-//! By default the library maps sealed segments ([`StoreOptions::map_sealed_segments`]): reading much is faster then, but a
-//! mapped page that the disk cannot read, and a mapped file that another program cuts, end the process with SIGBUS. With
-//! `map_sealed_segments(false)` such a page is an [`Error::Unreadable`] of its shard, with file and offset; what is before
-//! it is served, and so is everything else. A program that must outlive a bad sector sets it to `false`, as the server
-//! does. A [`Record`] shares what it was read from; what it keeps of that is said at [`Record::data`].
+//! By default the library maps sealed segments ([`StoreOptions::map_sealed_segments`]). Large reads are faster then,
+//! but a mapped page that the disk cannot read, and a mapped file that another program cuts, end the process with
+//! SIGBUS. With `map_sealed_segments(false)` such a page is an [`Error::Unreadable`] of its shard, with file and
+//! offset; the records before it are served, and so are all others. A program that must survive a bad sector sets it to
+//! `false`, as the server does. A [`Record`] shares the memory that it was read into; [`Record::data`] says how much of
+//! that it keeps.
 //!
 //! # Features
 //!
@@ -52,8 +52,8 @@
 //! - `mirror`: Amazon Kinesis as a place of the program's commands, through AWS' own SDK.
 //! - `nats`: a store on a cluster of NATS JetStream instead of in a directory (`StoreOptions::open_jetstream`).
 //! - `server`: the Kinesis API over HTTP, and the `anabranch` program.
-//! - `sim`: a disk in memory that can crash, for testing what programs make of a crash.
-//! - `tracing`: what happens inside the engine, as events of the crate `tracing` with the target `anabranch::engine`.
+//! - `sim`: a disk in memory that can crash, for tests of how a program survives a crash.
+//! - `tracing`: events inside the engine, for the crate `tracing`, with the target `anabranch::engine`.
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("lengths of files are `u64` and are used as `usize`: anabranch needs a 64-bit target");
@@ -88,10 +88,13 @@ mod store;
 mod sync;
 mod trace;
 
-pub use backend::StorageStats;
 #[cfg(feature = "nats")]
-pub use backend::jetstream::JetStream;
+pub use backend::jetstream::{
+    CheckedReplica, CheckedServer, CheckedStream, ClusterCheck, ClusterChecked, ClusterProblem,
+    ClusterProgress, ClusterVerification, JetStream, ReplicaDamage, ReplicaFinding,
+};
 pub use backend::memory::Memory;
+pub use backend::{ClusterStats, ReplicaStats, StorageStats};
 pub use backup::Copied;
 #[cfg(feature = "channels")]
 pub use channel::{

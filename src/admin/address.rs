@@ -1,4 +1,4 @@
-//! An address that has the pages and nothing else.
+//! An address that serves only the pages.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::pages::{Admin, Page, told};
 use crate::console::Console;
 use crate::http::{self, Admission, Connection, HttpOptions, Reply, Resources, Routes, TcpListener};
 
-/// Serves the pages on an address of their own. What is open and held there does not count for the API's.
+/// Serves the pages at a separate address. Its connections and its memory do not count for the API's address.
 #[derive(Debug)]
 pub(crate) struct AdminAddress {
     listener: TcpListener,
@@ -30,7 +30,7 @@ struct AdminRoutes {
 }
 
 impl AdminAddress {
-    /// With the patience, and the TLS, of the API's address; with memory for what a few clients ask here.
+    /// With the time limits and the TLS of the API's address, and with memory for the requests of a few clients.
     pub(crate) fn new(
         listener: TcpListener,
         admin: Arc<Admin>,
@@ -39,7 +39,7 @@ impl AdminAddress {
         of_api: &HttpOptions,
     ) -> AdminAddress {
         let options = HttpOptions {
-            // What the program leaves of its descriptors for all else has room for these.
+            // The descriptors that the program keeps free for uses other than the store are enough for these.
             max_connections: 16,
             max_request_bytes: 64 << 10,
             max_reply_bytes: 1 << 20,
@@ -69,7 +69,7 @@ impl AdminAddress {
         self.listener.addresses()
     }
 
-    /// Serves until `other` has ended, so that a server can be looked at while it stops.
+    /// Serves until `other` has ended, so that a server can be observed while it stops.
     pub(crate) async fn serve_beside(self, other: impl Future<Output = ()>) {
         let (running, ended) = oneshot::channel::<()>();
         let other = async {

@@ -1,24 +1,24 @@
-//! What became of the calls of an API.
+//! Counts of the calls of an API and of their errors.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Counts calls, and errors by their names. There are only so many of either: all are names that the server has itself.
+/// Counts calls, and errors by their names. All names are the server's, so their number is bounded.
 #[derive(Debug)]
 pub(crate) struct Calls {
     operations: Vec<(&'static str, AtomicU64)>,
-    /// Of requests that name no operation.
+    /// Requests that name no operation.
     others: AtomicU64,
     errors: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     throttled_records: AtomicU64,
 }
 
-/// What an operation is called in numbers that is none.
+/// The name, in numbers, of requests without an operation.
 const NO_OPERATION: &str = "(none)";
 
 impl Calls {
-    /// Of these operations, the busiest first.
+    /// Counts for these operations, the busiest first.
     pub(crate) fn of(operations: impl Iterator<Item = &'static str>) -> Calls {
         Calls {
             operations: operations.map(|name| (name, AtomicU64::new(0))).collect(),
@@ -28,7 +28,7 @@ impl Calls {
         }
     }
 
-    /// Counts a request that is answered, with an error or without.
+    /// Counts an answered request, with its error if it has one.
     pub(crate) fn note(&self, operation: Option<&str>, error: Option<&'static str>) {
         let known = operation.and_then(|wanted| self.operations.iter().find(|(name, _)| *name == wanted));
         let (name, calls) = known.map_or((NO_OPERATION, &self.others), |(name, calls)| (*name, calls));

@@ -3,24 +3,27 @@
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, prometheus_text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSet, prometheus_text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::numbers::{Flow, Numbers, StreamNumbers};
-use crate::Histogram;
 use crate::store::ReaderLag;
+use crate::{Error, Histogram, ReplicaStats};
 
 pub(super) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
-/// What the streams without numbers of their own are called. No stream can have this name.
+/// The name, in numbers, of all streams without series. No stream can have this name.
 const OTHERS: &str = "(others)";
+
+/// So many channels have series: the first ones of the oldest streams that have some.
+const MOST_CHANNELS: usize = 100;
 
 /// The buckets that are shown: powers of two between these, of which Prometheus keeps a series each.
 struct Shown {
     least: u64,
     most: u64,
-    /// What one of the histogram's values is in the unit that is shown.
+    /// The value, in the unit that is shown, of 1 in the histogram.
     unit: f64,
 }
 
@@ -40,7 +43,7 @@ const RECORDS: Shown = Shown {
 /// The text of these numbers.
 ///
 /// # Errors
-/// None that comes up: a string takes all that is written to it.
+/// None in practice: writing to a string does not fail.
 pub(super) fn text_of(numbers: Numbers) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(numbers));
@@ -49,7 +52,7 @@ pub(super) fn text_of(numbers: Numbers) -> Result<String, fmt::Error> {
     Ok(text)
 }
 
-/// The name of a metric, what it is, and where it is found.
+/// The name of a metric, its description, and the function that gives its value.
 type FlowMetric = (&'static str, &'static str, fn(Flow) -> u64);
 
 type LagMetric = (&'static str, &'static str, fn(&ReaderLag) -> f64);
@@ -61,6 +64,8 @@ impl Collector for Numbers {
         self.write_storage(&mut to)?;
         self.write_streams(&mut to)?;
         self.write_lags(&mut to)?;
+        self.write_deliveries(&mut to)?;
+        self.write_cluster(&mut to)?;
         self.write_calls(&mut to)?;
         to.info(
             "anabranch_build",
@@ -115,6 +120,12 @@ impl Numbers {
             "How long a sync of records to the disk took.",
             &self.store.sync_micros,
             &SECONDS,
+        )?;
+        let oldest_sync = self.store.health.oldest_sync.unwrap_or_default();
+        to.gauge(
+            "anabranch_oldest_sync_seconds",
+            "How long the oldest sync has taken so far that is under way, 0 while there is none.",
+            oldest_sync.as_secs_f64(),
         )
     }
 
@@ -223,6 +234,70 @@ impl Numbers {
         )
     }
 
+    /// Of a store on a cluster alone. `docs/cluster.md` has the names.
+    fn write_cluster(&self, to: &mut Exposition<'_>) -> fmt::Result {
+        let Some(cluster) = &self.store.cluster else {
+            return Ok(());
+        };
+        to.histogram(
+            "anabranch_cluster_append_duration_seconds",
+            "How long an append to the cluster took that went in.",
+            &cluster.append_micros,
+            &SECONDS,
+        )?;
+        to.counter(
+            "anabranch_cluster_refused_appends",
+            "Appends that the cluster refused, most of which are tried again.",
+            cluster.refused_appends,
+        )?;
+        to.counter(
+            "anabranch_cluster_unknown_appends",
+            "Appends that the cluster did not answer, so that their outcome was looked up.",
+            cluster.unknown_appends,
+        )?;
+        to.counter(
+            "anabranch_cluster_leader_changes",
+            "Streams that were found to have another leader than a minute before.",
+            cluster.leader_changes,
+        )?;
+        to.gauge(
+            "anabranch_cluster_unanswered_seconds",
+            "For how long the cluster has not answered; 0 while it does.",
+            cluster.unanswered_for.map_or(0, |since| since.as_secs()),
+        )?;
+        to.gauge(
+            "anabranch_cluster_fenced",
+            "1 after another server has taken the store over.",
+            u64::from(matches!(self.store.health.failure, Some(Error::Fenced { .. }))),
+        )?;
+        if let Some(replicas) = self.store.replicas {
+            to.gauge(
+                "anabranch_cluster_missing_replicas",
+                "Servers that do not have the newest, of the stream that lacks the most.",
+                replicas.wanted.saturating_sub(replicas.current),
+            )?;
+        }
+        let of_streams = |number: fn(ReplicaStats) -> u64| {
+            self.streams.iter().filter_map(move |stream| {
+                let labels = [
+                    ("namespace", stream.namespace.as_str()),
+                    ("stream", stream.name.as_str()),
+                ];
+                Some((labels, number(stream.replicas?) as f64))
+            })
+        };
+        to.gauges(
+            "anabranch_stream_current_replicas",
+            "Servers that have the newest of a stream.",
+            of_streams(|replicas| replicas.current),
+        )?;
+        to.gauges(
+            "anabranch_stream_replica_lag",
+            "Operations on a stream that the server lacks which lacks the most.",
+            of_streams(|replicas| replicas.lag),
+        )
+    }
+
     fn write_lags(&self, to: &mut Exposition<'_>) -> fmt::Result {
         const LAGS: [LagMetric; 3] = [
             (
@@ -254,6 +329,25 @@ impl Numbers {
             to.gauges(name, help, readers)?;
         }
         Ok(())
+    }
+
+    fn write_deliveries(&self, to: &mut Exposition<'_>) -> fmt::Result {
+        let channels = self.streams.iter().flat_map(|stream| {
+            let channels = stream.last_deliveries.iter();
+            channels.map(move |(channel, at)| {
+                let labels = [
+                    ("namespace", stream.namespace.as_str()),
+                    ("stream", stream.name.as_str()),
+                    ("channel", channel.as_str()),
+                ];
+                (labels, at.as_millis() as f64 / 1e3)
+            })
+        });
+        to.gauges(
+            "anabranch_channel_last_delivery_timestamp_seconds",
+            "When an object was last made of a channel's records.",
+            channels.take(MOST_CHANNELS),
+        )
     }
 
     fn write_calls(&self, to: &mut Exposition<'_>) -> fmt::Result {
@@ -294,7 +388,7 @@ impl Numbers {
     }
 }
 
-/// Writes one metric after the other. Names are without the suffix that their type gives them.
+/// Writes one metric after the other. The names lack the suffix that their type adds.
 struct Exposition<'a>(DescriptorEncoder<'a>);
 
 impl Exposition<'_> {
@@ -303,7 +397,7 @@ impl Exposition<'_> {
         metric.encode_counter::<NoLabelSet, u64, u64>(&value, None)
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+    fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         metric.encode_gauge(&value)
     }
@@ -354,7 +448,8 @@ impl Exposition<'_> {
 }
 
 impl Shown {
-    /// The bounds that are shown, each with the values above the one before. The last one has no bound.
+    /// The bounds that are shown, each with the number of values between it and the bound before. The last one has no
+    /// bound.
     fn buckets(&self, of: &Histogram) -> Vec<(f64, u64)> {
         let mut shown = Vec::new();
         let mut values = 0;

@@ -1,17 +1,13 @@
-//! Whether a store is well, for what watches a server.
-
-use std::time::Duration;
+//! The health of a store, for programs that monitor a server.
 
 use hyper::StatusCode;
 use serde_json::json;
 
-use crate::{Space, Store};
+use super::hanging::STUCK;
+use crate::{Error, Space, Store};
 
-/// A sync that has not ended after so long ends late or never.
-const STUCK: Duration = Duration::from_secs(10);
-
-/// The status and the body of `/health`, with the room as it was last seen. It may be shown to anyone, so it names no file
-/// and has no message of an error. Waits for nothing.
+/// The status and the body of `/health`, with the last known space. It may be shown to anyone, so it has no file names
+/// and no messages of errors. Never waits.
 pub(super) fn health_of(store: &Store, room: Option<Space>) -> (StatusCode, String) {
     let reasons = reasons(store, room);
     let (status, word) = match reasons.is_empty() {
@@ -23,13 +19,19 @@ pub(super) fn health_of(store: &Store, room: Option<Space>) -> (StatusCode, Stri
 
 /// Why the store is not well.
 fn reasons(store: &Store, room: Option<Space>) -> Vec<&'static str> {
-    // The one error that there is: the store is closed.
+    // The only error is that the store is closed.
     let Ok(health) = store.health_at_once(room) else {
         return vec!["closed"];
     };
     let mut reasons = Vec::new();
-    if health.failure.is_some() {
-        reasons.push("poisoned");
+    match health.failure {
+        // The server that has the store takes records.
+        Some(Error::Fenced { .. }) => reasons.push("fenced"),
+        Some(_) => reasons.push("poisoned"),
+        None => {}
+    }
+    if health.unanswered_for.is_some_and(|since| since >= STUCK) {
+        reasons.push("unreachable");
     }
     if health.oldest_sync.is_some_and(|taken| taken >= STUCK) {
         reasons.push("stuck");

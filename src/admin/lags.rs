@@ -1,4 +1,4 @@
-//! How far the readers of streams are behind, as it was last seen.
+//! The last known lags of the readers of streams.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -8,16 +8,16 @@ use crate::console::Pushes;
 use crate::store::ReaderLag;
 use crate::{ConsumerId, Result, Stream, StreamId};
 
-/// So many readers have series of their own: the first ones of the oldest streams that have some.
+/// How many readers have series: the first ones of the oldest streams that have any.
 const MOST_READERS: usize = 100;
 
-/// So many shards of a reader are looked into.
+/// In how many shards of a reader the lag is measured.
 const MOST_SHARDS: usize = 64;
 
-/// In one go so many shards are looked into, and those of one more reader. The readers take turns.
+/// In how many shards lags are measured in one round, besides those of one more reader. The readers take turns.
 const MOST_SHARDS_AT_ONCE: usize = 500;
 
-/// A reader, in the order in which they are looked at.
+/// A reader, in the order of the rounds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     stream: StreamId,
@@ -25,7 +25,7 @@ struct Key {
     name: String,
 }
 
-/// What a reader is.
+/// The kind of a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     /// A stored checkpoint, of a reader or of a consumer group.
@@ -45,11 +45,11 @@ pub(super) struct LagNumbers {
     pub(super) lag: ReaderLag,
 }
 
-/// What was seen.
+/// The lags that were measured.
 #[derive(Debug, Default)]
 pub(super) struct Lags {
     known: BTreeMap<Key, LagNumbers>,
-    /// The last reader that was looked at.
+    /// The last reader whose lag was measured.
     last: Option<Key>,
 }
 
@@ -59,7 +59,7 @@ impl Lags {
     }
 }
 
-/// Looks at the readers whose turn it is. Reads from the disk, and has the lock while it does not.
+/// Measures the lags of the next readers. Reads from the disk, and releases the lock meanwhile.
 pub(super) fn look_for_lags(streams: &[Stream], pushes: &dyn Pushes, lags: &Mutex<Lags>) {
     let lock = || lags.lock().unwrap_or_else(PoisonError::into_inner);
     let readers: BTreeMap<Key, Reader<'_>> = streams.iter().flat_map(readers_of).take(MOST_READERS).collect();
@@ -77,7 +77,7 @@ pub(super) fn look_for_lags(streams: &[Stream], pushes: &dyn Pushes, lags: &Mute
         if looked_into >= MOST_SHARDS_AT_ONCE {
             break;
         }
-        // One that cannot be told is left out, and does not keep the others from being told.
+        // A reader whose lag cannot be measured is left out; the others are still measured.
         let lag = reader.lag(pushes).unwrap_or_default();
         looked_into += lag.map_or(0, |lag| lag.shards.min(MOST_SHARDS));
         found.push((key, lag.map(|lag| reader.numbers(key, lag))));
@@ -95,12 +95,12 @@ pub(super) fn look_for_lags(streams: &[Stream], pushes: &dyn Pushes, lags: &Mute
 
 struct Reader<'a> {
     stream: &'a Stream,
-    /// Of one that records are pushed to.
+    /// Of a reader that records are pushed to.
     consumer: Option<ConsumerId>,
     name: String,
 }
 
-/// None of a stream that is deleted by now.
+/// None if the stream has been deleted.
 fn readers_of(stream: &Stream) -> Vec<(Key, Reader<'_>)> {
     let reader = |kind, name: String, consumer| {
         let key = Key {
@@ -127,7 +127,7 @@ fn readers_of(stream: &Stream) -> Vec<(Key, Reader<'_>)> {
 }
 
 impl Reader<'_> {
-    /// `None` if nothing is known of how far it is.
+    /// `None` if the reader's position is unknown.
     fn lag(&self, pushes: &dyn Pushes) -> Result<Option<ReaderLag>> {
         match self.consumer {
             None => self.stream.checkpoint_lag(&self.name, MOST_SHARDS).map(Some),

@@ -5,17 +5,18 @@ use std::collections::BTreeMap;
 use super::calls::Calls;
 use super::lags::LagNumbers;
 use crate::http::ServerGauges;
-use crate::{Error, Result, StoreStats, Stream, Timestamp};
+use crate::{Error, ReplicaStats, Result, StoreStats, Stream, Timestamp};
 
-/// The first record of each shard is looked for if a stream has no more shards. It takes memory for each.
+/// The oldest record of each shard is looked up only for streams with at most this many shards, since each takes
+/// memory.
 const MOST_SHARDS_LOOKED_INTO: u64 = 64;
 
-/// What is shown as the numbers of a server.
+/// The numbers of a server.
 #[derive(Debug)]
 pub(super) struct Numbers {
     pub(super) store: StoreStats,
     pub(super) streams: Vec<StreamNumbers>,
-    /// Those of the streams without series.
+    /// The flow of all streams without series.
     pub(super) others: Flow,
     pub(super) lags: Vec<LagNumbers>,
     pub(super) calls: Vec<(&'static str, u64)>,
@@ -35,10 +36,13 @@ pub(super) struct StreamNumbers {
     pub(super) flow: Flow,
     pub(super) open_shards: u64,
     pub(super) segment_bytes: u64,
+    pub(super) replicas: Option<ReplicaStats>,
     pub(super) oldest_arrival: Option<Timestamp>,
+    /// When objects were last made of the records of each channel that has delivered any.
+    pub(super) last_deliveries: Vec<(String, Timestamp)>,
 }
 
-/// What goes in and out.
+/// Counts of the records and bytes that are put and read.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Flow {
     pub(super) put_records: u64,
@@ -51,7 +55,7 @@ pub(super) struct Flow {
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) streams: Vec<StreamNumbers>,
-    /// What is counted of those without series.
+    /// The flow of all streams without series.
     pub(super) others: Flow,
     pub(super) store: StoreStats,
 }
@@ -75,12 +79,13 @@ impl Numbers {
 }
 
 impl StreamNumbers {
-    /// `None` if the stream is deleted by now. Waits for nothing.
+    /// `None` if the stream has been deleted. Never waits.
     pub(super) fn of(stream: &Stream) -> Result<Option<StreamNumbers>> {
-        let gathered = stream
-            .stats_at_once()
-            .and_then(|stats| Ok((stream.oldest_arrival_at_once()?, stats)));
-        let (oldest_arrival, stats) = match gathered {
+        let gathered = stream.stats_at_once().and_then(|stats| {
+            let oldest = stream.oldest_arrival_at_once()?;
+            Ok((stats, oldest, stream.last_deliveries_at_once()?))
+        });
+        let (stats, oldest_arrival, last_deliveries) = match gathered {
             Ok(gathered) => gathered,
             Err(Error::StreamNotFound { .. }) => return Ok(None),
             Err(error) => return Err(error),
@@ -96,13 +101,15 @@ impl StreamNumbers {
             },
             open_shards: stats.open_shards,
             segment_bytes: stats.storage.segment_bytes,
+            replicas: stats.replicas,
             oldest_arrival: oldest_arrival.filter(|_| may_look_into(stats.shards)),
+            last_deliveries,
         }))
     }
 }
 
-/// Looks for the oldest records of streams, in no more than `most` shards of which nothing is known. What keeps one stream
-/// from being looked into keeps no other.
+/// Looks up the oldest records of streams, in at most `most` shards whose oldest record is unknown. An error for one
+/// stream does not stop the look-up for others.
 pub(super) fn look_for_oldest(streams: &[Stream], most: usize) {
     let mut left = most;
     for stream in streams {

@@ -1,4 +1,4 @@
-//! The pages, and what it may cost to make one.
+//! The pages, and the limits of their cost.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ use crate::console::Pushes;
 use crate::http::{Connection, MOST_SMALL, Reply, ReplyShare, Resources, ServerGauges};
 use crate::{Space, Store};
 
-/// A page that a server has for those who run it.
+/// A page for people who run the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Page {
     Health,
@@ -35,31 +35,31 @@ pub(crate) struct Admin {
     store: Store,
     calls: Arc<Calls>,
     gauges: ServerGauges,
-    /// Which API the server has.
+    /// The name of the server's API.
     api: &'static str,
     /// Whether work that waits is done on the thread of the async runtime.
     waits_inline: bool,
-    /// The room as it was last seen.
+    /// The last known space.
     room: Arc<Mutex<Option<Space>>>,
     series: Arc<Mutex<Series>>,
-    /// How far readers were behind when they were last looked at.
+    /// The last known lags of readers.
     lags: Arc<Mutex<Lags>>,
     pushes: Arc<dyn Pushes>,
-    /// One permit for each of these, so that a disk that hangs keeps no more threads: to look for the room, to look for the
-    /// oldest records, to look how far readers are, and to gather numbers.
+    /// One permit for each of these, so that a disk that hangs holds only one thread for each: looking up the space,
+    /// the oldest records, and the lags of readers, and gathering numbers.
     looking_for_room: Arc<Semaphore>,
     looking_for_oldest: Arc<Semaphore>,
     looking_for_lags: Arc<Semaphore>,
     gathering: Arc<Semaphore>,
 }
 
-/// A page waits no longer for a look at the disk. Then what was seen before has to do.
+/// A page waits at most this long for a look-up on the disk. Then it uses the last known facts.
 const MOMENT: Duration = Duration::from_millis(500);
 
-/// How long numbers may take to be gathered, for which nothing waits for the disk.
+/// How long gathering the numbers may take. It never waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// In one go the oldest records are looked for in so many shards more.
+/// In how many more shards the oldest records are looked up in one round.
 const MOST_NEW_SHARDS: usize = 100;
 
 impl Page {
@@ -100,7 +100,8 @@ impl Admin {
         }
     }
 
-    /// The answer to a request for a page, which holds memory for replies of `http`, where the request came in.
+    /// The answer to a request for a page. It holds memory for replies of `http`, the address at which the request came
+    /// in.
     pub(crate) async fn answer(
         &self,
         page: Page,
@@ -132,7 +133,7 @@ impl Admin {
     }
 
     async fn metrics(&self, http: &Resources, connection: &Connection) -> Content {
-        // Waits while replies hold all of the memory that small ones have.
+        // Waits while replies hold all memory for small ones.
         let Ok(mut share) = http.replies.reserve(MOST_SMALL).await else {
             return Content::unavailable("The server has too many replies to send.\n");
         };
@@ -152,7 +153,7 @@ impl Admin {
         }
     }
 
-    /// The text of the numbers, or what is answered without them.
+    /// The text of the numbers, or the answer if there are none.
     async fn gathered(&self) -> Result<String, Content> {
         let (store, series) = (self.store.clone(), Arc::clone(&self.series));
         let (calls, gauges) = (Arc::clone(&self.calls), self.gauges.clone());
@@ -168,7 +169,7 @@ impl Admin {
             return told_or_not(gather());
         }
         let gathering = async {
-            // The semaphore is never closed. The permit goes with the work, which a client that has gone does not end.
+            // The semaphore is never closed. The work holds the permit, and goes on if the client leaves.
             let permit = Arc::clone(&self.gathering).acquire_owned().await.ok();
             let gathered = tokio::task::spawn_blocking(move || {
                 let _permit = permit;
@@ -202,7 +203,7 @@ impl Admin {
         let look = move || {
             let streams = {
                 let mut series = lock(&series);
-                // A store that does not tell its streams tells no numbers either.
+                // If the store does not list its streams, it gives no numbers either.
                 let _ = series.admit(&store);
                 series.streams()
             };
@@ -221,7 +222,7 @@ impl Admin {
         self.look(&self.looking_for_lags, look).await;
     }
 
-    /// Looks at the disk, unless an earlier look has not ended, and waits for it a moment.
+    /// Starts a look-up on the disk, unless an earlier one has not ended, and waits for it a moment.
     async fn look(&self, permits: &Arc<Semaphore>, look: impl FnOnce() + Send + 'static) {
         if self.waits_inline {
             return look();
@@ -233,7 +234,7 @@ impl Admin {
             let _permit = permit;
             look();
         });
-        // Without an answer the last one holds.
+        // If it takes longer, the last known facts are used.
         let _ = timeout(MOMENT, looking).await;
     }
 }
@@ -248,12 +249,12 @@ fn told_or_not(gathered: crate::Result<Result<String, fmt::Error>>) -> Result<St
     }
 }
 
-/// Held while nothing is waited for.
+/// The lock is never held during a wait.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is answered.
+/// The content of an answer.
 struct Content {
     status: StatusCode,
     content_type: &'static str,
@@ -296,7 +297,7 @@ impl Content {
         }
     }
 
-    /// The same without its body, whose length is said.
+    /// The same without its body, but with the length of the body.
     fn head(self) -> Reply {
         let mut reply = plain_head(self.status, self.content_type);
         let length = HeaderValue::from(self.body.len());
@@ -307,7 +308,7 @@ impl Content {
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// An answer that says what is wrong to people.
+/// An answer that explains an error to people.
 pub(super) fn told(status: StatusCode, message: impl Into<String>) -> Reply {
     Content::text(status, PLAIN, message).reply()
 }
@@ -322,7 +323,7 @@ fn not_allowed() -> Reply {
     reply
 }
 
-/// It is about this moment, so no proxy may keep it.
+/// The answer describes this moment, so proxies must not keep it.
 fn plain_head(status: StatusCode, content_type: &'static str) -> Reply {
     let mut reply = Response::new(Vec::new().into());
     *reply.status_mut() = status;

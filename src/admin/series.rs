@@ -1,19 +1,19 @@
-//! Which streams have series of their own, and what is counted of all others.
+//! Which streams have series, and the counts of all others.
 
 use super::numbers::{Flow, Seen, StreamNumbers};
 use crate::{Error, Result, Space, Store, Stream, StreamId};
 
-/// So many streams have series of their own.
+/// How many streams have series.
 const MOST_STREAMS: usize = 100;
 
-/// A stream gets series when it is first seen, if there is a place, and keeps them until it is deleted. One that was once
-/// among the others stays there: its counts would have to move out, and a counter only grows.
+/// A stream gets series when it is first seen, if there is a place, and keeps them until it is deleted. A stream that
+/// was once among the others stays there: its counts would have to be subtracted, and a counter only grows.
 #[derive(Debug, Default)]
 pub(super) struct Series {
     shown: Vec<Shown>,
-    /// The newest stream that was seen. All up to it have series by now, or never will.
+    /// The newest stream that was seen. All streams up to it have series by now, or never will.
     newest: Option<StreamId>,
-    /// What the streams counted, when last seen, that had series and are deleted.
+    /// The last known counts of deleted streams that had series.
     deleted: Flow,
     others: Flow,
 }
@@ -30,7 +30,7 @@ impl Series {
         self.shown.iter().map(|shown| shown.stream.clone()).collect()
     }
 
-    /// Gives places to streams that have come, and takes those of streams that are deleted. Waits for nothing.
+    /// Gives places to new streams, and frees those of deleted ones. Never waits.
     pub(super) fn admit(&mut self, store: &Store) -> Result<()> {
         let is_deleted = |shown: &mut Shown| {
             let stats = shown.stream.stats_at_once();
@@ -47,9 +47,9 @@ impl Series {
         Ok(())
     }
 
-    /// Reads all numbers. Waits for nothing.
+    /// Reads all numbers. Never waits.
     pub(super) fn read(&mut self, store: &Store, room: Option<Space>) -> Result<Seen> {
-        // Before those of the store, which then are no less than theirs together.
+        // These are read before the numbers of the store, so that their sum is not more than those.
         let mut streams = Vec::new();
         for shown in &mut self.shown {
             if let Some(numbers) = StreamNumbers::of(&shown.stream)? {
@@ -68,7 +68,7 @@ impl Series {
             .shown
             .iter()
             .fold(self.deleted, |sum, shown| sum.and(shown.last));
-        // What is counted while the numbers are read is in the store's alone, and for a moment seems to be of the others.
+        // Calls counted during this reading are only in the store's numbers, and for a moment count among the others.
         self.others = self.others.at_least(whole.without(of_series));
         Ok(Seen {
             streams,

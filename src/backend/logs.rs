@@ -1,4 +1,4 @@
-//! What concerns several logs, or the catalog too.
+//! The verbs that concern several logs, or the catalog too.
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -17,10 +17,10 @@ use crate::seam::{Appended, LogPiece, Waiting};
 /// A backend that was opened.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    /// What says which logs there are.
+    /// Says which logs exist.
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) logs: Arc<dyn Logs>,
-    /// What was found to be damaged, each once.
+    /// The damage that was found, each reported once.
     pub(crate) damage: Vec<Error>,
 }
 
@@ -31,28 +31,28 @@ pub(crate) struct Batch<'a> {
     pub(crate) records: &'a [PutRecord<'a>],
 }
 
-/// Makes edits that close shards, of where their logs end.
+/// Makes edits that close shards, from the ends of their logs.
 pub(crate) type SealPlan<'a> = dyn FnMut(&CatalogState, &[(ShardId, LogEnd)]) -> Result<Vec<Edit>> + 'a;
 
-/// Makes edits that take logs out of the catalog.
+/// Makes edits that remove logs from the catalog.
 pub(crate) type RemovalPlan<'a> = dyn FnMut(&CatalogState) -> Result<Vec<Edit>> + 'a;
 
-/// What a store had at one moment, which is kept for as long as this is there.
+/// The contents of a store at one moment, which are kept as long as this value lives.
 pub(crate) trait Snapshot: Debug {
-    /// Writes it to the directory, as a store of its own.
+    /// Writes the snapshot to the directory, as a separate store.
     fn write(&self, destination: Destination) -> Result<Copied>;
 }
 
 /// The logs of a store.
 ///
-/// No verb wakes a reader, since its caller may hold locks: where a verb ends logs it gives them back, and the caller
-/// has them tell it once it holds none.
+/// No verb wakes a reader, since its caller may hold locks. A verb that ends logs returns them, and the caller raises
+/// their signals once it holds no locks.
 pub(crate) trait Logs: Any + Debug + Send + Sync {
-    /// The log of a shard or a queue that exists.
+    /// The log of an existing shard or queue.
     fn open(&self, log: LogName) -> Result<Arc<dyn ShardLog>>;
 
-    /// As [`ShardLog::append`], to several logs, each of which answers for itself. `None` if one of them would have to
-    /// wait and may not; nothing was taken then.
+    /// As [`ShardLog::append`], to several logs, with a result for each. `None` if one of them would have to wait and
+    /// may not; in that case nothing was taken.
     fn append(
         &self,
         batches: &[Batch<'_>],
@@ -60,16 +60,16 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
         waiting: Waiting,
     ) -> Option<Vec<Result<Appended>>>;
 
-    /// What of a log can be freed apart from the rest, oldest first. The last piece is the one that records follow in.
-    /// Of each piece what has records from a number on is counted: the records exactly, and where only a part of a
-    /// piece counts the bytes may be as large a part of its bytes as it is of its records. Reads no record.
+    /// The parts of a log that can be freed separately, oldest first. The last piece is the one that records follow in.
+    /// For each piece this counts what has records from a number on: the records exactly; and if only a part of a piece
+    /// counts, the bytes in proportion to its records. Reads no record.
     fn pieces(&self, log: LogName, from: RecordNumber) -> Result<Vec<LogPiece>>;
 
-    /// Makes all durable that a log has taken so far, whatever an append waits for.
+    /// Makes everything durable that a log has taken so far, whatever an append waits for.
     fn sync(&self, log: LogName) -> Result<()>;
 
-    /// Closes shards: their logs take no more records, and the edits that `plan` makes of their ends are committed. If
-    /// they are not, the logs go on. `plan` may be asked more than once. Gives the closed logs.
+    /// Closes shards: their logs take no more records, and the edits that `plan` makes from their ends are committed.
+    /// If that fails, the logs go on. `plan` may be called more than once. Gives the closed logs.
     fn seal(
         &self,
         stream: StreamId,
@@ -77,8 +77,8 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
         plan: &mut SealPlan<'_>,
     ) -> Result<Vec<Arc<dyn ShardLog>>>;
 
-    /// Commits the edits that take a log, or a whole stream, out of the catalog, and then removes the logs, once they
-    /// are not read any more. If `plan` makes no edits, nothing is removed. Gives the removed logs that were in use.
+    /// Commits the edits that remove a log, or a whole stream, from the catalog, and then removes the logs, once
+    /// nothing reads them. If `plan` makes no edits, nothing is removed. Gives the removed logs that were in use.
     fn remove(
         &self,
         stream: StreamId,
@@ -86,53 +86,63 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
         plan: &mut RemovalPlan<'_>,
     ) -> Result<Vec<Arc<dyn ShardLog>>>;
 
-    /// Brings the catalog up to date with what another program has changed, where one can. Says whether it has changed.
+    /// Takes over into the catalog the changes of another program, where there can be one, and changes that were not known
+    /// to be durable and are by now. Returns whether there were any.
     ///
     /// # Errors
-    /// It is not known any more what there is.
+    /// The state of the store is no longer known.
     fn catch_up(&self) -> Result<bool> {
         Ok(false)
     }
 
-    /// Does one round of house-keeping. Frees, besides, what arrived before its stream's horizon or is hidden.
+    /// Does one round of house-keeping. Also frees records that arrived before the horizon of their stream or are
+    /// hidden.
     fn maintain(&self, monotonic: Duration, time: Moment) -> Result<()>;
 
-    /// Takes a directory for a copy.
+    /// Reserves a directory for a copy.
     ///
     /// # Errors
-    /// It is not free, or cannot be made; or these are no logs that can be copied.
+    /// It is not free, or cannot be made; or the logs cannot be copied.
     fn begin_copy(&self, directory: &Path) -> Result<Destination>;
 
-    /// Opens all logs, and commits and writes what they have taken.
+    /// Opens all logs, and commits and writes what they have taken in.
     ///
     /// # Errors
     /// A log is damaged, or cannot be written.
     fn write_out(&self) -> Result<()>;
 
-    /// All that there is at one moment. The caller has nothing appended to a shard or a queue meanwhile; edits may go
-    /// on. What was not [written out](Self::write_out) before is written first.
+    /// The contents of the store at one moment. The caller stops all appends meanwhile; edits may go on. Writes out
+    /// first what was not [written out](Self::write_out) before.
     ///
     /// # Errors
     /// As for [`write_out`](Self::write_out).
     fn snapshot(&self, now: Timestamp) -> Result<Box<dyn Snapshot>>;
 
-    /// Refuses if something failed after which nothing more is written.
+    /// Refuses after a failure that ended all writing.
     fn check(&self) -> Result<()>;
 
-    /// What is counted of the logs of one stream, or of all.
+    /// The counts of the logs of one stream, or of all.
     fn statistics(&self, of: Option<StreamId>) -> LogStatistics;
 
     /// How many bytes of the disk or the memory one log takes.
     fn stored_bytes(&self, log: LogName) -> u64;
 
-    /// How long the oldest sync has taken so far that is under way. Waits for nothing.
+    /// How long the oldest sync under way has taken so far. Waits for nothing.
     fn oldest_sync(&self) -> Option<Duration>;
 
-    /// The room on what holds the logs, if that is known. May wait for the disk, as none of the others that tell
-    /// something does.
+    /// For how long the cluster with the logs has not answered. `None` while it answers, and without a cluster. Waits for
+    /// nothing.
+    fn unanswered_for(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The room where the logs are, if that is known. May wait for the disk, unlike the other queries.
     fn space(&self) -> Option<Space>;
 
-    /// Makes all durable that was taken, commits the `last` edits with it, and lets the logs go. All who wait at a log
-    /// are woken. The logs are gone also where this fails.
+    /// The store is about to be closed: from now on no call waits for long for an answer that may never come.
+    fn begin_close(&self) {}
+
+    /// Makes everything durable that was taken in, commits the `last` edits with it, and drops the logs. Wakes all
+    /// callers that wait at a log. The logs are dropped also after a failure.
     fn close(&self, last: &mut dyn FnMut() -> Vec<Edit>) -> Result<()>;
 }

@@ -1,12 +1,12 @@
-//! Where the logs of a store are.
+//! The backends, which keep the logs of a store.
 //!
-//! A backend keeps the logs of shards, and the catalog's log of edits. Two traits say what it can do: [`ShardLog`] for one
-//! log and [`Logs`] for what concerns several, or the catalog too. `store` knows nothing else of a backend, apart from how
-//! it is opened. A backend must not know streams as users hold them, nor what a put or a split is.
+//! A backend keeps the logs of shards, and the catalog's log of edits. Two traits have its verbs: [`ShardLog`] those of
+//! one log, and [`Logs`] those that concern several, or the catalog too. `store` knows nothing else of a backend,
+//! except how it is opened. A backend must not know streams as users hold them, nor what a put or a split is.
 //!
-//! What any backend may do, so that one beyond this machine can be one: say where records are only once they are there
-//! ([`Ticket`](crate::seam::Ticket)); give numbers that rise and leave numbers out between two appends; have readers wait
-//! for what is not here yet; close a shard and make the edit that closes it durable in one step.
+//! A backend need not be on this machine. So any backend may tell where records are only once they are stored
+//! ([`Ticket`](crate::seam::Ticket)); give numbers that rise and leave numbers out between two appends; let readers
+//! wait while something is fetched; close a shard and make the edit that closes it durable in one step.
 
 #[cfg(feature = "nats")]
 pub(crate) mod jetstream;
@@ -19,4 +19,4 @@ mod statistics;
 pub(crate) use logs::{Batch, Logs, Opened, RemovalPlan, SealPlan, Snapshot};
 pub(crate) use shard_log::ShardLog;
 pub(crate) use statistics::LogStatistics;
-pub use statistics::StorageStats;
+pub use statistics::{ClusterStats, ReplicaStats, StorageStats};

@@ -1,4 +1,6 @@
-//! What a backend says of its logs in numbers.
+//! The numbers of a backend about its logs.
+
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::model::{Histogram, LogName};
@@ -7,28 +9,74 @@ use crate::seam::PutStats;
 /// The numbers of the logs of one stream, or of all.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LogStatistics {
-    /// Of shards.
+    /// Counts of shards alone.
     pub(crate) puts: PutStats,
-    /// How long each sync of a log's file took, in microseconds. Of all logs together: those of one stream are not told
-    /// apart.
+    /// How long each sync of a log's file took, in microseconds. For all logs together, also in the numbers of one
+    /// stream.
     pub(crate) sync_micros: Histogram,
     pub(crate) storage: StorageStats,
     /// The logs in which damage was found since the store was opened.
     pub(crate) damaged: Vec<(LogName, Error)>,
+    /// Of all logs together, where a cluster keeps them.
+    pub(crate) cluster: Option<ClusterStats>,
+    /// The servers that have the logs of the stream; of all streams together, of the one with the fewest that are current.
+    pub(crate) replicas: Option<ReplicaStats>,
 }
 
-/// What the records take of the disk, or of the memory.
+/// What is asked of a cluster that keeps a store, since the store was opened.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ClusterStats {
+    /// How long each append took that went in, in microseconds: a group of records, or edits. Their count is how many
+    /// there were.
+    pub append_micros: Histogram,
+    /// Appends that were refused: another one was under way or had come before. They are tried again unless the store is
+    /// fenced or its cluster full.
+    pub refused_appends: u64,
+    /// Appends that were not answered. What became of them was looked up.
+    pub unknown_appends: u64,
+    /// How many times a stream was found to have another leader. They are looked at once a minute.
+    pub leader_changes: u64,
+    /// For how long nothing was answered, of all that is asked; `None` while there are answers.
+    pub unanswered_for: Option<Duration>,
+}
+
+/// The servers of a cluster that have a stream, as they were within the last minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplicaStats {
+    /// On how many servers it is to be.
+    pub wanted: u64,
+    /// How many have all that the leader has, or nearly, the leader included.
+    pub current: u64,
+    /// How many operations the one lacks that lacks the most.
+    pub lag: u64,
+}
+
+impl ReplicaStats {
+    /// Of two streams, those of the one with fewer that are current.
+    #[cfg(feature = "nats")]
+    pub(crate) fn worse(self, other: Self) -> Self {
+        let missing = |of: &Self| (of.wanted.saturating_sub(of.current), of.lag);
+        match missing(&self) >= missing(&other) {
+            true => self,
+            false => other,
+        }
+    }
+}
+
+/// The disk or memory that records take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StorageStats {
-    /// How many segments there are: the files of shards, of queues, and of all streams together also of the commit journal.
-    /// In memory there are none.
+    /// How many segments there are: the files of shards and of queues, and in the sum over all streams also those of
+    /// the commit journal. In memory there are none.
     pub segments: u64,
-    /// The bytes of these files, with what is reserved and not written yet. In memory, those of the records: of each its
-    /// data, its partition key and 16 bytes. On a cluster, those of the messages on each server that has them, as they were
-    /// within the last minute.
+    /// The bytes of these files, including what is reserved and not written yet. In memory, those of the records: for
+    /// each its data, its partition key and 16 bytes. On a cluster, those of the messages on each server that has them,
+    /// at most a minute old.
     pub segment_bytes: u64,
-    /// How many files wait in the pool to become segments. Of one stream none: the pool is of all.
+    /// How many files wait in the pool to become segments. Zero for one stream, since all streams share the pool.
     pub pool_files: u64,
     /// Their bytes.
     pub pool_bytes: u64,

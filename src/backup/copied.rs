@@ -1,21 +1,21 @@
-//! How a store is copied, and what was copied.
+//! Options and results of copying a store.
 
-/// Whether a copy may share what it has with the store.
+/// Whether a copy may share files with the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sharing {
-    /// Segments that nothing is written to any more are shared by hard links where the file system can do that: it takes
-    /// no time and no room. What the disk does to one it does to both.
+    /// Segments that are no longer written to are shared by hard links if the file system supports that: it takes no
+    /// time and no room. Damage by the disk affects both stores.
     #[default]
     WherePossible,
-    /// All bytes are written once more.
+    /// All bytes are copied.
     Nothing,
 }
 
-/// What a copy of a store consists of.
+/// The contents of a copy of a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Copied {
-    /// Streams, in whatever state.
+    /// Streams, in any state.
     pub streams: u64,
     /// Segment files, shared ones included.
     pub segments: u64,

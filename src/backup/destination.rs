@@ -16,10 +16,10 @@ use crate::error::{Error, Result};
 use crate::log::{LogIdentity, LogPosition, PAGE_BYTES, SegmentEntry, remove_if_there};
 use crate::model::LogName;
 
-/// Copied at a time.
+/// The bytes of one step of copying.
 const COPY_BYTES: u64 = 1024 * 1024;
 
-/// A copy that is being made. Dropped before it is finished, it is removed.
+/// A copy that is being made. If it is dropped before it is finished, it is removed.
 #[derive(Debug)]
 pub(crate) struct Destination {
     disk: Arc<dyn Disk>,
@@ -35,35 +35,35 @@ pub(crate) struct Destination {
 #[derive(Clone, Copy, Debug)]
 struct CopiedSegment {
     entry: SegmentEntry,
-    /// Where the frames end that it has.
+    /// The end of the frames that it has.
     end: LogPosition,
     is_shared: bool,
 }
 
-/// A segment of the store that is copied.
+/// A segment of the store to copy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SegmentSource<'a> {
     pub(crate) log: LogIdentity,
     pub(crate) entry: SegmentEntry,
     pub(crate) path: &'a Path,
-    /// Where its frames end, or are to end in the copy.
+    /// The end of its frames, or the end that they will have in the copy.
     pub(crate) end: LogPosition,
 }
 
 impl SegmentSource<'_> {
-    /// Where the frames of the copy end in the file.
+    /// The offset in the file of the end of the copy's frames.
     fn frames_end(&self) -> u64 {
         self.entry.offset_of(self.end).min(self.entry.bytes)
     }
 }
 
 impl Destination {
-    /// Takes a directory, which is made if it is not there, and removes what an unfinished copy has left in it.
+    /// Reserves a directory, which is made if it does not exist, and removes the rest of an unfinished copy from it.
     ///
     /// # Errors
     /// [`Error::NotEmpty`], [`Error::Locked`].
     pub(crate) fn begin(disk: &Arc<dyn Disk>, directory: &Path, sharing: Sharing) -> Result<Self> {
-        // Looked at first, so that a directory of something else gets no lock file.
+        // Checked first, so that a directory with other contents gets no lock file.
         check_is_free(disk.as_ref(), directory)?;
         make_directory(disk.as_ref(), directory)?;
         let lock_path = directory.join("LOCK");
@@ -107,8 +107,7 @@ impl Destination {
         known.is_some_and(|known| known.entry == source.entry && (known.is_shared || known.end == source.end))
     }
 
-    /// Shares a segment with the store that nothing is written to any more. False if that cannot be done, or is not
-    /// wanted.
+    /// Shares a segment that is no longer written to. False if that is not possible, or not wanted.
     ///
     /// # Errors
     /// There is no such file, or it is not this segment.
@@ -133,15 +132,15 @@ impl Destination {
     fn check_shared(&self, source: &SegmentSource<'_>, copy: &Path) -> Result<()> {
         let file = (self.disk.open(copy, OpenMode::Read)).map_err(|error| Error::io("open", copy, error))?;
         (source.entry).verify_file(source.log, file.as_ref(), source.path)?;
-        // A clone is another file, of which no more is durable than of any other.
+        // A clone is a separate file, which is not more durable than any other.
         perform(Step::BackupFileSync, || file.sync_data())
             .map_err(|error| Error::preparing("sync", copy, error))
     }
 
-    /// Writes a segment with the frames up to the end that is given, and zeros behind it.
+    /// Writes a segment with the frames up to the given end, and zeros behind it.
     ///
     /// # Errors
-    /// The file cannot be read that far, or the copy not be written.
+    /// The file cannot be read that far, or the copy cannot be written.
     pub(crate) fn copy(&mut self, source: &SegmentSource<'_>, file: &dyn DiskFile) -> Result<()> {
         let copy = self.make_place(source.log.name, &source.entry)?;
         let written = self.write(source, file, &copy);
@@ -169,8 +168,8 @@ impl Destination {
         perform(Step::BackupFileSync, || written.sync_data()).map_err(cannot)
     }
 
-    /// Writes the manifest, durably, and makes all names durable. The copy has what this state names, and nothing else.
-    /// All that is missing is [`finish`](Self::finish).
+    /// Writes the manifest, durably, and makes all names durable. The copy then has what this state names, and nothing
+    /// else. Only [`finish`](Self::finish) remains to be called.
     pub(crate) fn write_manifest(&mut self, state: &CatalogState) -> Result<()> {
         self.remove_unnamed(state)?;
         for directory in self.directories.iter().rev() {
@@ -186,7 +185,7 @@ impl Destination {
     pub(crate) fn finish(mut self, state: &CatalogState) -> Result<Copied> {
         name_manifest_of_copy(self.disk.as_ref(), &self.directory)?;
         self.is_finished = true;
-        // It means nothing beside CURRENT, so that it may come back.
+        // It has no effect beside CURRENT, so it may come back after a crash.
         remove_if_there(self.disk.as_ref(), &self.directory.join(UNFINISHED))?;
         (self.disk.sync_dir(&self.directory))
             .map_err(|error| Error::io("sync the directory", &self.directory, error))?;
@@ -219,7 +218,7 @@ impl Destination {
         streams.join(log.directory_name()).join(entry.file_name())
     }
 
-    /// Makes the directories of a segment's file, and takes away what was there under its name: it may be a file of the
+    /// Makes the directories of a segment's file, and removes an existing file of its name: that may be a file of the
     /// store, which must not be written to.
     fn make_place(&mut self, log: LogName, entry: &SegmentEntry) -> Result<PathBuf> {
         let path = self.path_of(log, entry);
@@ -246,7 +245,7 @@ impl Destination {
         Ok(path)
     }
 
-    /// Takes note of a segment, or removes what there is of it.
+    /// Notes a segment, or removes its file after a failure.
     fn note(
         &mut self,
         path: PathBuf,
@@ -288,14 +287,14 @@ impl Destination {
 impl Drop for Destination {
     fn drop(&mut self) {
         if !self.is_finished {
-            // Where that fails the next copy does it.
+            // If that fails, the next copy does it.
             let _ = self.give_up();
         }
     }
 }
 
 impl Destination {
-    /// Removes all that was made, and last what says that it is unfinished. One that has got its name is left as it is.
+    /// Removes everything that was made, and last the mark of an unfinished copy. A copy that has got its name stays.
     fn give_up(&self) -> Result<()> {
         let disk = self.disk.as_ref();
         check_is_free(disk, &self.directory)?;

@@ -1,4 +1,4 @@
-//! What an earlier copy into the same directory has left, and what else may be there.
+//! The rest of an earlier copy into the same directory, and foreign files there.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::log::{number_of_segment, remove_if_there};
 use crate::model::{LogName, StreamId};
 
-/// Refuses a directory that has something else than an unfinished copy.
+/// Refuses a directory with anything but an unfinished copy.
 pub(super) fn check_is_free(disk: &dyn Disk, directory: &Path) -> Result<()> {
     let names = occupants(disk, directory)?;
     match names.is_empty() || is_unfinished_copy(&names) {
@@ -20,10 +20,10 @@ pub(super) fn check_is_free(disk: &dyn Disk, directory: &Path) -> Result<()> {
     }
 }
 
-/// Removes an unfinished copy, but for what says that it is one.
+/// Removes an unfinished copy, except its mark.
 ///
 /// # Errors
-/// [`Error::NotEmpty`] if anything is there that no copy makes. Nothing is removed then.
+/// [`Error::NotEmpty`] if there is anything that no copy makes. Nothing is removed then.
 pub(super) fn remove_leftover(disk: &dyn Disk, directory: &Path) -> Result<()> {
     let leftover = Leftover::find(disk, directory)?;
     for file in &leftover.files {
@@ -38,7 +38,7 @@ pub(super) fn remove_leftover(disk: &dyn Disk, directory: &Path) -> Result<()> {
     }
 }
 
-/// What an unfinished copy consists of.
+/// The parts of an unfinished copy.
 #[derive(Debug, Default)]
 struct Leftover {
     files: Vec<PathBuf>,
@@ -81,7 +81,7 @@ impl Leftover {
         })
     }
 
-    /// Takes in a directory, and what is in it by `take_in_entry`. False if something is not of a copy.
+    /// Takes in a directory, with its entries by `take_in_entry`. False if something does not belong to a copy.
     fn take_in(
         &mut self,
         disk: &dyn Disk,
@@ -107,10 +107,10 @@ impl Leftover {
     }
 }
 
-/// The directories of logs are called the same in all streams.
+/// Directories of logs are named alike in all streams.
 const ANY_STREAM: StreamId = StreamId::new(0);
 
-/// What there is besides what does not count: the lock, which the copy takes itself, and what file systems make.
+/// The entries that count: not the lock, which the copy itself takes, and not names that file systems make.
 fn occupants(disk: &dyn Disk, directory: &Path) -> Result<Vec<String>> {
     let names = match disk.list(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),

@@ -13,13 +13,16 @@ pub(crate) struct ChannelState {
     pub(crate) name: String,
     pub(crate) created: Timestamp,
     pub(crate) start: ReaderStart,
-    /// `None` if it goes where this program does not deliver to.
+    /// `None` if this program cannot deliver to the channel's destination.
     pub(crate) destination: Option<Destination>,
     pub(crate) lifecycle: ReaderLifecycle,
     /// How old a record gets before it is delivered.
     pub(crate) freshness_millis: u64,
-    /// The next record to deliver of each shard of which some were delivered; `None` once it is delivered to its end.
+    /// For each shard with delivered records: the next record to deliver, or `None` if the shard is delivered to its
+    /// end.
     pub(crate) next: BTreeMap<ShardId, Option<RecordNumber>>,
+    /// When an object was last made of its records.
+    pub(crate) last_delivery: Option<Timestamp>,
     pub(crate) labels: Labels,
 }
 
@@ -38,11 +41,12 @@ impl ChannelState {
             lifecycle: ReaderLifecycle::Active,
             freshness_millis: limits::DEFAULT_FRESHNESS_MILLIS,
             next: BTreeMap::new(),
+            last_delivery: None,
             labels: Labels::default(),
         }
     }
 
-    /// The next record of a shard to deliver; `None` if none of it is left, or ever was to be delivered.
+    /// The next record of a shard to deliver; `None` if there is none, or none of the shard was to be delivered.
     pub(crate) fn next_of(&self, shard: ShardId) -> Option<RecordNumber> {
         match self.next.get(&shard) {
             Some(next) => *next,
@@ -58,14 +62,14 @@ impl ChannelState {
         Ok(())
     }
 
-    /// The shards that expired with records that were not delivered, until that is told.
+    /// The shards that expired with undelivered records, until that is reported.
     #[cfg(feature = "channels")]
     pub(crate) fn lost_shards(&self, is_there: impl Fn(ShardId) -> bool) -> Vec<ShardId> {
         let shards = self.next.keys().copied();
         shards.filter(|shard| !is_there(*shard)).collect()
     }
 
-    /// A shard is gone, with its records up to `end`. The position stays where some were not delivered.
+    /// A shard has expired, with its records up to `end`. The position stays if some were not delivered.
     pub(super) fn expire(&mut self, shard: ShardId, end: Option<RecordNumber>) {
         let next = self.next_of(shard).filter(|_| self.destination.is_some());
         self.next.remove(&shard);
@@ -75,7 +79,7 @@ impl ChannelState {
         }
     }
 
-    /// Keeps where delivery was in a shard that is gone, or forgets it once that is told.
+    /// Keeps the position of delivery in an expired shard, or forgets it once the loss is reported.
     pub(super) fn note_lost(&mut self, shard: ShardId, next: Option<RecordNumber>) {
         match next {
             Some(_) => self.next.insert(shard, next),
@@ -83,12 +87,16 @@ impl ChannelState {
         };
     }
 
-    /// Nothing delivered is ever taken back.
+    /// A position never moves back.
     pub(super) fn advance(&mut self, shard: ShardId, next: Option<RecordNumber>) {
         let known = self.next.entry(shard).or_insert(next);
         *known = match (*known, next) {
             (Some(known), Some(next)) => Some(known.max(next)),
             _ => None,
         };
+    }
+    /// Notes of several threads can come in another order than their objects.
+    pub(super) fn note_delivery(&mut self, at: Timestamp) {
+        self.last_delivery = self.last_delivery.max(Some(at));
     }
 }

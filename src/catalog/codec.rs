@@ -1,13 +1,13 @@
 //! Edits as bytes: the only place that knows bincode.
 //!
-//! bincode is pinned to its last working version and set to fixed-size little-endian integers; what it makes of each
-//! edit is pinned by the golden tests below, so that another codec could take over byte for byte.
+//! bincode is pinned to its last working version and set to fixed-size little-endian integers. The golden tests below
+//! pin the bytes of each edit, so that another codec could produce the same bytes.
 
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 
 use super::edit::Edit;
 
-/// A list of edits is never longer, so that its length is a `u32` and it can be read again.
+/// The longest list of edits. Its length fits a `u32`, and it can be decoded again.
 pub(super) const MAX_BYTES: usize = 1 << 30;
 
 const fn configuration<const LIMIT: usize>() -> Configuration<LittleEndian, Fixint, Limit<LIMIT>> {
@@ -21,7 +21,7 @@ pub(crate) fn encode(edits: &[Edit]) -> Result<Vec<u8>, String> {
     encode_within(edits, MAX_BYTES)
 }
 
-/// bincode looks at the limit only when it decodes.
+/// bincode checks the limit only when it decodes.
 fn encode_within(edits: &[Edit], limit: usize) -> Result<Vec<u8>, String> {
     let bytes = bincode::serde::encode_to_vec(edits, configuration::<MAX_BYTES>())
         .map_err(|error| error.to_string())?;
@@ -31,8 +31,8 @@ fn encode_within(edits: &[Edit], limit: usize) -> Result<Vec<u8>, String> {
     }
 }
 
-/// bincode allocates what a length inside the edits says before it looks whether so much is there, up to a limit that
-/// it knows when it is compiled. So there are some, and a list is decoded within the next larger one.
+/// bincode allocates the length that it finds inside the edits before it checks whether there are as many bytes, up to
+/// a limit that is fixed at compile time. So there are several limits, and a list is decoded with the next larger one.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<Edit>, String> {
     const SMALL: usize = 64 << 10;
     const MEDIUM: usize = 1 << 20;
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
     use crate::model::{Checkpoint, StreamId};
 
-    /// As long as it says, so that it comes right up to a limit.
+    /// Edits of exactly this length, for tests of a limit.
     fn edits_of(bytes: usize) -> Vec<Edit> {
         let with_name = |name: String| {
             vec![Edit::CheckpointSaved {
@@ -95,14 +95,14 @@ mod tests {
         assert_eq!(encode_within(&edits, 1_000).unwrap().len(), 1_000);
         let refused = encode_within(&edits, 999).unwrap_err();
         assert!(refused.contains("1000 bytes"), "{refused}");
-        // What `encode` lets pass is what `decode` takes, and what fits the length of a frame.
+        // What `encode` accepts, `decode` accepts, and its length fits a frame.
         assert!(u32::try_from(MAX_BYTES).is_ok());
     }
 
     #[test]
     fn a_name_that_is_longer_than_the_list_is_refused_by_its_length() {
         let mut encoded = encode(&edits_of(100)).unwrap();
-        // The name's length comes behind the number of edits, the variant and the stream.
+        // The name's length is behind the number of edits, the variant and the stream.
         encoded[20..28].copy_from_slice(&(1_u64 << 28).to_le_bytes());
         assert_eq!(decode(&encoded).unwrap_err(), "LimitExceeded");
     }

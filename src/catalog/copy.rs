@@ -4,28 +4,32 @@ use super::state::CatalogState;
 use crate::log::{LogEnd, SegmentEntry};
 use crate::model::{LogName, StreamId, Timestamp};
 
-/// Numbers that the log of a copy leaves out at least. The store that was copied goes on giving numbers, and readers see
-/// them, until the copy takes its place: with a million records a second in a shard, these last for twelve days.
+/// The least count of numbers that the log of a copy leaves out. The original store goes on giving out numbers, and
+/// readers see them, until the copy takes its place. With a million records a second in a shard, these last for twelve
+/// days.
 const NUMBERS_LEFT_OUT: u64 = 1 << 40;
 
-/// So many more are left out for each millisecond from 2020 to the moment of the copy. So two copies of one store begin at
-/// different numbers, and a shard that takes less than a million records a second does not catch up with a later copy.
+/// The count of further numbers that are left out for each millisecond from 2020 to the moment of the copy. So two
+/// copies of one store begin at different numbers, and a shard that takes less than a million records a second does not
+/// reach the numbers of a later copy.
 const NUMBERS_PER_MILLISECOND: u64 = 1 << 10;
 
-/// Numbers of streams that a copy leaves out at least, and one more for each second from 2020 to the moment of the copy.
+/// The least count of stream numbers that a copy leaves out. One more is left out for each second from 2020 to the
+/// moment of the copy.
 const STREAMS_LEFT_OUT: u64 = 1 << 20;
 
-/// Numbers of shards, consumers, queues and channels that a stream of a copy leaves out at least.
+/// The least count of numbers of shards, consumers, queues and channels that a stream of a copy leaves out.
 const IDS_LEFT_OUT: u64 = 1 << 12;
 
-/// And these numbers are as high at least as so many for each minute from 2020 to the moment of the copy. So two copies of
-/// one store begin at different numbers; and since it is no distance, copies of copies do not use the numbers up, of which
+/// These numbers are also at least as high as this count for each minute from 2020 to the moment of the copy. So two
+/// copies of one store begin at different numbers. Since it is no distance, copies of copies do not use the numbers up;
 /// there are enough for 255 years.
 const IDS_FOR_EACH_MINUTE: u64 = 16;
 
 const YEAR_2020: Timestamp = Timestamp::from_seconds(1_577_836_800);
 
-/// No clock is believed that says more, which is in the year 2159: there are numbers for thousands of copies of copies.
+/// No clock that shows a later time is believed, which is in the year 2159: there are numbers for thousands of copies
+/// of copies.
 const MAX_MILLISECONDS: u64 = 1 << 42;
 
 fn milliseconds_since_2020(now: Timestamp) -> u64 {
@@ -34,8 +38,8 @@ fn milliseconds_since_2020(now: Timestamp) -> u64 {
 }
 
 impl CatalogState {
-    /// Leaves out numbers that the store which is copied may give to streams, and to what belongs to one, or another copy of
-    /// it.
+    /// Leaves out the numbers that the original store, or another copy of it, may give to streams and to what belongs
+    /// to one.
     pub(crate) fn leave_out_ids(&mut self, now: Timestamp) {
         for stream in self.streams.values_mut() {
             stream.leave_out_ids(|next| {
@@ -48,8 +52,8 @@ impl CatalogState {
         self.reserve_stream_ids(StreamId::new(through));
     }
 
-    /// Has a log consist of these segments, and rest where they end. If records may follow, it goes on as a log that
-    /// was interrupted does, in another segment and far behind the numbers that anyone may have seen.
+    /// Makes a log consist of these segments, and rest where they end. If records may follow, it goes on like a log
+    /// that was interrupted: in another segment, and far behind the numbers that anyone may have seen.
     pub(crate) fn settle_copied_log(
         &mut self,
         log: LogName,
@@ -68,14 +72,14 @@ impl CatalogState {
         known.segments = segments;
         known.rest_at(end);
         if is_open && log.shard().is_some() {
-            // The store that is copied may be a copy, and have given none of the numbers yet from which it goes on.
+            // The original store may itself be a copy that has not yet given out the numbers from which it goes on.
             let begins_from = known.numbers_from.unwrap_or(end.next_record).max(end.next_record);
             let left_out = NUMBERS_LEFT_OUT + milliseconds_since_2020(now) * NUMBERS_PER_MILLISECOND;
             known.reserve_numbers(begins_from.saturating_add(left_out));
         }
     }
 
-    /// Whether records may follow in a log: it is not the one of a closed shard.
+    /// Whether records may follow in a log: false for a closed shard.
     pub(crate) fn may_go_on(&self, log: LogName) -> bool {
         let (Some(stream), Some(shard)) = (log.stream(), log.shard()) else {
             return true;
@@ -83,7 +87,7 @@ impl CatalogState {
         self.stream(stream).is_none_or(|stream| stream.is_open(shard))
     }
 
-    /// Has the commit journal begin behind all that it can have had. All frames that it had are in the segments.
+    /// Makes the commit journal begin behind everything that it can have had. All of its frames are in the segments.
     pub(crate) fn drop_copied_journal(&mut self) {
         if let Some(last) = self.journal.segments.last() {
             let end = last.end_behind_all();

@@ -1,4 +1,4 @@
-//! The shards through which readers go down, with those that have expired.
+//! The lineage for readers, including shards that have expired.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,8 @@ use super::stream_state::StreamState;
 use crate::model::{Descent, GoneShard, Timestamp};
 
 impl StreamState {
-    /// `None` before the stream has shards. Those behind the horizon have expired, whether they are still listed or not.
+    /// `None` before the stream has shards. Shards behind the horizon count as expired, whether they are still listed
+    /// or not.
     pub(crate) fn descent(&self, horizon: Timestamp) -> Option<Descent<'_>> {
         let lineage = self.lineage.as_ref()?;
         let mut gone = Cow::Borrowed(&self.gone);

@@ -1,4 +1,4 @@
-//! Everything that can happen to a catalog.
+//! All edits of a catalog.
 
 use std::collections::BTreeMap;
 
@@ -26,23 +26,23 @@ pub(crate) enum Edit {
         store: u128,
         secret: [u8; 32],
     },
-    /// No new stream gets a number up to this one.
+    /// No new stream gets a number up to and including this one.
     StreamIdsReserved {
         through: StreamId,
     },
-    /// A stream has a name. What it is like and its shards come with further edits.
+    /// A stream has this name. Its settings and shards follow in further edits.
     StreamCreated {
         stream: StreamId,
         name: StreamName,
         created: Timestamp,
         lifecycle: Lifecycle,
     },
-    /// The stream has these shards from now on; their logs are empty.
+    /// The stream has these shards from now on. Their logs are empty.
     ShardsCreated {
         stream: StreamId,
         lineage: Lineage,
     },
-    /// What the stream is doing from now on. An edit that finishes a change comes in one list with this one.
+    /// The stream's lifecycle from now on. An edit that finishes a change is in one list with this one.
     LifecycleChanged {
         stream: StreamId,
         lifecycle: Lifecycle,
@@ -57,12 +57,12 @@ pub(crate) enum Edit {
         stream: StreamId,
         shard: ShardId,
     },
-    /// The stream is gone with all that belongs to it.
+    /// The stream is removed with everything that belongs to it.
     StreamDeleted {
         stream: StreamId,
     },
-    /// When the newest shard or consumer was created of a stream of this name that is gone, in epoch seconds; without a
-    /// name, of those whose names are not remembered.
+    /// When the newest shard or consumer of a deleted stream of this name was created, in epoch seconds; without a
+    /// name, of the deleted streams whose names are not remembered.
     GoneStreamNoted {
         name: Option<StreamName>,
         newest_creation: u64,
@@ -71,13 +71,13 @@ pub(crate) enum Edit {
         resource: Resource,
         setting: Setting,
     },
-    /// First some tags are removed, then others are set.
+    /// First removes some tags, then sets others.
     TagsChanged {
         resource: Resource,
         set: BTreeMap<String, String>,
         removed: Vec<String>,
     },
-    /// An attribute has this value, or none any more.
+    /// An attribute has this value, or is removed.
     AttributeChanged {
         resource: Resource,
         name: String,
@@ -93,7 +93,7 @@ pub(crate) enum Edit {
         stream: StreamId,
         consumer: ConsumerId,
     },
-    /// No new consumer of the stream gets a number up to this one.
+    /// No new consumer of the stream gets a number up to and including this one.
     ConsumerIdsReserved {
         stream: StreamId,
         through: ConsumerId,
@@ -115,11 +115,11 @@ pub(crate) enum Edit {
     LogResumed {
         log: LogName,
     },
-    /// From now on the commit journal may have frames of this log that its segments lack, until it rests.
+    /// From now on the commit journal may have frames of this log that its segments lack, until the log rests.
     LogJournaled {
         log: LogName,
     },
-    /// Nothing was written behind these ends, and nothing will be before the log is resumed.
+    /// The logs end here, and are not written to before they are resumed.
     LogsRested {
         ends: Vec<(LogName, LogEnd)>,
     },
@@ -128,28 +128,28 @@ pub(crate) enum Edit {
         log: LogName,
         first_record: RecordNumber,
     },
-    /// The records before these numbers are not to be seen any more, whatever their arrival times say.
+    /// The records before these numbers are hidden, whatever their arrival times are.
     RecordsHidden {
         before: Vec<(LogName, RecordNumber)>,
     },
-    /// So old the records of these logs are at least, whose arrival times are ahead of the clock.
+    /// The least ages of the records of these logs, whose arrival times are ahead of the clock.
     AgesMarked {
         marks: Vec<(LogName, AgeMark)>,
     },
     /// What the clocks showed.
     ClockNoted(ClockNote),
-    /// What the consumer is doing from now on. One that is registered is active, unless this says something else.
+    /// The consumer's lifecycle from now on. A registered consumer is active unless this says something else.
     ConsumerLifecycleChanged {
         stream: StreamId,
         consumer: ConsumerId,
         lifecycle: ConsumerLifecycle,
     },
-    /// When the newest consumer of the stream was registered that is gone, in epoch seconds.
+    /// When the newest removed consumer of the stream was registered, in epoch seconds.
     GoneConsumerNoted {
         stream: StreamId,
         newest_creation: u64,
     },
-    /// The most that a stream took in on a day since 1970, in what one shard can take, rounded up.
+    /// The greatest load of a stream on a day since 1970, in multiples of what one shard can take, rounded up.
     LoadPeaked {
         stream: StreamId,
         day: u64,
@@ -160,7 +160,7 @@ pub(crate) enum Edit {
         log: LogName,
         before: RecordNumber,
     },
-    /// The stream has a queue with this name; its log is empty. Settings come with further edits.
+    /// The stream has a queue with this name. Its log is empty. Settings follow in further edits.
     QueueCreated {
         stream: StreamId,
         queue: QueueId,
@@ -168,24 +168,24 @@ pub(crate) enum Edit {
         created: Timestamp,
         start: ReaderStart,
     },
-    /// What the queue is doing from now on. One that was created is active, unless this says something else.
+    /// The queue's lifecycle from now on. A new queue is active unless this says something else.
     QueueLifecycleChanged {
         stream: StreamId,
         queue: QueueId,
         lifecycle: ReaderLifecycle,
     },
-    /// The queue is gone with its log.
+    /// The queue is removed with its log.
     QueueRemoved {
         stream: StreamId,
         queue: QueueId,
     },
-    /// No new queue of the stream gets a number up to this one.
+    /// No new queue of the stream gets a number up to and including this one.
     QueueIdsReserved {
         stream: StreamId,
         through: QueueId,
     },
-    /// The stream has a channel with this name, which delivers to this destination if this program can. Settings come with
-    /// further edits.
+    /// The stream has a channel with this name, which delivers to this destination if this program can. Settings follow
+    /// in further edits.
     ChannelCreated {
         stream: StreamId,
         channel: ChannelId,
@@ -194,13 +194,13 @@ pub(crate) enum Edit {
         start: ReaderStart,
         destination: Option<Destination>,
     },
-    /// What the channel is doing from now on. One that was created is active, unless this says something else.
+    /// The channel's lifecycle from now on. A new channel is active unless this says something else.
     ChannelLifecycleChanged {
         stream: StreamId,
         channel: ChannelId,
         lifecycle: ReaderLifecycle,
     },
-    /// The records of these shards before these numbers are delivered; without a number all that there will ever be.
+    /// The records of these shards before these numbers are delivered; without a number, the whole shard is.
     ChannelAdvanced {
         stream: StreamId,
         channel: ChannelId,
@@ -210,25 +210,31 @@ pub(crate) enum Edit {
         stream: StreamId,
         channel: ChannelId,
     },
-    /// No new channel of the stream gets a number up to this one.
+    /// No new channel of the stream gets a number up to and including this one.
     ChannelIdsReserved {
         stream: StreamId,
         through: ChannelId,
     },
-    /// A checkpoint that is there has these positions from now on; a shard without a number is not listed any more.
+    /// An existing checkpoint has these positions from now on; a shard without a number is no longer listed.
     CheckpointAdvanced {
         stream: StreamId,
         name: String,
         next: Vec<(ShardId, Option<RecordNumber>)>,
     },
-    /// Shards that have expired, with what they were made from and where they ended.
+    /// Shards that have expired, with their parents and ends.
     GoneShardsNoted {
         stream: StreamId,
         shards: Vec<GoneShard>,
     },
+    /// An object was made of the channel's records at this time. Only shown.
+    ChannelDelivered {
+        stream: StreamId,
+        channel: ChannelId,
+        at: Timestamp,
+    },
 }
 
-/// What settings, tags and attributes belong to. Variants are only added at the end.
+/// The owners of settings, tags and attributes. Variants are only added at the end.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Resource {
     /// The owner of the streams in this namespace.
@@ -239,13 +245,13 @@ pub(crate) enum Resource {
     Channel(StreamId, ChannelId),
 }
 
-/// What an edit does to a disk that is full, least first.
+/// The effect of an edit on a full disk, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Freeing {
     Nothing,
     /// It may lead to edits that free room.
     Later,
-    /// It leads to free room, or is what is said of logs when a store is closed.
+    /// It leads to free room, or is one that closing a store records for its logs.
     Room,
 }
 
@@ -293,10 +299,11 @@ impl Edit {
             Self::ChannelIdsReserved { .. } => "ChannelIdsReserved",
             Self::CheckpointAdvanced { .. } => "CheckpointAdvanced",
             Self::GoneShardsNoted { .. } => "GoneShardsNoted",
+            Self::ChannelDelivered { .. } => "ChannelDelivered",
         }
     }
 
-    /// What this does to a disk that is full.
+    /// The effect of this edit on a full disk.
     pub(crate) fn freeing(&self) -> Freeing {
         let of_deletion = |is_deletion| match is_deletion {
             true => Freeing::Room,
@@ -325,7 +332,7 @@ impl Edit {
         }
     }
 
-    /// The streams that it is about.
+    /// The streams that the edit concerns.
     pub(crate) fn streams(&self) -> Vec<StreamId> {
         fn of<'a>(logs: impl Iterator<Item = &'a LogName>) -> Vec<StreamId> {
             logs.filter_map(|log| log.stream()).collect()
@@ -354,6 +361,7 @@ impl Edit {
             | Self::ChannelCreated { stream, .. }
             | Self::ChannelLifecycleChanged { stream, .. }
             | Self::ChannelAdvanced { stream, .. }
+            | Self::ChannelDelivered { stream, .. }
             | Self::ChannelRemoved { stream, .. }
             | Self::ChannelIdsReserved { stream, .. }
             | Self::CheckpointSaved { stream, .. }
@@ -390,7 +398,7 @@ impl Edit {
         )
     }
 
-    /// The same, for showing to people: the store's secret is zeros.
+    /// The same for showing to people: the store's secret is replaced by zeros.
     pub(crate) fn without_secrets(&self) -> Self {
         match self {
             Self::StoreCreated { store, .. } => Self::StoreCreated {

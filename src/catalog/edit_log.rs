@@ -1,10 +1,10 @@
-//! What makes a catalog's edits durable.
+//! The durable log of a catalog's edits.
 
 use super::edit::Edit;
 use super::state::CatalogState;
 use crate::error::{Error, Result};
 
-/// How many lists of edits a log has taken. It only rises; what it begins with is the log's own matter.
+/// How many lists of edits a log has taken. It only rises. Each log chooses its first value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Revision(pub(crate) u64);
 
@@ -16,7 +16,7 @@ impl Revision {
 
 /// A durable log of edits, such as the manifest of a directory.
 pub(crate) trait EditLog: Send + std::fmt::Debug {
-    /// The state that all edits so far lead to. Called once, before all else.
+    /// The state that all edits so far lead to. Called once, before all other methods.
     fn load(&mut self) -> Result<(CatalogState, Revision)>;
 
     /// Refuses if no edit can be appended any more.
@@ -25,9 +25,17 @@ pub(crate) trait EditLog: Send + std::fmt::Debug {
     /// Makes a list of edits durable, all together or not at all, if the log is at the revision that the caller expects.
     fn append(&mut self, edits: &[Edit], expected: Revision) -> Result<Revision>;
 
-    /// Offers the state that the edits so far lead to, so that the log can put a snapshot in their place. Whether it is
-    /// worth it is the log's own matter. The edits are durable whatever becomes of this: an error says only that no
-    /// further one can be appended.
+    /// Gives the edits of an [`append`](Self::append) that failed because it was not known whether they are durable, once
+    /// they are known to be. Gives each list once.
+    ///
+    /// # Errors
+    /// It is still not known. No edit can be appended until it is.
+    fn finish(&mut self) -> Result<Option<(Vec<Edit>, Revision)>> {
+        Ok(None)
+    }
+
+    /// Offers the state that the edits so far lead to, so that the log can replace them by a snapshot. The log decides
+    /// whether to do so. The edits stay durable in any case: an error says only that no further edit can be appended.
     fn offer_snapshot(&mut self, state: &CatalogState) -> Result<()>;
 
     /// Takes no more edits, because of a defect in this crate. Gives the error that every later append gets.

@@ -9,18 +9,18 @@ use super::{Catalog, Tail};
 use crate::error::{Error, Result};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, OnceLock, RwLock};
 
-/// What the other program has done since it was last looked.
+/// What the other program has changed since the last look.
 #[derive(Debug)]
 pub(crate) enum CatalogNews {
     Nothing,
     /// Lists of edits, in their order.
     Edits(Vec<Vec<Edit>>),
-    /// The state that its edits lead to.
+    /// The state that the other program's edits lead to.
     State(Box<CatalogState>),
 }
 
 impl Catalog {
-    /// The catalog of a store that another program changes, as it is now. It takes no edits.
+    /// A catalog with this state, of a store that another program changes. It takes no edits.
     pub(crate) fn of_followed(state: CatalogState) -> Self {
         Self {
             state: RwLock::new(state),
@@ -35,10 +35,12 @@ impl Catalog {
         }
     }
 
-    /// Takes over what the other program has done, and runs `applied` before anyone can read it. Says whether that is anything.
+    /// Takes over the changes of the other program, and runs `applied` before anyone can read them. Returns whether
+    /// there were any.
     ///
     /// # Errors
-    /// An edit does not fit, and says why not. Some may have been taken over: the whole [state](CatalogNews::State) has to be.
+    /// The reason why an edit does not fit. Earlier ones are taken over, so the caller has to pass the whole
+    /// [state](CatalogNews::State) next.
     pub(crate) fn take_over(&self, news: CatalogNews, applied: impl FnOnce()) -> Result<bool, &'static str> {
         let may_change_encryption = match news {
             CatalogNews::Nothing => return Ok(false),
@@ -62,7 +64,7 @@ impl Catalog {
     }
 }
 
-/// The log of edits is the other program's.
+/// The log of edits belongs to the other program, and refuses every edit here.
 #[derive(Debug)]
 struct EditsOfAnother;
 

@@ -1,23 +1,23 @@
-//! What is remembered of streams that are gone.
+//! What is remembered of deleted streams.
 
 use std::collections::BTreeMap;
 
 use crate::model::StreamName;
 
-/// So many names are remembered. Of the others it is known that none of their shards was made later than some second.
+/// As many names are remembered. For the others one time is kept, after which none of their shards was made.
 const MOST_NAMES: usize = 256;
 
-/// When the newest shard or consumer of a stream that is gone was created, in epoch seconds as sequence numbers and ARNs
-/// have it.
+/// When the newest shard or consumer of each deleted stream was created, in epoch seconds as in sequence numbers and
+/// ARNs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct GoneStreams {
     newest_creations: BTreeMap<StreamName, u64>,
-    /// The newest of all that are not listed, or whose names a damaged manifest has lost.
+    /// The newest of all that are not listed, or whose names were lost in a damaged manifest.
     newest_of_others: Option<u64>,
 }
 
 impl GoneStreams {
-    /// Without a name: of a stream that is not listed.
+    /// Without a name: a stream that is not listed.
     pub(super) fn note(&mut self, name: Option<StreamName>, newest_creation: u64) {
         let Some(name) = name else {
             self.newest_of_others = self.newest_of_others.max(Some(newest_creation));
@@ -37,12 +37,12 @@ impl GoneStreams {
     }
 
     pub(super) fn newest_creation(&self, name: &StreamName) -> Option<u64> {
-        // One that is not listed may have had this name too, after the one that is.
+        // A stream that is not listed may have had this name too, after the listed one.
         let known = self.newest_creations.get(name);
         known.copied().max(self.newest_of_others)
     }
 
-    /// All that [`note`](Self::note) has to be told to remember the same.
+    /// All calls of [`note`](Self::note) that rebuild this value.
     pub(super) fn notes(&self) -> impl Iterator<Item = (Option<StreamName>, u64)> {
         let others = self.newest_of_others.map(|seconds| (None, seconds));
         let named = self.newest_creations.iter();

@@ -1,4 +1,4 @@
-//! What is kept of a resource without the engine acting on it.
+//! The parts of a resource that the engine keeps and does not act on.
 
 use std::collections::BTreeMap;
 

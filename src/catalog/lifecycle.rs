@@ -1,4 +1,4 @@
-//! What a stream or a consumer is doing.
+//! The lifecycles of streams, consumers, queues and channels.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use crate::model::{
     ConsumerStatus, HashKey, Lineage, ReaderStatus, ReshardStep, ShardId, StreamStatus, Timestamp,
 };
 
-/// What a stream is doing, and when it will be done. Variants are only added at the end.
+/// The lifecycle of a stream. Variants are only added at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Lifecycle {
     Creating { due: Due, shard_count: u32 },
@@ -16,8 +16,8 @@ pub(crate) enum Lifecycle {
     Deleting { due: Due },
 }
 
-/// A change of a stream that was asked for and is not done yet. Variants are only added at the end. What the
-/// change leads to comes in one list with the lifecycle that ends it, but for [`Steps`], each of which is an edit of its own.
+/// A change of a stream that was asked for and is not done yet. Variants are only added at the end. The edits of the
+/// change are in one list with the lifecycle that ends it, except for [`Steps`], each of which has its own edits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Change {
     Split {
@@ -29,21 +29,21 @@ pub(crate) enum Change {
         second: ShardId,
     },
     Shards(Steps),
-    /// What the engine acts on becomes this.
+    /// The settings become these.
     Settings(Vec<Setting>),
 }
 
-/// A change of shards that takes many splits and merges. Which of them are left follows from the shards, so that a change
-/// that was interrupted goes on where it was. Variants are only added at the end.
+/// A change of shards that takes many splits and merges. The remaining ones follow from the shards, so a change that
+/// was interrupted goes on where it stopped. Variants are only added at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Steps {
-    /// Another number of open shards. The change began before this shard was made.
+    /// Another number of open shards. `first_new` is the first shard that was made after the change began.
     Count { target: u32, first_new: ShardId },
     /// These shards are split into halves.
     Halve(Vec<ShardId>),
 }
 
-/// What a registered consumer is doing, and when it will be done. Variants are only added at the end.
+/// The lifecycle of a registered consumer. Variants are only added at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ConsumerLifecycle {
     Creating { due: Due },
@@ -51,7 +51,7 @@ pub(crate) enum ConsumerLifecycle {
     Deleting { due: Due },
 }
 
-/// What a queue or a channel is doing, and when it will be done. Variants are only added at the end.
+/// The lifecycle of a queue or a channel. Variants are only added at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ReaderLifecycle {
     Creating {
@@ -70,9 +70,9 @@ pub(crate) enum ReaderLifecycle {
 /// When a change that takes time is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Due {
-    /// By the wall clock, as it was when the change was asked for.
+    /// By the wall clock at the time of the request.
     pub(crate) at: Timestamp,
-    /// How long the change takes. A later opener waits no longer than that, whatever has become of the clock.
+    /// How long the change takes. A later opener waits no longer than that, whatever its clock shows.
     pub(crate) delay_millis: u64,
 }
 

@@ -10,19 +10,19 @@ use crate::model::RecordNumber;
 pub(crate) struct LogState {
     /// All segments, oldest first.
     pub(crate) segments: Vec<SegmentEntry>,
-    /// Where the log ends, while it rests. A log that is or was being written to has none.
+    /// The end of the log while it rests; `None` for a log that is or was being written to.
     pub(crate) end: Option<LogEnd>,
-    /// Of records whose arrival times are ahead of the clock, in the order of their numbers.
+    /// Marks of records whose arrival times are ahead of the clock, in the order of their numbers.
     pub(crate) ages: Vec<AgeMark>,
-    /// The records before this number are not to be seen any more, besides those that arrived before the horizon.
+    /// The records before this number are hidden, in addition to those that arrived before the horizon.
     pub(crate) hidden_before: Option<RecordNumber>,
     /// Whether the commit journal may have frames that the segments lack.
     pub(crate) is_journaled: bool,
-    /// The next segment begins with no lower number.
+    /// No later segment begins with a lower number.
     pub(crate) numbers_from: Option<RecordNumber>,
 }
 
-/// All records before a number were put before the store had been open for so long.
+/// All records before a number were put before the store had been open for a certain time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AgeMark {
     pub(crate) before: RecordNumber,
@@ -30,7 +30,7 @@ pub(crate) struct AgeMark {
 }
 
 impl LogState {
-    /// The log of a shard or of a queue rests, without a record, at its beginning.
+    /// The log of a new shard or queue: it rests without a record, at its beginning.
     pub(super) fn of_new_log() -> Self {
         Self {
             end: Some(LogEnd::EMPTY),
@@ -38,14 +38,13 @@ impl LogState {
         }
     }
 
-    /// All of it is durable in its segments.
+    /// The log rests: all of it is durable in its segments.
     pub(super) fn rest_at(&mut self, end: LogEnd) {
         self.end = Some(end);
         self.is_journaled = false;
     }
 
-    /// The number behind the last record, of a log that rests. A segment that was begun and has no record leaves out numbers
-    /// in front of it.
+    /// The number behind the last record of a log that rests. An empty last segment leaves out numbers in front of it.
     pub(crate) fn end_of_records(&self) -> Option<RecordNumber> {
         let end = self.end?;
         let empty = self
@@ -72,8 +71,8 @@ impl LogState {
         self.numbers_from = self.numbers_from.max(Some(before));
     }
 
-    /// A mark from before a shard was closed says nothing of its closing, which counts as the number at the end. Where a
-    /// crash took records back, such a mark can be of numbers from there on.
+    /// A mark from before a shard was closed says nothing about the closing, which counts as the number at the end.
+    /// Where a crash took records back, such a mark can have numbers from there on.
     pub(super) fn note_closing(&mut self, end: LogEnd) {
         self.hidden_before = self.hidden_before.map(|number| number.min(end.next_record));
         for mark in &mut self.ages {

@@ -1,14 +1,15 @@
 //! Which streams and shards exist, in what state, and the log of edits that makes it durable.
 //!
 //! The catalog is a value, [`CatalogState`], that changes only by [`Edit`]s. An edit is planned against the state,
-//! appended to the [`EditLog`], and applied, in this order and one list at a time: what the catalog shows has happened
-//! durably. A split or a merge is one edit, so no crash leaves half of it.
+//! appended to the [`EditLog`], and applied, in this order and one list at a time. So everything that the catalog shows
+//! is durable. A split or a merge is one edit, so no crash leaves half of it.
 //!
-//! Of a resource (a stream, a consumer, a queue, a channel, an account) there are three kinds of facts: what the engine acts on is a
-//! [`Setting`]; what only the server shows is an attribute, whose bytes mean nothing here; tags are tags.
+//! There are three kinds of facts about a resource (a stream, a consumer, a queue, a channel, an account). Facts that
+//! the engine acts on are [`Setting`]s. Facts that only the server shows are attributes, whose bytes have no meaning
+//! here. Tags are the third kind.
 //!
-//! This floor knows the list of each log's segments as the log reports it. It reads no segment. Files are known only to
-//! the [`manifest`], which is the edit log of a directory.
+//! This floor knows the list of each log's segments as the log reports it. It reads no segment. Only the [`manifest`],
+//! which is the edit log of a directory, knows files.
 
 mod channel_state;
 mod codec;
@@ -59,9 +60,9 @@ pub(crate) struct Catalog {
     tail: Mutex<Tail>,
     is_closed: AtomicBool,
     is_read_only: AtomicBool,
-    /// How often the encryption of a stream was changed.
+    /// How often the encryption of any stream was changed.
     encryption_revision: AtomicU64,
-    /// Asked for room where something failed for want of it; says whether it gave some.
+    /// Called after a failure for want of room; returns whether it freed some.
     make_room: OnceLock<RoomMaker>,
 }
 
@@ -84,7 +85,7 @@ impl Catalog {
     /// The catalog that a log of edits leads to.
     ///
     /// # Errors
-    /// What keeps the log from being loaded.
+    /// An error that prevented loading the log.
     pub(crate) fn new(mut log: Box<dyn EditLog>) -> Result<Self> {
         let (state, revision) = log.load()?;
         Ok(Self {
@@ -97,28 +98,28 @@ impl Catalog {
         })
     }
 
-    /// Has `make_room` asked before an edit is refused for want of room.
+    /// Sets what is called before an edit is refused for want of room.
     pub(crate) fn make_room_by(&self, make_room: impl Fn(&Error) -> bool + Send + Sync + 'static) {
         self.make_room.get_or_init(|| RoomMaker(Box::new(make_room)));
     }
 
-    /// Takes no more edits: once this returns another opener may have the log.
+    /// Takes no more edits: another opener may have the log once this returns.
     pub(crate) fn close(&self) {
         let _no_edit_is_under_way = self.tail.lock();
         self.is_closed.store(true, Ordering::Release);
     }
 
-    /// Takes no more edits, of a store that is only read.
+    /// Takes no more edits, because the store is only read.
     pub(crate) fn make_read_only(&self) {
         self.is_read_only.store(true, Ordering::Release);
     }
 
-    /// The state as it is now. No edit is applied while the guard is held.
+    /// The present state. No edit is applied while the guard is held.
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, CatalogState> {
         self.state.read()
     }
 
-    /// Looks at the state while no edit is under way, and none comes.
+    /// Calls `look` with the state while no edit is under way, and none begins.
     pub(crate) fn while_unchanged<T>(&self, look: impl FnOnce(&CatalogState) -> T) -> T {
         let _no_edit = self.tail.lock();
         look(&self.state.read())
@@ -133,8 +134,8 @@ impl Catalog {
         self.commit_then(plan, || {})
     }
 
-    /// The same, and runs `applied` once there are edits and they are applied, before another edit is planned. Readers may
-    /// see the edits before it has run. It must not ask the catalog for anything.
+    /// The same, and runs `applied` after the edits are applied and before another edit is planned; not if there are
+    /// none. Readers may see the edits before it has run. It must not call the catalog.
     ///
     /// # Errors
     /// As for [`commit`](Self::commit).
@@ -151,6 +152,7 @@ impl Catalog {
             return Err(Error::ReadOnly);
         }
         tail.log.check()?;
+        self.finish_edits(&mut tail)?;
         let edits = plan(&self.state.read())?;
         if edits.is_empty() {
             return Ok(());
@@ -163,22 +165,51 @@ impl Catalog {
                 appended => break appended?,
             }
         };
-        // A plan made against this very state applies to it; an edit that does not is a defect in this crate, and going
-        // on from it would be worse than stopping.
-        if let Err(reason) = self.state.write().apply_all(&edits) {
-            return Err(tail.log.stop(reason));
-        }
+        self.apply(&mut tail, &edits)?;
         applied();
-        if edits.iter().any(Edit::changes_encryption) {
-            self.encryption_revision.fetch_add(1, Ordering::Release);
-        }
         let offered = tail.log.offer_snapshot(&self.state.read());
         drop(tail);
         told.tell();
         offered
     }
 
-    /// Another number than before if a stream is encrypted otherwise than before: for those who look at it often.
+    /// Applies edits that were not known to be durable when they were made, and are known to be now. Does not wait for an
+    /// edit that is under way.
+    ///
+    /// # Errors
+    /// It is still not known.
+    #[cfg(feature = "nats")]
+    pub(crate) fn finish(&self) -> Result<()> {
+        match self.tail.try_lock() {
+            Some(mut tail) => self.finish_edits(&mut tail),
+            None => Ok(()),
+        }
+    }
+
+    fn finish_edits(&self, tail: &mut Tail) -> Result<()> {
+        let Some((edits, revision)) = tail.log.finish()? else {
+            return Ok(());
+        };
+        let told = Told::of(&edits, &self.state.read());
+        tail.revision = revision;
+        self.apply(tail, &edits)?;
+        told.tell();
+        Ok(())
+    }
+
+    /// Applies durable edits. A plan made against this very state applies to it. An edit that does not is a defect in this
+    /// crate, and going on would be worse than stopping.
+    fn apply(&self, tail: &mut Tail, edits: &[Edit]) -> Result<()> {
+        if let Err(reason) = self.state.write().apply_all(edits) {
+            return Err(tail.log.stop(reason));
+        }
+        if edits.iter().any(Edit::changes_encryption) {
+            self.encryption_revision.fetch_add(1, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// A number that changes whenever the encryption of a stream changes, for callers that check it often.
     pub(crate) fn encryption_revision(&self) -> u64 {
         self.encryption_revision.load(Ordering::Acquire)
     }

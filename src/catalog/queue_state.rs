@@ -6,7 +6,7 @@ use super::log_state::LogState;
 use super::setting::Setting;
 use crate::model::{ReaderStart, Timestamp, limits};
 
-/// A queue over a stream. What became of its records is in its log, not here.
+/// A queue over a stream. The state of its records is in its log, not here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct QueueState {
     pub(crate) name: String,
@@ -14,7 +14,7 @@ pub(crate) struct QueueState {
     pub(crate) start: ReaderStart,
     pub(crate) lifecycle: ReaderLifecycle,
     pub(crate) visibility_seconds: u32,
-    /// How often a record is given out before it is a dead letter; `None` if it never is one.
+    /// How often a record is given out before it becomes a dead letter; `None` for no limit.
     pub(crate) max_receive_count: Option<u32>,
     pub(crate) labels: Labels,
     pub(crate) log: LogState,

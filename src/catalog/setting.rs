@@ -1,11 +1,11 @@
-//! What the engine acts on.
+//! The settings that the engine acts on.
 
 use serde::{Deserialize, Serialize};
 
 use crate::encryption::KeyFingerprint;
 use crate::model::{RecordDistribution, Retention, SizeLimits, StreamMode, Timestamp};
 
-/// What the engine acts on, by kind of resource. Variants are only added at the end.
+/// A setting, by kind of resource. Variants are only added at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Setting {
     /// Of a stream.
@@ -17,17 +17,18 @@ pub(crate) enum Setting {
     },
     /// Of a stream.
     MaxRecordBytes(u32),
-    /// Of a stream: what it is to be able to take if it scales by itself, in MiB a second, each of which is a shard.
+    /// Of a stream: the throughput that it must always be able to take if it scales automatically, in MiB a second. One
+    /// shard takes 1 MiB a second.
     WarmThroughput(u32),
     /// Of a stream.
     Distribution(RecordDistribution),
-    /// Of a stream: what its records are encrypted with from now on, if they are.
+    /// Of a stream: the key of its records from now on, if they are encrypted.
     Encryption(Option<StreamKey>),
-    /// Of a queue: for how long a record that was given out is not given out again, unless its receiver says another time.
+    /// Of a queue: how long a record that was given out is held back, unless its receiver sets another time.
     VisibilityTimeout { seconds: u32 },
-    /// Of a queue: how often a record is given out before it is a dead letter; without a number it never is one.
+    /// Of a queue: how often a record is given out before it becomes a dead letter; without a number there is no limit.
     MaxReceiveCount(Option<u32>),
-    /// Of a channel: how old a record gets before it is delivered.
+    /// Of a channel: how old a record may get before it is delivered.
     Freshness { millis: u64 },
     /// Of a stream.
     SizeLimits(SizeLimits),
@@ -38,6 +39,6 @@ pub(crate) enum Setting {
 pub(crate) struct StreamKey {
     /// As the caller wrote it.
     pub(crate) id: String,
-    /// The key that it meant. If there is none, the id is only shown, and nothing is encrypted.
+    /// The key that it stood for. If there is none, the id is only shown, and nothing is encrypted.
     pub(crate) fingerprint: Option<KeyFingerprint>,
 }

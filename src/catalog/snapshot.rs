@@ -1,7 +1,7 @@
 //! A whole state as the edits that rebuild it.
 //!
-//! What a state holds is taken apart here without leaving anything out, so that a field that no edit carries does not
-//! compile. The edits of a snapshot happen together, as every list of edits does: one that is cut short is no state.
+//! This takes a state apart completely, so that a field that no edit carries does not compile. The edits of a snapshot
+//! happen together, like every list of edits: a list that is cut short is no state.
 
 use super::channel_state::ChannelState;
 use super::edit::{Edit, Resource};
@@ -15,7 +15,7 @@ use super::stream_state::{ConsumerState, StreamState};
 use crate::model::{ChannelId, ConsumerId, LogName, QueueId, StreamId};
 
 impl CatalogState {
-    /// The state that a snapshot stands for.
+    /// The state that the edits of a snapshot rebuild.
     pub(crate) fn from_snapshot(edits: &[Edit]) -> Result<Self, &'static str> {
         let Some((Edit::StoreCreated { store, secret }, edits)) = edits.split_first() else {
             return Err("it does not begin with a snapshot");
@@ -25,14 +25,14 @@ impl CatalogState {
         Ok(state)
     }
 
-    /// The edits that lead to this state, the first of which names the store.
+    /// The edits that lead to this state. The first one names the store.
     pub(crate) fn snapshot(&self) -> impl Iterator<Item = Edit> {
         let Self {
             store,
             secret,
             next_stream,
             streams,
-            // They come with the streams.
+            // They are rebuilt from the streams.
             names: _,
             accounts,
             journal,
@@ -111,7 +111,7 @@ fn edits_of_stream(id: StreamId, state: &StreamState) -> Vec<Edit> {
         },
         Setting::SizeLimits(*size_limits),
     ];
-    // Nothing else can ever be the default of this one.
+    // The default of this setting can never change.
     let encryption = encryption.clone().map(|key| Setting::Encryption(Some(key)));
     edits.extend(
         settings
@@ -196,6 +196,7 @@ fn edits_of_channel(stream: StreamId, channel: ChannelId, state: &ChannelState) 
         lifecycle,
         freshness_millis,
         next,
+        last_delivery,
         labels,
     } = state;
     let mut edits = vec![Edit::ChannelCreated {
@@ -227,6 +228,7 @@ fn edits_of_channel(stream: StreamId, channel: ChannelId, state: &ChannelState) 
             next: next.iter().map(|(shard, next)| (*shard, *next)).collect(),
         });
     }
+    edits.extend(last_delivery.map(|at| Edit::ChannelDelivered { stream, channel, at }));
     edits.extend(edits_of_labels(&resource, labels));
     edits
 }
@@ -317,7 +319,7 @@ fn edits_of_labels(resource: &Resource, labels: &Labels) -> Vec<Edit> {
     edits
 }
 
-/// The edits that lead from what a log begins as to what it is.
+/// The edits that change a log from its first state to its present one.
 fn edits_of_log(log: LogName, state: &LogState, begins_as: &LogState) -> Vec<Edit> {
     let LogState {
         segments,
@@ -334,7 +336,7 @@ fn edits_of_log(log: LogName, state: &LogState, begins_as: &LogState) -> Vec<Edi
             segment: *segment,
         })
         .collect();
-    // A log that gets a segment is taken for one that is written to.
+    // A log that gets a segment counts as written to.
     let end_so_far = begins_as.end.filter(|_| segments.is_empty());
     match end {
         end if *end == end_so_far => {}

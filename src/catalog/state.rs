@@ -14,7 +14,8 @@ use crate::model::{
     ChannelId, ClockNote, ConsumerId, LogName, QueueId, RecordNumber, ShardId, StreamId, StreamName,
 };
 
-/// All that is known of a store's streams. It is stored as the edits that rebuild it ([`snapshot`](Self::snapshot)).
+/// Everything that is known of a store's streams. It is stored as the edits that rebuild it
+/// ([`snapshot`](Self::snapshot)).
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct CatalogState {
     pub(crate) store: u128,
@@ -24,11 +25,11 @@ pub(crate) struct CatalogState {
     pub(super) streams: BTreeMap<StreamId, StreamState>,
     /// By namespace and local name.
     pub(super) names: BTreeMap<String, BTreeMap<String, StreamId>>,
-    /// By namespace; those without any label are not listed.
+    /// By namespace; accounts without any label are not listed.
     pub(super) accounts: BTreeMap<String, Labels>,
-    /// The log of other logs' frames.
+    /// The commit journal.
     pub(crate) journal: LogState,
-    /// What the clocks showed when an opener last noted it.
+    /// What the clocks showed when an opener last noted them.
     pub(crate) clock: Option<ClockNote>,
     pub(super) gone: GoneStreams,
 }
@@ -83,7 +84,7 @@ impl CatalogState {
         self.names.keys().map(String::as_str)
     }
 
-    /// A namespace's streams in the order of their names, without those up to and including `after`.
+    /// A namespace's streams in the order of their names, from behind `after`.
     pub(crate) fn streams_by_name(
         &self,
         namespace: &str,
@@ -110,8 +111,8 @@ impl CatalogState {
         }
     }
 
-    /// The second after which the sequence numbers of a new stream of this name begin, so that those of an earlier one
-    /// are none of its own.
+    /// The second after which the sequence numbers of a new stream of this name begin, so that they differ from those
+    /// of an earlier stream.
     pub(crate) fn numbers_begin_after(&self, name: &StreamName) -> Option<u64> {
         self.gone.newest_creation(name)
     }
@@ -135,7 +136,8 @@ impl CatalogState {
         }
     }
 
-    /// Gives no shard the id of one that may have been in use, and no stream the number of its stream.
+    /// No new shard gets the id of one that may have been in use, and no new stream gets the number of that shard's
+    /// stream.
     pub(crate) fn reserve_shard(&mut self, stream: StreamId, shard: ShardId) {
         self.reserve_stream_ids(stream);
         let known = self.streams.get_mut(&stream);
@@ -144,7 +146,8 @@ impl CatalogState {
         }
     }
 
-    /// Gives no queue the number of one that may have been in use, and no stream the number of its stream.
+    /// No new queue gets the number of one that may have been in use, and no new stream gets the number of that queue's
+    /// stream.
     pub(crate) fn reserve_queue(&mut self, stream: StreamId, queue: QueueId) {
         self.reserve_stream_ids(stream);
         if let Some(known) = self.streams.get_mut(&stream) {
@@ -152,19 +155,19 @@ impl CatalogState {
         }
     }
 
-    /// Gives no further record of a log a number before this one, which may have been in use.
+    /// No further record of a log gets a number before this one. Such numbers may have been in use.
     pub(crate) fn reserve_record_numbers(&mut self, log: LogName, before: RecordNumber) {
         if let Ok(known) = self.log_mut(log) {
             known.reserve_numbers(before);
         }
     }
 
-    /// Streams may have been there of which not even the names are known. None of their shards was created later.
+    /// There may have been streams whose names are lost. None of their shards was created later.
     pub(crate) fn note_unknown_streams(&mut self, newest_creation: u64) {
         self.gone.note(None, newest_creation);
     }
 
-    /// Gives no stream a number up to and including this one, which may have been in use.
+    /// No new stream gets a number up to and including this one. Such numbers may have been in use.
     pub(crate) fn reserve_stream_ids(&mut self, through: StreamId) {
         self.next_stream = self.next_stream.max(through.value().saturating_add(1));
     }
@@ -174,8 +177,8 @@ impl CatalogState {
         edits.iter().try_for_each(|edit| self.apply(edit))
     }
 
-    /// Applies one edit, or says why it does not fit this state. Of an edit about one thing nothing has changed then; of
-    /// one about several logs those before the one that does not fit have.
+    /// Applies one edit, or gives the reason why it does not fit this state. After an error, an edit about one thing
+    /// has changed nothing; an edit about several logs has changed those before the one that does not fit.
     pub(super) fn apply(&mut self, edit: &Edit) -> Result<(), &'static str> {
         match edit {
             Edit::StoreCreated { .. } => return Err("a store is created once"),
@@ -314,6 +317,9 @@ impl CatalogState {
                 channel,
                 next,
             } => return self.stream_mut(*stream)?.advance_channel(*channel, next),
+            Edit::ChannelDelivered { stream, channel, at } => {
+                self.channel_mut(*stream, *channel)?.note_delivery(*at)
+            }
             Edit::ChannelRemoved { stream, channel } => {
                 let removed = self.stream_mut(*stream)?.channels.remove(channel);
                 return removed.map(drop).ok_or("the channel does not exist");

@@ -27,12 +27,12 @@ pub(crate) struct StreamState {
     pub(crate) retention: Retention,
     pub(crate) size_limits: SizeLimits,
     pub(crate) horizon_floor: Timestamp,
-    /// What it is to be able to take if it scales by itself, in shards; 0 if nothing was said.
+    /// The load that the stream must always be able to take if it scales automatically, in shards; 0 if it was not set.
     pub(crate) warm_throughput: u32,
     pub(crate) distribution: RecordDistribution,
-    /// What its records are encrypted with.
+    /// The key of its records.
     pub(crate) encryption: Option<StreamKey>,
-    /// The most that it took in on a day since 1970, in shards, for the days that count.
+    /// The greatest load of each day since 1970 that still counts, in shards.
     pub(crate) load_peaks: BTreeMap<u64, u32>,
     pub(crate) labels: Labels,
     /// None until the stream is active for the first time.
@@ -42,7 +42,7 @@ pub(crate) struct StreamState {
     pub(crate) logs: BTreeMap<ShardId, LogState>,
     pub(crate) consumers: BTreeMap<ConsumerId, ConsumerState>,
     pub(super) next_consumer: u64,
-    /// When the newest consumer was registered that is gone, in epoch seconds.
+    /// When the newest removed consumer was registered, in epoch seconds.
     pub(super) newest_gone_consumer: Option<u64>,
     pub(crate) checkpoints: BTreeMap<String, Checkpoint>,
     pub(crate) queues: BTreeMap<QueueId, QueueState>,
@@ -61,8 +61,8 @@ pub(crate) struct ConsumerState {
 }
 
 impl StreamState {
-    /// A stream of which nothing is known but its name. The edits that create one set all settings, so that other defaults
-    /// here would change no stream that there is.
+    /// A stream of which only the name is known. The edits that create a stream set all settings, so other defaults
+    /// here would not change an existing stream.
     pub(super) fn new(name: StreamName, created: Timestamp, lifecycle: Lifecycle) -> Self {
         Self {
             name,
@@ -97,7 +97,7 @@ impl StreamState {
         self.lifecycle.status()
     }
 
-    /// The open shards, with those that a creation or a split is still making.
+    /// The number of open shards, including those that a creation or a split is still making.
     pub(crate) fn open_and_coming_shard_count(&self) -> u32 {
         let open = self.lineage.as_ref().map_or(0, Lineage::open_shard_count);
         match &self.lifecycle {
@@ -121,7 +121,7 @@ impl StreamState {
         shard.is_some_and(Shard::is_open)
     }
 
-    /// Records that arrived earlier are not to be seen any more. The wall clock alone hides nothing.
+    /// Records that arrived earlier are hidden. The wall clock alone hides nothing.
     pub(crate) fn horizon(&self, time: Moment) -> Timestamp {
         let Some(retention) = self.retention.duration() else {
             return self.horizon_floor;
@@ -156,10 +156,10 @@ impl StreamState {
         Ok(())
     }
 
-    /// Notes what was taken in on a day, and forgets the days that do not count then.
+    /// Notes the load of a day, and forgets the days that no longer count then.
     pub(super) fn note_peak(&mut self, day: u64, shards: u32) {
         self.load_peaks.insert(day, shards);
-        // Days behind this one are of a clock that was wrong.
+        // Later days come from a clock that was wrong.
         let counting = day.saturating_sub(PEAK_DAYS)..=day;
         self.load_peaks.retain(|day, _| counting.contains(day));
     }
@@ -256,9 +256,9 @@ impl StreamState {
         self.newest_gone_consumer = self.newest_gone_consumer.max(Some(created_seconds));
     }
 
-    /// When a consumer is registered that is registered now: in a later second than all that are gone, so that name and
-    /// second together mean one consumer for ever. A stream's first shard is as late, and so later than the consumers of
-    /// an earlier stream of its name.
+    /// The creation time for a consumer that is registered now. It is in a later second than those of all removed ones,
+    /// so that name and second together mean one consumer for ever. A stream's first shard is later too, and so later
+    /// than the consumers of an earlier stream of its name.
     pub(crate) fn next_consumer_creation(&self, now: Timestamp) -> Timestamp {
         let shards = self.lineage.iter().flat_map(Lineage::shards);
         let first_shard = shards.map(|shard| shard.created_seconds).min();
@@ -340,7 +340,7 @@ impl StreamState {
         found.map(|(id, channel)| (*id, channel))
     }
 
-    /// Notes what a channel has delivered, of the shards that there still are.
+    /// Notes what a channel has delivered of the shards that still exist.
     pub(super) fn advance_channel(
         &mut self,
         channel: ChannelId,
@@ -366,7 +366,7 @@ impl StreamState {
         }
     }
 
-    /// The same, or that there is no such shard or queue.
+    /// The same, or the error that there is no such shard or queue.
     pub(crate) fn find_log(&self, name: LogName) -> Result<&LogState, Error> {
         self.log(name).ok_or_else(|| {
             let stream = self.name.local.clone();
@@ -381,7 +381,7 @@ impl StreamState {
         })
     }
 
-    /// All logs of the stream, which has this number.
+    /// All logs of the stream. The argument is the number of the stream.
     pub(crate) fn logs_of(&self, stream: StreamId) -> impl Iterator<Item = (LogName, &LogState)> {
         let shards = self.logs.iter();
         let queues = self.queues.iter();
@@ -395,7 +395,7 @@ impl StreamState {
         self.logs.values_mut().chain(queues.map(|queue| &mut queue.log))
     }
 
-    /// Whether a log that the stream does not have was there once, for all that the numbers say.
+    /// Whether a log that the stream does not have existed once, judged by the numbers.
     pub(crate) fn has_had(&self, log: LogName) -> bool {
         match log {
             LogName::Shard(_, shard) => Some(&shard) < self.logs.keys().next_back(),
@@ -404,8 +404,8 @@ impl StreamState {
         }
     }
 
-    /// Gives no further shard, consumer, queue or channel a number up to the one that is told for the next of its kind. Where
-    /// there are no numbers behind that, those that are left are given out.
+    /// No further shard, consumer, queue or channel gets a number up to `through` of the next number of its kind. If
+    /// there are none behind that, the remaining numbers are given out.
     pub(super) fn leave_out_ids(&mut self, through: impl Fn(u64) -> u64) {
         let of_32_bits = |next: u32| u32::try_from(through(next.into())).ok();
         if let Some(lineage) = &mut self.lineage

@@ -1,4 +1,4 @@
-//! The catalog on a log of edits that is no file.
+//! The catalog on a log of edits that is not a file.
 
 use std::sync::Arc;
 
@@ -6,12 +6,15 @@ use super::*;
 use crate::model::StreamId;
 use crate::sync::Mutex;
 
-/// What the log of a test has taken; the test keeps a handle of it.
+/// What the log of a test has taken. The test keeps a handle of it.
 #[derive(Debug, Default)]
 struct Taken {
     lists: Vec<Vec<Edit>>,
     offered: usize,
     fails_next: Option<Error>,
+    /// Whether the list that fails is not known to be there.
+    is_in_doubt: bool,
+    late: Option<Vec<Edit>>,
     stopped: Option<&'static str>,
 }
 
@@ -43,11 +46,23 @@ impl EditLog for MemoryLog {
     fn append(&mut self, edits: &[Edit], expected: Revision) -> Result<Revision> {
         let mut taken = self.0.lock();
         if let Some(error) = taken.fails_next.take() {
+            taken.late = taken.is_in_doubt.then(|| edits.to_vec());
             return Err(error);
         }
         assert_eq!(expected, Revision(taken.lists.len() as u64));
         taken.lists.push(edits.to_vec());
         Ok(expected.next())
+    }
+
+    fn finish(&mut self) -> Result<Option<(Vec<Edit>, Revision)>> {
+        let mut taken = self.0.lock();
+        if taken.late.is_some() && taken.is_in_doubt {
+            return Err(Error::Closed);
+        }
+        let late = taken.late.take();
+        taken.lists.extend(late.clone());
+        let revision = Revision(taken.lists.len() as u64);
+        Ok(late.map(|edits| (edits, revision)))
     }
 
     fn offer_snapshot(&mut self, state: &CatalogState) -> Result<()> {
@@ -98,6 +113,29 @@ fn what_is_refused_changes_nothing() {
     assert_eq!(catalog.read().next_stream(), StreamId::new(1));
     catalog.commit(|_| Ok(reserve(4))).unwrap();
     assert_eq!(catalog.read().next_stream(), StreamId::new(5));
+}
+
+#[test]
+fn what_was_in_doubt_is_applied_once_it_is_known_and_nothing_before() {
+    let log = MemoryLog::default();
+    let catalog = Catalog::new(Box::new(log.clone())).unwrap();
+    {
+        let mut taken = log.0.lock();
+        (taken.fails_next, taken.is_in_doubt) = (Some(Error::ReadOnly), true);
+    }
+    assert!(matches!(catalog.commit(|_| Ok(reserve(4))), Err(Error::ReadOnly)));
+    assert!(matches!(catalog.commit(|_| Ok(reserve(5))), Err(Error::Closed)));
+    assert_eq!(catalog.read().next_stream(), StreamId::new(1));
+    log.0.lock().is_in_doubt = false;
+    catalog
+        .commit(|state| {
+            assert_eq!(state.next_stream(), StreamId::new(5));
+            Ok(reserve(9))
+        })
+        .unwrap();
+    assert_eq!(catalog.read().next_stream(), StreamId::new(10));
+    let again = Catalog::new(Box::new(log)).unwrap();
+    assert_eq!(again.read().next_stream(), StreamId::new(10));
 }
 
 #[test]

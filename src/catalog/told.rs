@@ -1,11 +1,11 @@
-//! What edits say of what happens in the store, for those who listen.
+//! Log messages about edits.
 
 use super::edit::Edit;
 use super::state::CatalogState;
 use crate::model::{LogName, RecordNumber, ShardId, StreamId};
 use crate::trace::{self, Happening};
 
-/// What is told of some edits once they are durable.
+/// The messages about some edits, which are sent once these are durable.
 #[derive(Debug, Default)]
 pub(super) struct Told(Vec<Fact>);
 
@@ -25,7 +25,8 @@ enum Fact {
 }
 
 impl Told {
-    /// Of edits that are to be made of this state, which knows the names of streams that will be gone.
+    /// The messages about edits that are about to change this state, which still has the names of streams that will be
+    /// removed.
     pub(super) fn of(edits: &[Edit], state: &CatalogState) -> Self {
         if !trace::IS_ON {
             return Self::default();

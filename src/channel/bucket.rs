@@ -1,4 +1,4 @@
-//! What a delivery puts objects into.
+//! Buckets, into which a delivery puts objects.
 
 use std::fmt::Debug;
 
@@ -6,13 +6,13 @@ use crate::model::{Destination, StorageClass};
 
 /// A place that has buckets, such as a directory or an S3-compatible endpoint. Its calls block.
 pub trait Bucket: Debug + Send + Sync + 'static {
-    /// Whether this place can keep objects as a destination asks for, and has its buckets.
+    /// Checks that this place can keep objects for a destination, and has its buckets.
     ///
     /// # Errors
     /// [`BucketError::NotFound`], [`BucketError::Refused`], [`BucketError::Failed`].
     fn check(&self, destination: &Destination) -> Result<(), BucketError>;
 
-    /// Keeps an object, in place of one that has the same key. It is durable when this returns.
+    /// Keeps an object, and replaces one with the same key. It is durable on return.
     ///
     /// # Errors
     /// [`BucketError::NotFound`], [`BucketError::Refused`], [`BucketError::Failed`].
@@ -24,15 +24,15 @@ pub trait Bucket: Debug + Send + Sync + 'static {
 pub struct Object {
     /// The bucket.
     pub bucket: String,
-    /// Its key, of parts with `/` between them. None of them is empty, `.` or `..`.
+    /// Its key: parts with `/` between them. No part is empty, `.` or `..`.
     pub key: String,
-    /// What is in it.
+    /// Its contents.
     pub body: Vec<u8>,
     /// Its media type.
     pub content_type: &'static str,
     /// Its class of storage.
     pub storage_class: StorageClass,
-    /// The KMS key that it is to be encrypted with.
+    /// The KMS key to encrypt it with.
     pub encryption_key: Option<String>,
 }
 
@@ -40,28 +40,28 @@ pub struct Object {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BucketError {
-    /// There is no such bucket.
+    /// The bucket does not exist.
     #[error("there is no bucket {bucket}")]
     NotFound {
         /// The bucket.
         bucket: String,
     },
-    /// The place never keeps objects like this.
+    /// The place never keeps such objects.
     #[error("bucket {bucket}: {reason}")]
     Refused {
         /// The bucket.
         bucket: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// It did not work, and may work when it is tried again.
+    /// The call failed, and may succeed when it is tried again.
     #[error("cannot {doing} in bucket {bucket}: {reason}")]
     Failed {
-        /// What was tried.
+        /// The operation that failed.
         doing: &'static str,
         /// The bucket.
         bucket: String,
-        /// What went wrong.
+        /// The error.
         reason: String,
     },
 }
@@ -77,7 +77,7 @@ impl BucketError {
 }
 
 impl Destination {
-    /// The buckets that it needs, each once.
+    /// The buckets that it needs, without duplicates.
     pub(super) fn buckets(&self) -> impl Iterator<Item = &str> {
         let errors = self.error_bucket.as_deref();
         let errors = errors.filter(|bucket| *bucket != self.bucket);

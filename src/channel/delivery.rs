@@ -1,4 +1,4 @@
-//! What delivers: now, or in threads.
+//! The delivery of channels: on request, or in threads.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,24 +12,25 @@ use super::handle::Channel;
 use super::round::{DeliveryError, DeliveryEvent, Progress, Round, RoundOutcome};
 use super::schedule::{ChannelKey, DeliveryProblem, GivenBack, Outcome, Schedule};
 use crate::error::{Error, Result};
-use crate::model::{Destination, Timestamp};
+use crate::model::Destination;
 use crate::store::Store;
 use crate::sync::{AtomicBool, Condvar, Mutex};
 
-/// Of the threads.
+/// The name of the threads.
 const NAME: &str = "anabranch-deliver";
 
-/// How to deliver.
+/// The options of a delivery.
 #[derive(Clone)]
 pub struct DeliveryOptions {
-    /// The most bytes of records' data in an object, but for one record that has more. So many are delivered without waiting.
-    /// Default: 8 MiB.
+    /// The most bytes of records' data in an object, except for a single record that has more. As many bytes are
+    /// delivered without waiting. Default: 8 MiB.
     pub object_bytes: usize,
-    /// The oldest that a record gets before it is delivered, whatever its channel says (default: what the channel says).
+    /// The greatest age of a record before it is delivered, if that is less than the channel's freshness (default: the
+    /// channel's).
     pub most_freshness: Option<Duration>,
-    /// How many channels are delivered at the same time, at least 1. Each takes an object's memory twice. Default: 4.
+    /// How many channels are delivered at the same time, at least 1. Each takes the memory of two objects. Default: 4.
     pub threads: usize,
-    /// Who is told of what is delivered and of what fails (default: no one). It must not call the delivery.
+    /// Called for each delivery and failure (default: nothing). It must not call the delivery.
     pub on_event: Arc<dyn Fn(&DeliveryEvent) + Send + Sync>,
 }
 
@@ -54,12 +55,11 @@ impl fmt::Debug for DeliveryOptions {
     }
 }
 
-/// Delivers what the channels of a store have to deliver, into buckets. There should be one of it for a store: two make each
-/// object twice.
+/// Delivers the channels of a store into buckets. There should be one for a store: two make each object twice.
 ///
-/// What is delivered is noted in the store behind the object, so that a crash loses nothing and delivers some records again.
-/// Where a bucket or a shard fails, the others go on, and it is tried again after a pause of 1 s to 1 min for as long as it
-/// takes. It keeps the store open until it is dropped, which waits for the objects that are being put.
+/// A delivery is noted in the store after its object, so a crash loses nothing and delivers some records again. If a
+/// bucket or a shard fails, the others go on, and the failed one is tried again after pauses of 1 s to 1 min, without a
+/// limit. It keeps the store open until it is dropped, which waits for the objects that are being put.
 #[derive(Debug)]
 pub struct Delivery {
     shared: Arc<Shared>,
@@ -79,12 +79,12 @@ struct Shared {
     bucket: Box<dyn Bucket>,
     options: DeliveryOptions,
     schedule: Mutex<Schedule>,
-    /// A channel was given back, or the delivery stops.
+    /// Signalled when a channel was given back, or the delivery stops.
     changed: Condvar,
 }
 
 impl Delivery {
-    /// Delivers when it is [told to](Self::deliver_due), or in threads once they are [started](Self::start).
+    /// Delivers on [request](Self::deliver_due), or in threads once they are [started](Self::start).
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -112,7 +112,7 @@ impl Delivery {
         }
     }
 
-    /// Has threads deliver from now on. They look at each channel about once a second.
+    /// Starts threads that deliver. They look at each channel about once a second.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -132,8 +132,10 @@ impl Delivery {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Io`] if there can be no more threads.
+    /// [`Error::ReadOnly`] if the store is only read: what is delivered could not be noted. [`Error::Closed`]; [`Error::Io`] if
+    /// there can be no more threads.
     pub fn start(&self) -> Result<()> {
+        self.shared.store.check_takes_notes()?;
         let mut threads = self.threads.lock();
         threads.handles.retain(|thread| !thread.is_finished());
         for _ in threads.handles.len()..self.shared.options.threads.max(1) {
@@ -147,7 +149,8 @@ impl Delivery {
     }
 
     /// Delivers what is due by the store's clock, of all channels but those that a thread is at, whether or not one failed
-    /// just now. Gives how many objects that made. Blocks.
+    /// just now. Gives how many objects that made: none in a store that is only read, where each channel fails with
+    /// [`Error::ReadOnly`] before anything is put. Blocks.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -207,27 +210,6 @@ impl Delivery {
         self.shared.schedule.lock().problem(key)
     }
 
-    /// When objects were last made of a channel's records, since this delivery began.
-    ///
-    /// ```
-    /// # fn main() -> anabranch::Result<()> {
-    /// # let directory = tempfile::tempdir().unwrap();
-    /// # std::fs::create_dir(directory.path().join("archive")).unwrap();
-    /// # let store = anabranch::Store::in_memory()?;
-    /// # let clicks = store.create_stream("clicks", 1)?;
-    /// # use anabranch::{ChannelOptions, Destination};
-    /// # let channel = clicks.create_channel("archive", &ChannelOptions::to(Destination::new("archive")))?;
-    /// # use anabranch::{Delivery, DeliveryOptions, DirectoryBuckets};
-    /// # let delivery = Delivery::new(&store, DirectoryBuckets::new(directory.path()), DeliveryOptions::default());
-    /// assert_eq!(delivery.last_delivery(&channel), None);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn last_delivery(&self, channel: &Channel) -> Option<Timestamp> {
-        let key = (channel.stream().id(), channel.id());
-        self.shared.schedule.lock().last_delivery(key)
-    }
-
     /// Whether there can be objects as a destination asks for, and its buckets are there. Blocks.
     ///
     /// ```
@@ -252,13 +234,13 @@ impl Delivery {
         self.shared.bucket.check(destination)
     }
 
-    /// Ends the threads, as soon as the objects are put that they are putting.
+    /// Ends the threads, after the objects that they are putting.
     pub fn stop(&self) {
         self.stop_within(Duration::MAX);
     }
 
-    /// The same, but threads that take longer end by themselves, when their object is put or has failed. Gives whether all have
-    /// ended.
+    /// The same with a limit: threads that take longer end later, when their object is put or has failed. Returns
+    /// whether all have ended.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -296,7 +278,7 @@ impl Delivery {
                 std::thread::sleep(LOOK_EVERY);
             }
             match thread.is_finished() {
-                // What it panicked with was told by its thread.
+                // The thread has reported its panic.
                 true => drop(thread.join()),
                 false => have_ended = false,
             }
@@ -312,7 +294,7 @@ impl Drop for Delivery {
 }
 
 impl Shared {
-    /// What a thread does until it is to stop or the store is closed.
+    /// The work of a thread until it has to stop or the store is closed.
     fn run(&self, is_stopping: &AtomicBool) {
         while !is_stopping.load(Ordering::Acquire) && !self.store.is_closed() {
             let now = self.store.monotonic();
@@ -335,7 +317,7 @@ impl Shared {
         }
     }
 
-    /// One round. Gives how many objects it made, and whether more is due.
+    /// Does one round. Gives the number of objects, and whether more is due.
     fn deliver(&self, key: ChannelKey, mut progress: Progress, is_stopping: &AtomicBool) -> (usize, bool) {
         let (stream, id) = key;
         let stream = self.store.stream_by_id(stream);
@@ -388,7 +370,7 @@ impl Shared {
         (objects, has_more)
     }
 
-    /// Who is told may panic, on a closed standard error say. That ends no delivery.
+    /// The callback may panic, for example on a closed standard error. That ends no delivery.
     fn tell(&self, event: &DeliveryEvent) {
         let _ = catch_unwind(AssertUnwindSafe(|| (self.options.on_event)(event)));
     }
@@ -410,7 +392,7 @@ impl Shared {
         };
         let ran = catch_unwind(AssertUnwindSafe(|| round.run(progress)));
         ran.unwrap_or_else(|_| {
-            // What was counted may be half a change.
+            // The counts may be incomplete.
             *progress = Progress::default();
             RoundOutcome {
                 failure: Some(DeliveryError::Panicked),
@@ -420,7 +402,7 @@ impl Shared {
     }
 }
 
-/// Whether what was to be delivered is not there any more, so that nothing is wrong.
+/// Whether the channel, its stream or the store is gone, so that this is no failure.
 fn is_gone(error: &DeliveryError) -> bool {
     matches!(
         error,

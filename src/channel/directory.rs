@@ -8,8 +8,8 @@ use super::bucket::{Bucket, BucketError, Object};
 use crate::disk::{Disk, EntryKind, OpenMode, OsDisk};
 use crate::model::Destination;
 
-/// Buckets that are directories in one directory, and keep each object in a file whose name is its key. An object appears as
-/// a whole, and is durable then. Files and directories that are made can be read by their owner only.
+/// Buckets that are directories in one directory. Each object is a file whose name is its key. An object appears as a
+/// whole, and is durable then. Only their owner can read the files and directories that are made.
 #[derive(Debug)]
 pub struct DirectoryBuckets {
     root: PathBuf,
@@ -17,12 +17,12 @@ pub struct DirectoryBuckets {
 }
 
 impl DirectoryBuckets {
-    /// The directories in this one. They have to be there: none is made, and a symbolic link is none.
+    /// The directories in this one. They have to exist: none is made, and symbolic links are not accepted.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self::on_disk(root, OsDisk)
     }
 
-    /// The same, on a disk of the caller's.
+    /// The same, on a disk that the caller passes.
     pub fn on_disk(root: impl Into<PathBuf>, disk: impl Disk) -> Self {
         Self {
             root: root.into(),
@@ -47,7 +47,7 @@ impl DirectoryBuckets {
         }
     }
 
-    /// Writes a file that was not there and has no readers, under a name of its own first.
+    /// Writes a file that did not exist and has no readers, first under another name.
     fn write(&self, bucket: &Path, key: &str, body: &[u8]) -> io::Result<()> {
         let mut directories = vec![bucket.to_owned()];
         let mut parts: Vec<&str> = key.split('/').collect();
@@ -60,16 +60,16 @@ impl DirectoryBuckets {
                 _ => directories.push(directory.clone()),
             }
         }
-        // Nothing else ever has this name, so that no other delivery writes into the file.
+        // No other file ever has this name, so no other delivery writes into it.
         let partial = directory.join(format!(".{:016x}.partial", self.disk.entropy()?));
         let written = self.write_partial(&partial, body);
         let renamed = written.and_then(|()| self.disk.rename(&partial, &directory.join(name)));
         if let Err(error) = renamed {
-            // It is tried again under another name. That this fails is no news.
+            // The next attempt uses another name. A failure here can be ignored.
             let _ = self.disk.remove_file(&partial);
             return Err(error);
         }
-        // A directory that was there may not be durable: an earlier attempt may have failed before this.
+        // An existing directory may not be durable: an earlier attempt may have failed before this.
         directories
             .iter()
             .rev()
@@ -108,7 +108,7 @@ impl Bucket for DirectoryBuckets {
     }
 }
 
-/// What was to be encrypted is not written plain.
+/// An object that has to be encrypted is not written plain.
 fn refuse_encryption(bucket: &str, key: Option<&str>) -> Result<(), BucketError> {
     match key {
         None => Ok(()),

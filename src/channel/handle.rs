@@ -8,11 +8,12 @@ use crate::error::{Error, Result};
 use crate::model::{ChannelId, check_stream_name};
 use crate::store::{ChannelDescription, ChannelOptions, Stream};
 
-/// A channel of a stream: [`Delivery`](super::Delivery) puts the stream's records into objects for it, each at least once, and
-/// those of a shard in their order.
+/// A channel of a stream: [`Delivery`](super::Delivery) puts the stream's records into objects for it, each at least
+/// once, and those of a shard in order.
 ///
-/// It is there, and keeps its place, whether or not anything delivers at the time. What expires before it is delivered is
-/// lost to it, which a delivery [tells](super::DeliveryEvent::RecordsExpired). Clones share it. It keeps its store open.
+/// It exists, and keeps its position, whether or not a delivery runs. It loses records that expire before they are
+/// delivered, which a delivery [reports](super::DeliveryEvent::RecordsExpired). Clones share it. It keeps its store
+/// open.
 #[derive(Clone, Debug)]
 pub struct Channel {
     stream: Stream,
@@ -20,8 +21,8 @@ pub struct Channel {
 }
 
 impl Stream {
-    /// Makes a channel of the stream. Its name, of 1 to 128 characters of `a-z A-Z 0-9 _ . -`, is unique among the channels of
-    /// the stream's namespace.
+    /// Makes a channel of the stream. Its name, of 1 to 128 characters of `a-z A-Z 0-9 _ . -`, is unique among the
+    /// channels of the stream's namespace.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -55,9 +56,9 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::ChannelExists`]; [`Error::InvalidArgument`] for the name, the key template, the prefix of errors, and a start
-    /// that a channel cannot have; [`Error::TooManyChannels`]; [`Error::StreamNotOnDemand`]; [`Error::StreamNotActive`]; otherwise as for
-    /// [`summary`](Self::summary), and what happens on the disk.
+    /// [`Error::ChannelExists`]; [`Error::InvalidArgument`] for the name, the key template, the prefix of errors, and a
+    /// start that a channel cannot have; [`Error::TooManyChannels`]; [`Error::StreamNotOnDemand`];
+    /// [`Error::StreamNotActive`]; otherwise as for [`summary`](Self::summary), and errors of the disk.
     pub fn create_channel(&self, name: &str, options: &ChannelOptions) -> Result<Channel> {
         if let Some(destination) = &options.destination {
             key_template::check_keys(destination, name, self.name())?;
@@ -69,7 +70,7 @@ impl Stream {
         })
     }
 
-    /// A channel of the stream, in whatever state.
+    /// A channel of the stream, in any state.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -124,8 +125,7 @@ impl Channel {
     /// The template of the keys of objects if the destination has none.
     pub const DEFAULT_KEY_TEMPLATE: &'static str = key_template::DEFAULT;
 
-    /// What the keys of objects begin with that have records which are not of the format, if the destination does not say
-    /// otherwise.
+    /// The default prefix of the keys of objects with malformed records.
     pub fn default_error_prefix(channel_name: &str, unique_name: &str) -> String {
         key_template::default_error_prefix(channel_name, unique_name)
     }
@@ -140,16 +140,16 @@ impl Channel {
         &self.stream
     }
 
-    /// What no other channel of any store is called: the numbers of the stream, the channel and the store, in hexadecimal
-    /// digits. It is part of the keys of the channel's objects.
+    /// A name that no other channel of any store has: the numbers of the stream, the channel and the store, in
+    /// hexadecimal digits. It is part of the keys of the channel's objects.
     pub fn unique_name(&self) -> String {
         let (stream, channel) = (self.stream.id().value(), self.id.value());
-        // So much of the store's number tells stores apart that deliver into one bucket.
+        // These bits of the store's number distinguish stores that deliver into one bucket.
         let store = self.stream.store_id() as u32;
         format!("{stream:x}-{channel:x}-{store:08x}")
     }
 
-    /// What it is.
+    /// Its description.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -170,7 +170,7 @@ impl Channel {
         self.stream.describe_channel(self.id)
     }
 
-    /// Changes how old a record gets before it is delivered.
+    /// Changes how old a record may get before it is delivered.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -189,12 +189,12 @@ impl Channel {
     /// ```
     ///
     /// # Errors
-    /// [`Error::ChannelNotActive`]; otherwise as for [`describe`](Self::describe), and what happens on the disk.
+    /// [`Error::ChannelNotActive`]; otherwise as for [`describe`](Self::describe), and errors of the disk.
     pub fn set_freshness(&self, freshness: Duration) -> Result<()> {
         self.change(Some(freshness), &BTreeMap::new())
     }
 
-    /// The same, if a freshness is given, and attributes together with it.
+    /// The same, if a freshness is given, and sets attributes in the same step.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -216,7 +216,7 @@ impl Channel {
         self.stream.change_channel(self.id, freshness, attributes)
     }
 
-    /// Deletes it, after the store's transition delay if there is one. What it has delivered stays where it is.
+    /// Deletes it, after the store's transition delay if there is one. Delivered objects stay where they are.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -235,7 +235,7 @@ impl Channel {
     /// ```
     ///
     /// # Errors
-    /// As for [`describe`](Self::describe), and what happens on the disk.
+    /// As for [`describe`](Self::describe), and errors of the disk.
     pub fn delete(&self) -> Result<()> {
         self.stream.delete_channel(self.id)
     }

@@ -4,14 +4,14 @@ use super::object::extension;
 use crate::error::{Error, InvalidArgument};
 use crate::model::{CalendarTime, Destination, RecordNumber, ShardId, Timestamp};
 
-/// What Kinesis takes if a channel has none.
+/// Kinesis' default for a channel without a template.
 pub(super) const DEFAULT: &str = "kinesis-channel/!{channel-name}/!{channel-id}/!{yyyy}/!{MM}/!{dd}/!{HH}/\
                        !{channel-name}-!{channel-id}-!{yyyy}-!{MM}-!{dd}-!{HH}-!{mm}!{extension}";
 
-/// The longest key of an object, in bytes, as S3 has it.
+/// The longest key of an object, in bytes, as in S3.
 const MAX_KEY_BYTES: usize = 1024;
 
-/// The longest part of a key, as the names of files have it.
+/// The longest part of a key, as for names of files.
 const MAX_PART_BYTES: usize = 255;
 
 /// A template whose variables are known: `!{NAME}`.
@@ -34,18 +34,18 @@ enum Part {
     Day,
     Hour,
     Minute,
-    /// What the format and the compression are, or what is written behind a colon.
+    /// The extension of the format and the compression, or the text behind the colon.
     Extension(Option<String>),
 }
 
-/// What an object's key says of it.
+/// The values for an object's key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Named<'a> {
     pub(super) channel_name: &'a str,
     pub(super) channel_id: &'a str,
     pub(super) stream_name: &'a str,
     pub(super) extension: &'a str,
-    /// Of the first record.
+    /// The arrival of the first record.
     pub(super) arrival: Timestamp,
     pub(super) shard: ShardId,
     pub(super) first: RecordNumber,
@@ -75,10 +75,10 @@ impl KeyTemplate {
         Ok(Self { parts })
     }
 
-    /// The key of an object. Kinesis says that a unique suffix is appended: here it is the shard and the numbers of the first
-    /// and the last record, with the channel in front if the template does not name it, and behind it the extension if the
-    /// template ends with that. So no object ever takes the place of one with other records, and the names of a shard's
-    /// objects are in the order of its records where the rest is the same.
+    /// The key of an object. Kinesis says that it appends a unique suffix: here that is the shard and the numbers of
+    /// the first and the last record. In front of it is the channel, if the template does not have that, and behind it
+    /// the extension, if the template ends with that. So no object ever replaces one with other records, and the names
+    /// of a shard's objects are in the order of its records if the rest is the same.
     pub(super) fn key(&self, named: &Named<'_>) -> String {
         let (parts, extension) = match self.parts.split_last() {
             Some((last @ Part::Extension(_), parts)) => (parts, last.text(named)),
@@ -92,7 +92,7 @@ impl KeyTemplate {
     }
 }
 
-/// The key of an object with records that are not of the channel's format.
+/// The key of an object with malformed records.
 pub(super) fn error_key(prefix: Option<&str>, named: &Named<'_>) -> String {
     let Named {
         channel_name,
@@ -111,25 +111,25 @@ pub(super) fn error_key(prefix: Option<&str>, named: &Named<'_>) -> String {
     )
 }
 
-/// What the keys of objects with such records begin with if the channel does not say otherwise.
+/// The default prefix of the keys of such objects.
 pub(super) fn default_error_prefix(channel_name: &str, channel_id: &str) -> String {
     format!("kinesis-channel/errors/{channel_name}/{channel_id}/")
 }
 
-/// Refuses a destination with which some objects of a channel of this name could not be kept.
+/// Refuses a destination if some objects of a channel of this name could not be kept.
 pub(super) fn check_keys(
     destination: &Destination,
     channel_name: &str,
     stream_name: &str,
 ) -> Result<(), Error> {
     let keys = KeyTemplate::parse(destination.key_template.as_deref())?;
-    // All shards have names of one length.
+    // The names of all shards have the same length.
     let Ok(shard) = ShardId::new(0) else {
         return Ok(());
     };
     let named = Named {
         channel_name,
-        // As long as any.
+        // As long as the longest.
         channel_id: &"f".repeat(16 + 1 + 8 + 1 + 8),
         stream_name,
         extension: extension(destination.format, destination.compression),

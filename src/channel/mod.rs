@@ -1,12 +1,12 @@
 //! Delivery of streams into objects.
 //!
-//! A [`Channel`] is a reader of a stream that the catalog knows. [`Delivery`] reads what a channel has not delivered yet,
-//! makes objects of it, puts them into a bucket, and notes in the catalog how far that is; so a crash at any point delivers
+//! A [`Channel`] is a reader of a stream in the catalog. [`Delivery`] reads what a channel has not delivered yet, makes
+//! objects of it, puts them into a bucket, and notes the new position in the catalog. So a crash at any point delivers
 //! some records again, and loses none. Parents are delivered to their ends before their children.
 //!
-//! The records stay in the stream until they are delivered: nothing is kept in memory but the object that is being made, and
-//! of each shard how much there is to deliver. This floor knows streams and buckets. It knows no logs and no wire, but that
-//! of the buckets, which is `object_store`'s.
+//! The records stay in the stream until they are delivered. Memory has only the object that is being made, and for each
+//! shard how much there is to deliver. This floor knows streams and buckets. It knows no logs, and no wire except that
+//! of `object_store`.
 
 mod bucket;
 mod delivery;

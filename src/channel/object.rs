@@ -1,4 +1,4 @@
-//! What is in an object.
+//! The contents of an object.
 
 use std::io::{self, Write};
 
@@ -7,30 +7,30 @@ use serde::Serialize;
 
 use crate::model::{Compression, Record, RecordFormat, RecordNumber, ShardId, Timestamp};
 
-/// Records of one shard, in their order, that become an object; and apart from them those that are not of the format.
+/// Builds an object from records of one shard, in their order, and a separate one from malformed records.
 pub(super) struct ObjectBuilder {
     format: RecordFormat,
     body: Encoder,
     errors: Vec<u8>,
     /// The records in the body.
     pub(super) well_formed: Option<Range>,
-    /// Those that are not of the format.
+    /// The malformed records.
     pub(super) malformed: Option<Range>,
     data_bytes: usize,
 }
 
-/// Which records an object has.
+/// The records of an object.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Range {
     pub(super) shard: ShardId,
     pub(super) first: RecordNumber,
     pub(super) last: RecordNumber,
-    /// Of the first record.
+    /// The arrival of the first record.
     pub(super) arrival: Timestamp,
     pub(super) records: usize,
 }
 
-/// A record that is not of the format, as people and programs can read it.
+/// A malformed record, in a form for people and programs.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct MalformedRecord<'a> {
@@ -61,8 +61,8 @@ impl ObjectBuilder {
         self.well_formed.is_none() && self.malformed.is_none()
     }
 
-    /// Takes the next record, unless there would be more than so many bytes of records then, or there are so many of what is
-    /// said of malformed ones. One is always taken.
+    /// Takes the next record, unless the records would have more bytes than `most_bytes`, or the reports about
+    /// malformed ones would. One is always taken.
     pub(super) fn take(&mut self, record: &Record, most_bytes: usize) -> io::Result<bool> {
         let bytes = self.data_bytes.saturating_add(counted_bytes(record));
         let is_full = bytes > most_bytes || self.errors.len() >= most_bytes;
@@ -105,13 +105,13 @@ impl ObjectBuilder {
         Ok(())
     }
 
-    /// The object, and that of the records which are not of the format.
+    /// The object, and the one with malformed records.
     pub(super) fn finish(self) -> io::Result<(Vec<u8>, Vec<u8>)> {
         Ok((self.body.finish()?, self.errors))
     }
 }
 
-/// A record of no bytes counts too, so that an object has an end.
+/// A record of no bytes counts too, so that an object is limited.
 pub(super) fn counted_bytes(record: &Record) -> usize {
     record.data.len().max(1)
 }
@@ -138,7 +138,7 @@ fn check(format: RecordFormat, data: &[u8]) -> Result<(), String> {
             .map(drop)
             .map_err(|error| error.to_string()),
         RecordFormat::Json => {
-            // The parser passes over strings without looking at their bytes.
+            // The parser does not check the bytes of strings.
             let text = std::str::from_utf8(data).map_err(|error| error.to_string())?;
             serde_json::from_str::<serde::de::IgnoredAny>(text)
                 .map(drop)
@@ -147,7 +147,7 @@ fn check(format: RecordFormat, data: &[u8]) -> Result<(), String> {
     }
 }
 
-/// What keys end with, if their template does not say otherwise.
+/// The end of keys whose template does not set one.
 pub(super) fn extension(format: RecordFormat, compression: Compression) -> &'static str {
     match (format, compression) {
         (RecordFormat::Json, Compression::None) => ".json",

@@ -1,4 +1,4 @@
-//! One round of a channel: what is due of each shard becomes objects.
+//! One round of a channel, which makes objects of the due records of each shard.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -14,10 +14,10 @@ use crate::model::{Destination, RecordNumber, ShardId, Timestamp};
 use crate::seam::ReadLimit;
 use crate::store::{RecordBatch, ShardIterator, ShardToDeliver, Stream};
 
-/// How many bytes of records are read at once.
+/// How many bytes of records are read at a time.
 const READ_BYTES: usize = 1024 * 1024;
 
-/// What a delivery tells of.
+/// An event of a delivery.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum DeliveryEvent {
@@ -32,7 +32,7 @@ pub enum DeliveryEvent {
         /// How many records it has.
         records: usize,
     },
-    /// Records that are not of the channel's format are in an object of their own.
+    /// Malformed records are in a separate object.
     MalformedRecords {
         /// The channel.
         channel: String,
@@ -50,16 +50,16 @@ pub enum DeliveryEvent {
         /// Their shard.
         shard: ShardId,
     },
-    /// Nothing more can be delivered for now. It is tried again.
+    /// No more can be delivered for now. It is tried again.
     Failed {
         /// The channel.
         channel: String,
-        /// Why.
+        /// The reason.
         error: DeliveryError,
         /// When it is tried again.
         retry_in: Duration,
     },
-    /// It goes on after a failure.
+    /// The delivery goes on after a failure.
     Resumed {
         /// The channel.
         channel: String,
@@ -70,16 +70,16 @@ pub enum DeliveryEvent {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeliveryError {
-    /// Their bucket does not take them.
+    /// The bucket does not take the object.
     #[error(transparent)]
     Bucket(#[from] BucketError),
-    /// The store does not give them, or cannot note that they are delivered.
+    /// A read from the store failed, or noting the delivery did.
     #[error(transparent)]
     Store(#[from] Error),
-    /// An object cannot be made of them.
+    /// Encoding the object failed.
     #[error("cannot encode an object: {0}")]
     Encoding(String),
-    /// The bucket, or what is told of events, has panicked.
+    /// The bucket, or the callback for events, has panicked.
     #[error("the delivery panicked, as its thread has said")]
     Panicked,
 }
@@ -123,26 +123,27 @@ impl fmt::Display for DeliveryEvent {
     }
 }
 
-/// How many objects a round makes before other channels have their turn, but for one of each shard.
+/// How many objects a round makes before other channels have their turn. Each due shard gets one in any case.
 const MOST_OBJECTS: usize = 16;
 
-/// After so many failures of buckets in a row a round ends.
+/// A round ends after so many failures of buckets in a row.
 const MOST_BUCKET_FAILURES: u32 = 2;
 
-/// What is known of a channel's shards from one round to the next.
+/// The state of a channel's shards from one round to the next.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     backlogs: HashMap<ShardId, Backlog>,
-    /// The shard that was looked at last. The next round begins behind it.
+    /// The shard that was looked at last. The next round begins with the one after it.
     last: Option<ShardId>,
-    /// The shards that cannot be read on, for as long as nothing behind the damage was read. Their children wait no longer.
+    /// The shards that cannot be read further, until something behind the damage is read. Their children do not wait
+    /// for them.
     damaged: BTreeSet<ShardId>,
 }
 
-/// How much of a shard there is to deliver, as far as it was looked at.
+/// How much of a shard there is to deliver, as far as it was counted.
 #[derive(Clone, Debug)]
 struct Backlog {
-    /// Where the records begin that are counted, which is what the catalog says.
+    /// Where the counted records begin, which is the position in the catalog.
     from: RecordNumber,
     /// Where they end.
     next: RecordNumber,
@@ -150,44 +151,53 @@ struct Backlog {
     /// When the first of them arrived; `None` if there is none.
     oldest: Option<Timestamp>,
     end: BacklogEnd,
-    /// Up to where they are delivered, if that could not be noted: the shard's end if it is no record.
-    unnoted: Option<Option<RecordNumber>>,
+    /// What is delivered of them, if that could not be noted.
+    unnoted: Option<Delivered>,
 }
 
-/// What comes behind the records that are counted.
+/// What of a shard is delivered.
+#[derive(Clone, Copy, Debug)]
+struct Delivered {
+    /// Up to where: the shard's end if it is no record.
+    next: Option<RecordNumber>,
+    /// When an object was made of it, if one was.
+    made: Option<Timestamp>,
+}
+
+/// What follows the counted records.
 #[derive(Clone, Debug)]
 enum BacklogEnd {
-    /// More, or nothing yet.
+    /// More records, or none yet.
     Open,
-    /// Nothing ever.
+    /// Nothing, ever.
     Drained,
-    /// What cannot be read.
+    /// Something unreadable.
     Unreadable(Error),
 }
 
-/// What a round goes by.
+/// The arguments of a round.
 pub(super) struct Round<'a> {
     pub(super) channel: &'a Channel,
     pub(super) bucket: &'a dyn Bucket,
     /// The most bytes of records in an object.
     pub(super) object_bytes: usize,
-    /// Records are never kept for longer, whatever the channel says.
+    /// Records are never kept for longer, whatever the channel's freshness is.
     pub(super) most_freshness: Option<Duration>,
     pub(super) is_stopping: &'a dyn Fn() -> bool,
     pub(super) tell: &'a dyn Fn(DeliveryEvent),
 }
 
-/// What a round has come to.
+/// The result of a round.
 #[derive(Debug, Default)]
 pub(super) struct RoundOutcome {
     pub(super) objects: usize,
-    /// The first thing that failed.
+    /// The first failure.
     pub(super) failure: Option<DeliveryError>,
     /// Whether more is due.
     pub(super) has_more: bool,
 }
 
-/// What a round needs to know of its channel.
+/// What a round needs to know about its channel.
 struct Plan {
     name: String,
     unique_name: String,
@@ -196,21 +206,23 @@ struct Plan {
     due_before: Timestamp,
 }
 
-/// What a turn of one shard has come to.
+/// The result of a shard's turn.
 enum Turn {
     /// Nothing is due.
     Waits,
-    /// So many objects, and there may be more.
+    /// So many objects were made, and there may be more.
     Delivered(usize),
-    /// All of it is delivered that there will ever be.
+    /// The whole shard is delivered.
     Drained,
 }
 
 impl Round<'_> {
-    /// Delivers what is due, of each shard an object at a time. What fails in one shard does not hold up the others.
+    /// Delivers what is due, one object of each shard at a time. A failure in one shard does not hold up the others.
     pub(super) fn run(&self, progress: &mut Progress) -> RoundOutcome {
         let mut outcome = RoundOutcome::default();
-        match self.plan() {
+        // Where nothing is ever noted, each object would be put again and again, beside those of the store's writer.
+        let plan = self.stream().check_takes_notes().and_then(|()| self.plan());
+        match plan {
             Ok(Some(plan)) => self.run_by(&plan, progress, &mut outcome),
             Ok(None) => {}
             Err(error) => outcome.failure = Some(error.into()),
@@ -218,10 +230,10 @@ impl Round<'_> {
         outcome
     }
 
-    /// Tells of the shards that have expired with records that were not delivered, once each.
+    /// Reports the shards that have expired with undelivered records, once each.
     fn tell_of_lost_shards(&self, plan: &Plan) -> Result<()> {
         for shard in self.stream().shards_lost_to(self.channel.id())? {
-            // So it is told once, also where nothing can be noted for a while.
+            // Noted first, so that it is reported once, even if nothing can be noted for a while.
             self.stream().note_delivered(self.channel.id(), shard, None)?;
             (self.tell)(DeliveryEvent::RecordsExpired {
                 channel: plan.name.clone(),
@@ -273,7 +285,7 @@ impl Round<'_> {
                     return;
                 }
             }
-            // The children of what is drained, or damaged, come next.
+            // The children of drained or damaged shards come next.
             if !went_on && progress.damaged == damaged {
                 return;
             }
@@ -318,21 +330,21 @@ impl Round<'_> {
         let known = backlogs
             .remove(&shard.shard)
             .filter(|known| known.from == shard.next);
-        if let Some(next) = known.as_ref().and_then(|known| known.unnoted) {
+        if let Some(unnoted) = known.as_ref().and_then(|known| known.unnoted) {
             backlogs.extend(known.map(|known| (shard.shard, known)));
-            self.note(shard.shard, next, backlogs)?;
+            self.note(shard.shard, unnoted, backlogs)?;
             return Ok(Turn::Delivered(0));
         }
         let known = known.unwrap_or_else(|| Backlog::from(shard.next));
         let Some(counted) = self.count(plan, shard.shard, known)? else {
-            // Nothing of it is there any more, and there will be nothing.
+            // It has expired, and there will be nothing more.
             return Ok(Turn::Waits);
         };
         let backlog = backlogs.entry(shard.shard).insert_entry(counted).into_mut();
         match (backlog.oldest, &backlog.end) {
             (Some(oldest), _) => {
                 let is_due = oldest <= plan.due_before || backlog.bytes >= self.object_bytes;
-                // What is in front of damage does not get more by waiting.
+                // Waiting does not bring more records in front of damage.
                 let is_cut = matches!(backlog.end, BacklogEnd::Unreadable(_));
                 if !is_due && !is_cut {
                     return Ok(Turn::Waits);
@@ -340,25 +352,33 @@ impl Round<'_> {
             }
             (None, BacklogEnd::Open) => return Ok(Turn::Waits),
             (None, BacklogEnd::Drained) => {
-                self.note(shard.shard, None, backlogs)?;
+                let drained = Delivered {
+                    next: None,
+                    made: None,
+                };
+                self.note(shard.shard, drained, backlogs)?;
                 return Ok(Turn::Drained);
             }
             (None, BacklogEnd::Unreadable(error)) => return Err(error.clone().into()),
         }
         let from = backlog.from;
         let Some((next, objects)) = self.deliver_object(plan, shard.shard, from)? else {
-            // It is counted from its beginning, which tells of what has expired and goes on behind it.
+            // It is counted again from its beginning, which reports expired records and goes on behind them.
             backlogs.remove(&shard.shard);
             return Ok(Turn::Delivered(0));
         };
+        let delivered = Delivered {
+            next,
+            made: (objects > 0).then(|| self.stream().now()),
+        };
         if let Some(backlog) = backlogs.get_mut(&shard.shard) {
-            backlog.unnoted = Some(next);
+            backlog.unnoted = Some(delivered);
         }
-        self.note(shard.shard, next, backlogs)?;
+        self.note(shard.shard, delivered, backlogs)?;
         Ok(Turn::Delivered(objects))
     }
 
-    /// Goes on counting up to what an object can have. `None` if the shard is not there any more.
+    /// Goes on counting up to the size of an object. `None` if the shard no longer exists.
     fn count(
         &self,
         plan: &Plan,
@@ -377,7 +397,7 @@ impl Round<'_> {
                         channel: plan.name.clone(),
                         shard,
                     });
-                    // So it is told once.
+                    // Noted first, so that it is reported once.
                     self.stream()
                         .note_delivered(self.channel.id(), shard, Some(first))?;
                     backlog = Backlog::from(first);
@@ -393,7 +413,7 @@ impl Round<'_> {
             };
             if let Some(record) = batch.records.first() {
                 if backlog.from == RecordNumber::BEFORE_FIRST {
-                    // From now on it would be told if the record expired.
+                    // From now on it is reported if the record expires.
                     let first = record.sequence_number.record_number();
                     self.stream()
                         .note_delivered(self.channel.id(), shard, Some(first))?;
@@ -415,8 +435,8 @@ impl Round<'_> {
         Ok(Some(backlog))
     }
 
-    /// Makes objects of what comes next in a shard. Gives up to where, which is the shard's end if it is no record, and how many;
-    /// `None` if it is not there any more.
+    /// Makes objects of the next records of a shard. Gives the new position, which is the shard's end if it has no
+    /// number, and the number of objects; `None` if the shard no longer exists.
     fn deliver_object(
         &self,
         plan: &Plan,
@@ -424,14 +444,14 @@ impl Round<'_> {
         from: RecordNumber,
     ) -> Result<Option<(Option<RecordNumber>, usize)>, DeliveryError> {
         // What could not be noted would be put again and again.
-        self.stream().check_takes_notes()?;
+        self.stream().check_notes_now()?;
         let destination = &plan.destination;
         let mut builder = ObjectBuilder::new(destination.format, destination.compression)?;
         let mut from = from;
         let next = loop {
             let batch = match self.read(shard, from) {
                 Ok(batch) => batch,
-                // What was taken before is delivered.
+                // The records that were taken before are delivered.
                 Err(_) if !builder.is_empty() => break Some(from),
                 // It has expired since it was counted.
                 Err(Error::Trimmed { .. } | Error::ShardNotFound { .. }) => return Ok(None),
@@ -457,19 +477,20 @@ impl Round<'_> {
         Ok(Some((next, objects)))
     }
 
-    /// Notes that a shard is delivered up to a record, or to its end.
+    /// Notes what is delivered of a shard.
     fn note(
         &self,
         shard: ShardId,
-        next: Option<RecordNumber>,
+        Delivered { next, made }: Delivered,
         backlogs: &mut HashMap<ShardId, Backlog>,
     ) -> Result<(), DeliveryError> {
-        self.stream().note_delivered(self.channel.id(), shard, next)?;
+        self.stream()
+            .note_delivery(self.channel.id(), shard, next, made)?;
         backlogs.remove(&shard);
         Ok(())
     }
 
-    /// Malformed records go first. Gives how many objects that made.
+    /// Malformed records go first. Gives the number of objects.
     fn put(&self, plan: &Plan, builder: ObjectBuilder) -> Result<usize, DeliveryError> {
         let destination = &plan.destination;
         let (well_formed, malformed) = (builder.well_formed, builder.malformed);
@@ -538,14 +559,14 @@ impl Round<'_> {
 }
 
 impl Progress {
-    /// Takes note of whether a shard that was looked at can be read on.
+    /// Notes whether a shard can be read further.
     fn note_damage(&mut self, shard: ShardId) {
         let backlog = self.backlogs.get(&shard);
         let is_damaged = backlog.is_some_and(|backlog| match &backlog.end {
             BacklogEnd::Open | BacklogEnd::Drained => false,
             BacklogEnd::Unreadable(_) if backlog.oldest.is_some() => false,
             BacklogEnd::Unreadable(Error::Corrupt { .. } | Error::Unreadable { .. }) => true,
-            // What another kind of error says may be otherwise in a moment.
+            // Another kind of error may be gone in a moment.
             BacklogEnd::Unreadable(_) => self.damaged.contains(&shard),
         });
         match is_damaged {
@@ -554,10 +575,10 @@ impl Progress {
         };
     }
 
-    /// The shards in the order of a round, and what is known of others is dropped.
+    /// The shards in the order of a round. Drops the state of all others.
     fn begin_behind_last(&mut self, mut shards: Vec<ShardToDeliver>) -> Vec<ShardToDeliver> {
         let there: BTreeSet<_> = shards.iter().map(|shard| shard.shard).collect();
-        // What could not be noted yet is noted once the shard is ready again.
+        // A delivery that could not be noted yet is noted once the shard is ready again.
         self.backlogs
             .retain(|shard, backlog| there.contains(shard) || backlog.unnoted.is_some());
         self.damaged.retain(|shard| there.contains(shard));

@@ -19,40 +19,40 @@ use crate::sync::Mutex;
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How long it may take to find out whether a bucket is there, for which a caller waits.
+/// How long the check for a bucket may take, since a caller waits for it.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long a call is tried again that the endpoint could not answer.
+/// How long a call is retried while the endpoint cannot answer.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// If there are more clients than that, all are dropped and made again when they are used.
+/// If there are more clients than this, all are dropped, and made again when they are used.
 const MOST_CLIENTS: usize = 256;
 
 /// The buckets of an S3-compatible endpoint, or of Amazon S3.
 ///
-/// Its credentials are those of the environment: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, those of
-/// a container's or a machine's role, or those of a web identity. Whether a bucket's owner is the expected one is not asked.
+/// Its credentials are those of the environment: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`,
+/// those of a container's or a machine's role, or those of a web identity. It does not check a bucket's expected owner.
 /// The calls are for threads outside an async runtime, or for its blocking ones.
 #[derive(Debug)]
 pub struct S3Buckets {
     endpoint: Option<String>,
     region: String,
     clients: Mutex<HashMap<ClientName, Arc<AmazonS3>>>,
-    /// There until this is dropped.
+    /// Taken when this is dropped.
     runtime: Option<Runtime>,
 }
 
-/// A bucket, and the key that its objects are encrypted with.
+/// A bucket, and the key of its objects' encryption.
 type ClientName = (String, Option<String>);
 
 impl S3Buckets {
-    /// Those of an endpoint, such as `http://127.0.0.1:9000`, whose buckets are named in the path; without one those of Amazon
-    /// S3 in this region.
+    /// The buckets of an endpoint, such as `http://127.0.0.1:9000`, with the bucket in the path; without an endpoint,
+    /// those of Amazon S3 in this region.
     ///
     /// # Errors
-    /// If the thread cannot be started that requests are sent by.
+    /// If the operating system refuses the thread for requests.
     pub fn new(endpoint: Option<&str>, region: &str) -> std::io::Result<Self> {
-        // TLS is by ring here too. If the program has chosen otherwise for itself, that holds.
+        // TLS uses ring here too, unless the program has already chosen another provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
@@ -113,7 +113,7 @@ impl S3Buckets {
         let runtime = runtime.ok_or_else(|| BucketError::failed(doing, bucket, "it is being dropped"))?;
         runtime.block_on(call).map_err(|error| {
             let error = error.to_string();
-            // S3's name of this error, which is nowhere but in the text.
+            // S3's name of this error, which is only in the text.
             match error.contains("<Code>NoSuchBucket</Code>") {
                 true => BucketError::NotFound {
                     bucket: bucket.to_owned(),
@@ -161,8 +161,8 @@ impl Bucket for S3Buckets {
     }
 }
 
-/// Takes the credentials of the environment, and nothing else from there: an endpoint that is meant for other programs, this
-/// server's own say, is not where buckets are.
+/// Uses only the credentials of the environment: an endpoint there is meant for other programs, perhaps for this very
+/// server.
 fn with_credentials(builder: AmazonS3Builder) -> AmazonS3Builder {
     let text =
         |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
@@ -187,7 +187,7 @@ impl Drop for S3Buckets {
     }
 }
 
-/// `None` for the standard one, which endpoints need not know by name.
+/// `None` for the standard class, whose name endpoints need not know.
 fn class_name(class: StorageClass) -> Option<&'static str> {
     match class {
         StorageClass::Standard => None,

@@ -1,4 +1,4 @@
-//! Which channel is to be looked at when.
+//! The schedule of channels.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::round::{DeliveryError, Progress};
 use crate::model::{ChannelId, StreamId, Timestamp};
 
-/// Between two looks at a channel.
+/// The time between two looks at a channel.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -17,19 +17,19 @@ pub(super) type ChannelKey = (StreamId, ChannelId);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DeliveryProblem {
-    /// When the first of the attempts failed that have failed since.
+    /// When the first of the present failures in a row happened.
     pub since: Timestamp,
-    /// How many have.
+    /// How many failures in a row.
     pub attempts: u32,
-    /// Why the last one did.
+    /// The error of the last one.
     pub error: DeliveryError,
 }
 
-/// What is known of each channel that delivers.
+/// The state of each channel that delivers.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     channels: HashMap<ChannelKey, Known>,
-    /// When it was last said which channels there are, by the monotonic clock.
+    /// When the list of channels was last updated, by the monotonic clock.
     updated: Option<Duration>,
 }
 
@@ -37,43 +37,41 @@ pub(super) struct Schedule {
 struct Known {
     progress: Progress,
     problem: Option<DeliveryProblem>,
-    /// When a round last made objects.
-    delivered: Option<Timestamp>,
     /// How many rounds in a row have failed and made no object.
     fruitless: u32,
-    /// When it is to be looked at, by the monotonic clock.
+    /// When it is due, by the monotonic clock.
     due: Duration,
-    /// Whether a thread is at it.
+    /// Whether a thread is working on it.
     is_taken: bool,
 }
 
-/// What a round has come to.
+/// The result of a round.
 pub(super) struct GivenBack {
     pub(super) failure: Option<DeliveryError>,
     pub(super) objects: usize,
     pub(super) has_more: bool,
 }
 
-/// What becomes of that.
+/// What follows from a round.
 pub(super) enum Outcome {
     Good {
         is_first_after_failure: bool,
     },
     Failed {
         retry_in: Duration,
-        /// Of many failures in a row fewer and fewer are.
+        /// Whether to report it: of many failures in a row fewer and fewer are.
         is_news: bool,
     },
 }
 
 impl Schedule {
-    /// Whether it is to be said again which channels there are.
+    /// Whether the list of channels has to be updated.
     pub(super) fn is_stale(&self, now: Duration) -> bool {
         self.updated
             .is_none_or(|updated| now < updated || now.saturating_sub(updated) >= INTERVAL)
     }
 
-    /// Takes note of which channels there are.
+    /// Updates the list of channels.
     pub(super) fn update(&mut self, channels: &[ChannelKey], now: Duration) {
         self.updated = Some(now);
         let there: HashSet<_> = channels.iter().collect();
@@ -84,8 +82,8 @@ impl Schedule {
         }
     }
 
-    /// Takes the channel that is due for longest, with what is known of its shards. Until it is given back no other caller
-    /// gets it.
+    /// Takes the channel that has been due for longest, with the state of its shards. No other caller gets it until it
+    /// is given back.
     pub(super) fn take_due(&mut self, now: Duration) -> Option<(ChannelKey, Progress)> {
         let due = self.channels.iter_mut();
         let due = due.filter(|(_, known)| !known.is_taken && known.due <= now);
@@ -94,14 +92,14 @@ impl Schedule {
         Some((*key, std::mem::take(&mut known.progress)))
     }
 
-    /// Takes this channel, due or not, unless a thread is at it.
+    /// Takes this channel, due or not, unless a thread is working on it.
     pub(super) fn take(&mut self, key: ChannelKey) -> Option<Progress> {
         let known = self.channels.get_mut(&key).filter(|known| !known.is_taken)?;
         known.is_taken = true;
         Some(std::mem::take(&mut known.progress))
     }
 
-    /// How long it is until a channel is due, and no longer than between two looks.
+    /// How long it is until a channel is due, at most the time between two looks.
     pub(super) fn until_next(&self, now: Duration) -> Duration {
         let waiting = self.channels.values().filter(|known| !known.is_taken);
         let next = waiting.map(|known| known.due.saturating_sub(now)).min();
@@ -120,15 +118,12 @@ impl Schedule {
         let known = self.channels.entry(key).or_default();
         known.is_taken = false;
         known.progress = progress;
-        if given_back.objects > 0 {
-            known.delivered = Some(time);
-        }
         known.fruitless = match (&given_back.failure, given_back.objects) {
             (Some(_), 0) => known.fruitless.saturating_add(1),
             _ => 0,
         };
         let pause = match known.fruitless {
-            // Behind those that wait already.
+            // Behind those that are waiting already.
             _ if given_back.has_more => Duration::ZERO,
             0 => INTERVAL,
             fruitless => INTERVAL
@@ -152,10 +147,6 @@ impl Schedule {
             retry_in: pause,
             is_news: problem.attempts.is_power_of_two(),
         }
-    }
-
-    pub(super) fn last_delivery(&self, key: ChannelKey) -> Option<Timestamp> {
-        self.channels.get(&key)?.delivered
     }
 
     pub(super) fn problem(&self, key: ChannelKey) -> Option<DeliveryProblem> {

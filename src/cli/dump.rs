@@ -17,13 +17,20 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::counted::Counted;
 use super::secret_file::SecretFile;
-use super::verify::finding_as_json;
+use super::verify::{finding_as_json, no_store};
+#[cfg(feature = "nats")]
+use {super::engine::ClusterOfTool, clap::ArgMatches};
 
 #[derive(Debug, Args)]
 pub(super) struct DumpArguments {
     /// The store's directory
     #[arg(value_name = "DIR")]
-    directory: PathBuf,
+    #[cfg_attr(not(feature = "nats"), arg(required = true))]
+    directory: Option<PathBuf>,
+
+    #[cfg(feature = "nats")]
+    #[command(flatten)]
+    engine: ClusterOfTool,
 
     /// What to show
     #[arg(long, value_enum, default_value_t = What::Lineage)]
@@ -73,6 +80,9 @@ Changes nothing, and may run while a server has the store. Works on stores that 
 segments are found by their header pages. What is damaged is told on standard error, or with --json as an object whose
 \"type\" is \"finding\"; what is whole is shown all the same.
 
+With --engine, of a store on a cluster: its manifest, lineage and records. What would name a file names a stream of the
+cluster and a subject.
+
 Examples:
   anabranch dump DIR                                          which shards there are
   anabranch dump DIR --what records --stream clicks --limit 10
@@ -82,6 +92,29 @@ Exit status:
   0  shown
   1  shown, but for what is damaged
   2  could not be shown";
+
+impl DumpArguments {
+    /// Decides between a directory and a cluster.
+    #[cfg(feature = "nats")]
+    pub(super) fn settle(&mut self, matches: &ArgMatches) -> Result<(), String> {
+        self.engine.settle(matches, self.directory.is_some())
+    }
+
+    /// Hands out what is to be shown of the store.
+    fn dump(
+        &self,
+        options: &DumpOptions,
+        on_item: &mut dyn FnMut(DumpItem) -> ControlFlow<()>,
+    ) -> Result<(), Failure> {
+        #[cfg(feature = "nats")]
+        if let Some(cluster) = self.engine.given()? {
+            return cluster.dump(options, on_item).map_err(Failure::Inspection);
+        }
+        let directory = self.directory.as_ref().ok_or_else(|| no_store("dump"))?;
+        let inspection = Inspection::of(directory);
+        inspection.dump(options, on_item).map_err(Failure::Inspection)
+    }
+}
 
 /// Shows it; 1 if something could not be shown.
 pub(super) fn run(arguments: &DumpArguments) -> Result<ExitCode, Failure> {
@@ -100,20 +133,18 @@ pub(super) fn run(arguments: &DumpArguments) -> Result<ExitCode, Failure> {
 
     let mut out = BufWriter::new(io::stdout().lock());
     let mut is_damaged = false;
-    Inspection::of(&arguments.directory)
-        .dump(&options, &mut |item| {
-            is_damaged |= matches!(&item, DumpItem::Finding(finding) if finding.is_damage());
-            let written = match arguments.json {
-                true => writeln!(out, "{}", as_json(&item)),
-                false => print(&mut out, &item, arguments.base64),
-            };
-            // Where standard output is closed no more is wanted.
-            match written {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
-            }
-        })
-        .map_err(Failure::Inspection)?;
+    arguments.dump(&options, &mut |item| {
+        is_damaged |= matches!(&item, DumpItem::Finding(finding) if finding.is_damage());
+        let written = match arguments.json {
+            true => writeln!(out, "{}", as_json(&item)),
+            false => print(&mut out, &item, arguments.base64),
+        };
+        // Where standard output is closed no more is wanted.
+        match written {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    })?;
     let _ = out.flush();
     Ok(match is_damaged {
         false => ExitCode::SUCCESS,

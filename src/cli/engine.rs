@@ -5,8 +5,10 @@ use clap::{ArgMatches, Args};
 
 #[cfg(feature = "nats")]
 use {
+    super::Failure,
     super::exclusive::{Holds, decide},
     anabranch::JetStream,
+    clap::parser::ValueSource,
     std::path::PathBuf,
 };
 
@@ -27,8 +29,30 @@ pub(super) struct EngineArguments {
     #[arg(skip)]
     cluster: Option<JetStream>,
 
-    /// What the store is called on the cluster, which can have several: 1 to 32 of a-z, A-Z, 0-9 and -
     #[cfg(feature = "nats")]
+    #[command(flatten)]
+    options: ClusterArguments,
+}
+
+/// The cluster whose store a tool looks into.
+#[cfg(feature = "nats")]
+#[derive(Debug, Clone, Args)]
+pub(super) struct ClusterOfTool {
+    /// The servers of the cluster that has the store: nats://HOST[:PORT],... or tls://HOST[:PORT],...
+    ///
+    /// A user and a password may stand in front of the first host: nats://user:password@a,b,c.
+    #[arg(long, value_name = "URL", env = "ANABRANCH_ENGINE", hide_env_values = true)]
+    engine: Option<String>,
+
+    #[command(flatten)]
+    options: ClusterArguments,
+}
+
+/// What is said of a cluster besides its servers.
+#[cfg(feature = "nats")]
+#[derive(Debug, Clone, Args)]
+struct ClusterArguments {
+    /// What the store is called on the cluster, which can have several: 1 to 32 of a-z, A-Z, 0-9 and -
     #[arg(
         long,
         value_name = "NAME",
@@ -39,7 +63,6 @@ pub(super) struct EngineArguments {
     engine_store: String,
 
     /// On how many servers of the cluster each record is kept: 1, 3 or 5
-    #[cfg(feature = "nats")]
     #[arg(
         long,
         value_name = "SERVERS",
@@ -51,7 +74,6 @@ pub(super) struct EngineArguments {
 
     /// Where each server of the cluster says how it is set up: http://HOST:PORT, with commas between them [default:
     /// port 8222 of the hosts of --engine]
-    #[cfg(feature = "nats")]
     #[arg(
         long,
         value_name = "URL",
@@ -62,7 +84,6 @@ pub(super) struct EngineArguments {
     engine_monitor: Vec<String>,
 
     /// A file of credentials (.creds) for the cluster
-    #[cfg(feature = "nats")]
     #[arg(
         long,
         value_name = "FILE",
@@ -72,14 +93,12 @@ pub(super) struct EngineArguments {
     engine_credentials: Option<PathBuf>,
 
     /// A file of certificates (PEM) of those who vouch for the servers of the cluster
-    #[cfg(feature = "nats")]
     #[arg(long, value_name = "FILE", requires = "engine", env = "ANABRANCH_ENGINE_CA")]
     engine_ca: Option<PathBuf>,
 
     /// Vouch for it that each server of the cluster has sync_interval: always, and do not ask them
     ///
     /// Without that, a power cut can take acknowledged records, and whole streams.
-    #[cfg(feature = "nats")]
     #[arg(long, requires = "engine", env = "ANABRANCH_ENGINE_TRUST_SYNC")]
     engine_trust_sync: bool,
 }
@@ -109,19 +128,51 @@ impl EngineArguments {
     /// Where the streams are, for people.
     pub(super) fn place(&self) -> Option<String> {
         let cluster = self.cluster.as_ref()?;
-        Some(format!("{cluster}/{}", self.engine_store))
+        Some(format!("{cluster}/{}", self.options.engine_store))
     }
 
     /// Opens the store on the cluster, if one is given.
     pub(super) fn open(&self, options: &StoreOptions) -> Option<anabranch::Result<Store>> {
         let cluster = self.cluster.clone()?;
         Some(
-            self.cluster(cluster)
+            self.options
+                .of(cluster)
                 .and_then(|cluster| options.open_jetstream(&cluster)),
         )
     }
+}
 
-    fn cluster(&self, cluster: JetStream) -> anabranch::Result<JetStream> {
+#[cfg(feature = "nats")]
+impl ClusterOfTool {
+    /// Decides between a cluster and a directory. What was typed wins over a variable of the environment.
+    ///
+    /// # Errors
+    /// What to say where both were typed.
+    pub(super) fn settle(&mut self, matches: &ArgMatches, has_directory: bool) -> Result<(), String> {
+        match matches.value_source("engine") {
+            Some(ValueSource::CommandLine) if has_directory => {
+                return Err("'--engine' cannot be used with a directory of a store".to_owned());
+            }
+            Some(ValueSource::EnvVariable) if has_directory => self.engine = None,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The cluster, if one is given.
+    ///
+    /// # Errors
+    /// What to say of an option that is none.
+    pub(super) fn given(&self) -> Result<Option<JetStream>, Failure> {
+        let cluster = self.engine.as_deref().map(JetStream::at).transpose();
+        let cluster = cluster.and_then(|cluster| cluster.map(|cluster| self.options.of(cluster)).transpose());
+        cluster.map_err(|error| Failure::Usage(format!("--engine: {error}")))
+    }
+}
+
+#[cfg(feature = "nats")]
+impl ClusterArguments {
+    fn of(&self, cluster: JetStream) -> anabranch::Result<JetStream> {
         let mut cluster = cluster.store_name(&self.engine_store)?.replicas(self.replicas)?;
         if !self.engine_monitor.is_empty() {
             cluster = cluster.monitors(&self.engine_monitor)?;

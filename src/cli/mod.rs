@@ -6,6 +6,8 @@ mod announcement;
 mod backup;
 mod bench;
 mod buckets;
+#[cfg(feature = "nats")]
+mod check;
 mod completions;
 mod counted;
 mod dump;
@@ -28,7 +30,10 @@ mod service_manager;
 mod shell;
 mod size;
 mod space;
+mod table;
 mod verify;
+#[cfg(feature = "nats")]
+mod verify_cluster;
 
 use std::process::ExitCode;
 
@@ -64,6 +69,11 @@ enum Command {
 
     #[command(flatten)]
     Shell(shell::ShellCommand),
+
+    /// Say what is wrong with a cluster, without opening the store or changing anything
+    #[cfg(feature = "nats")]
+    #[command(after_long_help = check::AFTER_HELP)]
+    Check(check::CheckArguments),
 
     /// Check every byte of a store, without changing anything
     #[command(after_long_help = verify::AFTER_HELP)]
@@ -130,6 +140,8 @@ pub(crate) fn main() -> ExitCode {
         None => served(&arguments.serve),
         Some(Command::Serve(arguments)) => served(&arguments),
         Some(Command::Shell(command)) => shell::run(&command),
+        #[cfg(feature = "nats")]
+        Some(Command::Check(arguments)) => inspected(check::run(&arguments)),
         Some(Command::Verify(arguments)) => inspected(verify::run(&arguments)),
         Some(Command::Dump(arguments)) => inspected(dump::run(&arguments)),
         Some(Command::Repair(arguments)) => inspected(repair::run(&arguments)),
@@ -148,6 +160,10 @@ impl CommandLine {
         let settled = match (&mut arguments.command, matches.subcommand()) {
             (None, _) => arguments.serve.settle(matches),
             (Some(Command::Serve(serve)), Some((_, matches))) => serve.settle(matches),
+            #[cfg(feature = "nats")]
+            (Some(Command::Verify(verify)), Some((_, matches))) => verify.settle(matches),
+            #[cfg(feature = "nats")]
+            (Some(Command::Dump(dump)), Some((_, matches))) => dump.settle(matches),
             _ => Ok(()),
         };
         settled.map_err(|reason| CommandLine::command().error(ErrorKind::ArgumentConflict, reason))?;

@@ -11,12 +11,19 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::counted::Counted;
+#[cfg(feature = "nats")]
+use {super::engine::ClusterOfTool, super::verify_cluster, clap::ArgMatches};
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArguments {
     /// The store's directory
     #[arg(value_name = "DIR")]
-    directory: PathBuf,
+    #[cfg_attr(not(feature = "nats"), arg(required = true))]
+    directory: Option<PathBuf>,
+
+    #[cfg(feature = "nats")]
+    #[command(flatten)]
+    engine: ClusterOfTool,
 
     /// Print one JSON object instead of text
     #[arg(long)]
@@ -35,15 +42,40 @@ the store: what is just being written is said to be that.
 For each place that is damaged it prints the file, the offset, what does not hold there, and what that means: which
 records are lost, or are whole but not served until the store is repaired.
 
+With --engine, of a store on a cluster: reads every message on each server that has it, whatever the others have, and
+names the server that has something else. What a server keeps in memory for some seconds is not read from its disk.
+
+Examples:
+  anabranch verify /var/lib/anabranch
+  anabranch verify --engine nats://a,b,c
+
 Exit status:
   0  sound
   1  damaged
   2  could not be verified";
 
+impl VerifyArguments {
+    /// Decides between a directory and a cluster.
+    #[cfg(feature = "nats")]
+    pub(super) fn settle(&mut self, matches: &ArgMatches) -> Result<(), String> {
+        self.engine.settle(matches, self.directory.is_some())
+    }
+}
+
 /// Says what was found; 1 if it is damage.
 pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitCode, Failure> {
+    #[cfg(feature = "nats")]
+    if let Some(cluster) = arguments.engine.given()? {
+        let told = verify_cluster::Told {
+            as_json: arguments.json,
+            all: arguments.all,
+        };
+        return verify_cluster::run(&cluster, told);
+    }
+    let directory = arguments.directory.as_ref();
+    let directory = directory.ok_or_else(|| no_store("verify"))?;
     let mut line = ProgressLine::default();
-    let verification = Inspection::of(&arguments.directory)
+    let verification = Inspection::of(directory)
         .verify(&mut |progress| line.show(progress))
         .map_err(Failure::Inspection)?;
     line.clear();
@@ -58,6 +90,13 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitCode, Failure> {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(1),
     })
+}
+
+/// There is neither a directory nor a cluster.
+pub(super) fn no_store(what: &str) -> Failure {
+    Failure::Usage(format!(
+        "there is no store: `anabranch {what} DIR`, or --engine nats://HOST[:PORT],..."
+    ))
 }
 
 fn print(out: &mut impl Write, verification: &Verification, all: bool) -> io::Result<()> {

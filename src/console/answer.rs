@@ -1,4 +1,4 @@
-//! What is answered, and what browsers may do with it.
+//! The answers, and the headers that limit what browsers do with them.
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::Error;
 use crate::http::{Reply, ReplyBody};
 
-/// Why there is nothing to show.
+/// The reason why there is nothing to show.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
@@ -62,12 +62,12 @@ impl From<Error> for Problem {
     }
 }
 
-/// An answer of JSON, small enough not to count.
+/// An answer of JSON, too small for the memory of replies to count it.
 pub(super) fn json_reply(status: StatusCode, value: &Value) -> Reply {
     data_reply(status, "application/json", value.to_string().into_bytes())
 }
 
-/// An answer about this moment, which nothing keeps.
+/// An answer that describes this moment, so nothing keeps it.
 pub(super) fn data_reply(
     status: StatusCode,
     content_type: &'static str,
@@ -81,7 +81,7 @@ pub(super) fn data_reply(
     reply
 }
 
-/// For another method than those that only read.
+/// The answer to methods that do more than read.
 pub(super) fn not_allowed() -> Reply {
     let problem = Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
@@ -93,7 +93,8 @@ pub(super) fn not_allowed() -> Reply {
     reply
 }
 
-/// The answer to a HEAD, if it is one: without its body, whose length is said if it is known.
+/// The answer to a HEAD request loses its body, but keeps the length of the body if it is known. Other answers are
+/// unchanged.
 pub(super) fn without_body_for(method: &Method, mut reply: Reply) -> Reply {
     if method != Method::HEAD {
         return reply;
@@ -107,7 +108,8 @@ pub(super) fn without_body_for(method: &Method, mut reply: Reply) -> Reply {
     reply.map(|_| ReplyBody::from(Vec::new()))
 }
 
-/// Says to the browser that only pages of the console use this, that these use nothing else, and that it is what its type says.
+/// Tells the browser that only pages of the console may use this, that these use nothing else, and that it must not
+/// guess another type.
 pub(super) fn keep_from_other_pages(headers: &mut HeaderMap) {
     const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
     const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");

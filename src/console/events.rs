@@ -1,4 +1,4 @@
-//! News for pages that are open, as server-sent events: what is made for one of them is made for all.
+//! News for open pages, as server-sent events. Each event is made once for all pages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,35 +13,37 @@ use super::source::Source;
 use super::summary::summary;
 use crate::http::{MOST_SMALL, Reply, ReplyBody, ReplyShare, Resources};
 
-/// So many pages listen at once. Their connections are never idle.
+/// How many pages may listen at once. Their connections are never idle.
 const MOST_LISTENERS: usize = 8;
 
-/// The store is looked at no more often.
+/// The least time between two readings of the store.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// The store is looked at for no more than this part of the time: a large one less often.
+/// Reading the store takes at most one part in this many of the time, so a large store is read less often.
 const SHARE_OF_TIME: u32 = 20;
 
-/// So long after the last event a listener gets a line that means nothing: one that is gone shows by the second of these at
-/// the latest, and by nothing else, since a client may have closed its half of the connection and still read.
+/// After this time without an event a listener gets an empty comment line. A listener that has gone is noticed by the
+/// second of these lines at the latest. Nothing else shows it, since a client may close its half of the connection and
+/// still read.
 const LONGEST_SILENCE: Duration = Duration::from_secs(2);
 
-/// A listener that takes nothing for so long is given up, so that it does not keep others out.
+/// A listener that takes nothing for this long is dropped, so that it does not take the place of others.
 const MOST_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Tells pages what is new.
+/// Sends news to pages.
 #[derive(Debug)]
 pub(super) struct Events {
     source: Arc<Source>,
     /// One permit for each listener.
     listeners: Arc<Semaphore>,
-    /// What was last seen, and until when that is new enough. Who looks holds it, so that no other does.
+    /// The last reading, and until when it is new enough. The thread that reads the store holds this lock, so that no
+    /// other does.
     seen: Mutex<Option<Seen>>,
 }
 
 #[derive(Debug, Clone)]
 struct Seen {
-    /// Another one where something is different.
+    /// Changes with the content.
     number: u64,
     content: Arc<str>,
     event: Bytes,
@@ -82,8 +84,7 @@ impl Events {
         ))
     }
 
-    /// Tells what is new until that cannot be known any more. What a slow listener did not take before something else was new,
-    /// it never gets.
+    /// Sends news until there can be no more. A slow listener misses the events that newer ones have replaced.
     async fn tell(&self, http: &Resources, events: &mpsc::Sender<Bytes>) {
         let mut told = None;
         let mut spoke = Instant::now();
@@ -103,7 +104,7 @@ impl Events {
                 _ => Some(seen.event),
             };
             if let Some(message) = message {
-                // While replies hold all of the memory that small ones have, nothing is told.
+                // While replies hold all memory for small ones, this event is left out.
                 if let Ok(share) = http.replies.reserve(message.len().min(MOST_SMALL)).await {
                     let held = Bytes::from_owner(Held {
                         message,
@@ -119,7 +120,7 @@ impl Events {
         }
     }
 
-    /// What there is to be seen, no older than the interval.
+    /// The present content, no older than the interval.
     async fn see(&self) -> Result<Seen, Problem> {
         let mut last = self.seen.lock().await;
         let began = Instant::now();
@@ -148,15 +149,16 @@ impl Events {
     }
 }
 
-/// Until when a look is good that has just ended.
+/// How long a reading that has just ended is new enough.
 fn good_until(began: Instant) -> Instant {
     let ended = Instant::now();
     let pause = (ended - began).saturating_mul(SHARE_OF_TIME);
-    // A little less than the interval: two listeners do not have to meet to share a look.
+    // A little less than the interval, so that two listeners share a reading even if they do not ask at the same
+    // instant.
     ended + pause.max(INTERVAL * 9 / 10)
 }
 
-/// The time is no part of what is compared: else something would be new all the time.
+/// The time is not compared, since otherwise every event would be new.
 fn event_of(now: u64, content: &str) -> Bytes {
     let rest = content.strip_prefix('{').unwrap_or(content);
     format!("event: summary\ndata: {{\"now\":{now},{rest}\n\n").into()

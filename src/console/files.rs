@@ -1,4 +1,4 @@
-//! The page and its files, as they are in the program.
+//! The page and its files, which are part of the program.
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,7 @@ use md5::{Digest, Md5};
 use super::answer::Problem;
 use crate::http::{Reply, ReplyBody};
 
-/// A file by the name that it has below `/console/`.
+/// A file, with its name below `/console/`.
 struct File {
     name: &'static str,
     content_type: &'static str,
@@ -21,7 +21,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-/// What `/` and `/console/` show.
+/// The file shown at `/` and `/console/`.
 const PAGE: &str = "index.html";
 
 macro_rules! files {
@@ -57,7 +57,7 @@ static FILES: [File; 20] = files![
     "stream.mjs": SCRIPT,
 ];
 
-/// What tells the content of each file from another one.
+/// An entity tag for the content of each file.
 static TAGS: LazyLock<Vec<HeaderValue>> = LazyLock::new(|| FILES.iter().map(tag_of).collect());
 
 fn tag_of(file: &File) -> HeaderValue {
@@ -66,7 +66,8 @@ fn tag_of(file: &File) -> HeaderValue {
     tag.unwrap_or(HeaderValue::from_static("\"\""))
 }
 
-/// The file of a name, or of the page if it is empty; that it is still the same, if the browser has it.
+/// The file of this name, or the page if the name is empty. If the browser has the present content, the answer says so
+/// instead.
 pub(super) fn file(name: &str, headers: &HeaderMap) -> Reply {
     let wanted = match name {
         "" => PAGE,
@@ -87,9 +88,9 @@ pub(super) fn file(name: &str, headers: &HeaderMap) -> Reply {
     let headers = reply.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(file.content_type));
     headers.insert(header::ETAG, tag.clone());
-    // Kept, and asked for again each time: another version of the program has other files.
+    // Browsers keep the file and check it each time, because another version of the program has other files.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    // At `/` clients of the API get something else.
+    // Clients of the API get another answer at `/`.
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
     reply
 }

@@ -1,16 +1,17 @@
-//! The console: pages that show people what is in the store, and what it does at this moment.
+//! The console: pages that show people the contents and the activity of a store.
 //!
-//! It only shows: no request changes anything. A browser gets one page and its files, which are in the program (`files`), and
-//! the page asks for what it shows as JSON: the streams (`summary`), one of them with its shards (`stream`) and its readers
-//! (`readers`), records (`records`), and news of all that as server-sent events (`events`). Every answer has the fields that
-//! keep it from other web pages (`answer`); which requests are looked at is decided where it is for the API:
-//! [`Admission`](crate::http::Admission).
+//! It only reads: no request changes anything. A browser gets one page and its files, which are part of the program
+//! (`files`). The page asks for data as JSON: the streams (`summary`), a stream with its shards (`stream`) and its
+//! readers (`readers`), records (`records`), and news of all these as server-sent events (`events`). Every answer has
+//! the headers that keep it from other web pages (`answer`). As for the API, [`Admission`](crate::http::Admission)
+//! decides which requests are admitted.
 //!
-//! This floor knows the store as an embedder does, and connections as `http` shows them. The floor above has its paths beside
-//! the API's, or at an address of their own.
+//! This floor uses the store as an embedder does, and connections by the interface of `http`. The floor above serves it
+//! beside the API, or at a separate address.
 //!
-//! A client costs no more than one of the API: only so many requests look at the store at once, each reads and shows only so
-//! much, replies hold memory for replies, and only so many clients listen to events, which are made once for all of them.
+//! A client costs no more than a client of the API. The number of requests that read the store at once is limited, and
+//! so is how much each of them reads and shows. Replies hold memory for replies. The number of listeners to events is
+//! limited, and each event is made once for all of them.
 
 mod answer;
 mod events;

@@ -1,4 +1,4 @@
-//! What a request says behind the question mark.
+//! The parameters behind the question mark of a request.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -14,7 +14,7 @@ use crate::http::query;
 pub(super) struct Parameters(BTreeMap<String, String>);
 
 impl Parameters {
-    /// Those of a request that knows these names.
+    /// The parameters of a request that accepts these names.
     pub(super) fn of(uri: &Uri, known: &[&str]) -> Result<Parameters, Problem> {
         let mut parameters = BTreeMap::new();
         for (name, value) in query::pairs(uri.query().unwrap_or_default()) {
@@ -40,19 +40,19 @@ impl Parameters {
         self.0.get(name).map(String::as_str)
     }
 
-    /// The value of a parameter as what it stands for.
+    /// The value of a parameter, parsed.
     pub(super) fn parsed<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Problem> {
         self.get(name).map(|text| parsed(name, text)).transpose()
     }
 }
 
-/// What a text of a parameter stands for.
+/// Parses the text of a parameter.
 pub(super) fn parsed<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T, Problem> {
     text.parse()
         .map_err(|error| Problem::bad_request(format!("{name}: {error}")))
 }
 
-/// As forms send it: a plus is a blank.
+/// Decodes the form that browsers send: a plus is a space.
 fn text(raw: &str) -> String {
     match raw.contains('+') {
         true => query::decoded(&raw.replace('+', " ")).into_owned(),

@@ -1,4 +1,4 @@
-//! Those that read a stream under a name: consumers, checkpoints, queues and channels.
+//! The readers of a stream that have a name: consumers, checkpoints, queues and channels.
 
 use serde_json::{Value, json};
 
@@ -7,13 +7,13 @@ use super::source::Source;
 use crate::store::ReaderLag;
 use crate::{Channel, ChannelDescription, QueueDescription, Stream, Timestamp};
 
-/// So many of each kind are shown.
+/// How many readers of each kind are shown.
 const MOST_OF_A_KIND: usize = 100;
 
-/// So many shards of a reader are looked into.
+/// In how many shards of a reader its position is looked up.
 const MOST_SHARDS: usize = 64;
 
-/// All readers of a stream, and how far they are.
+/// All readers of a stream, with their positions.
 pub(super) fn readers_of(source: &Source, stream: &Stream) -> Result<Value, Problem> {
     let consumers = stream.consumers()?;
     let consumers = consumers.iter().take(MOST_OF_A_KIND).map(|consumer| {
@@ -42,7 +42,7 @@ pub(super) fn readers_of(source: &Source, stream: &Stream) -> Result<Value, Prob
     }))
 }
 
-/// How far a checkpoint is behind in its shards, and in those that are made of them. A consumer group has one, of its name.
+/// How far a checkpoint is behind in its shards and in their children. A consumer group has a checkpoint of its name.
 fn checkpoint_of(stream: &Stream, name: &str) -> Value {
     let lag = stream.checkpoint_lag(name, MOST_SHARDS);
     json!({ "name": name, "lag": shown_lag(lag) })
@@ -94,7 +94,6 @@ fn queue_of(stream: &Stream, queue: &QueueDescription) -> Value {
 fn channel_of(source: &Source, stream: &Stream, channel: &ChannelDescription) -> Value {
     let found: Option<Channel> = stream.channel_by_id(channel.id).ok();
     let delivery = found.as_ref().zip(source.delivery.as_ref());
-    let last = delivery.and_then(|(channel, delivery)| delivery.last_delivery(channel));
     let problem = delivery.and_then(|(channel, delivery)| delivery.problem(channel));
     let destination = channel.destination.as_ref();
     json!({
@@ -104,7 +103,7 @@ fn channel_of(source: &Source, stream: &Stream, channel: &ChannelDescription) ->
         "bucket": destination.map(|destination| &destination.bucket),
         "freshnessSeconds": channel.freshness.as_secs(),
         "isDelivered": source.delivery.is_some() && destination.is_some(),
-        "lastDelivery": last.map(Timestamp::as_millis),
+        "lastDelivery": channel.last_delivery.map(Timestamp::as_millis),
         "problem": problem.map(|problem| json!({
             "since": problem.since.as_millis(),
             "attempts": problem.attempts,

@@ -1,4 +1,4 @@
-//! Records of one shard, from a position that a person has a word for.
+//! Records of one shard, from a position that a person can name.
 
 use serde_json::{Value, json};
 
@@ -12,26 +12,26 @@ use crate::{
 
 pub(super) const PARAMETERS: [&str; 5] = ["namespace", "shard", "from", "limit", "key"];
 
-/// The memory for a reply with as much as one shows, and for one with less.
+/// The memory for a full reply, and for a reduced one.
 pub(super) const FULL_REPLY_BYTES: usize = 1 << 20;
 pub(super) const REDUCED_REPLY_BYTES: usize = 256 << 10;
 
-/// What is shown of a record at most.
+/// How many bytes of a record are shown.
 const MOST_SHOWN_BYTES: usize = 64 << 10;
 
-/// So many records of an aggregate are shown at most, of up to so many bytes.
+/// How many records of an aggregate are shown, as far as they fit the bytes that are shown of a record.
 const MOST_AGGREGATED: usize = 100;
 
-/// A longer record is not looked at as an aggregate: AWS, for which they are made, takes no longer ones.
+/// A longer record is not parsed as an aggregate: they are made for AWS, which takes no longer records.
 const LONGEST_AGGREGATE: usize = 1 << 20;
 
-/// What is looked through for a key at most, before the page asks again.
+/// How many bytes are searched for a key before the page asks again.
 const MOST_SEARCHED_BYTES: usize = 4 << 20;
 
 const MOST_RECORDS: usize = 500;
 const USUAL_RECORDS: usize = 50;
 
-/// What a request asks for.
+/// The fields of a request.
 #[derive(Debug)]
 pub(super) struct Asked {
     shard: Option<ShardId>,
@@ -43,9 +43,9 @@ pub(super) struct Asked {
 #[derive(Debug)]
 enum Start {
     Position(StartingPosition),
-    /// As many from the end on as there may be.
+    /// The last records, as many as the answer may have.
     Tail,
-    /// Where an earlier answer says that it goes on.
+    /// The record at which an earlier answer says to continue.
     Record(RecordNumber),
 }
 
@@ -65,7 +65,7 @@ impl Asked {
         })
     }
 
-    /// The shard that is named; else the one that the sequence number is of, or the open one that the key belongs to.
+    /// The shard that is named; otherwise the shard of the sequence number, or the open shard of the key.
     fn shard(&self, stream: &Stream) -> Result<ShardId, Problem> {
         if let Some(shard) = self.shard {
             return Ok(shard);
@@ -117,7 +117,7 @@ impl Start {
     }
 }
 
-/// The records that were asked for, with up to `most_bytes` of data and partition keys.
+/// The requested records, with up to `most_bytes` of data and partition keys.
 pub(super) fn records_of(
     source: &Source,
     stream: &Stream,
@@ -189,7 +189,7 @@ fn read_from(
     }
 }
 
-/// What was found so far.
+/// The records found so far.
 struct Found {
     records: Vec<Value>,
     next: Option<ShardIterator>,
@@ -240,7 +240,7 @@ impl Found {
         self.is_enough = is_at_end || asked.key.is_none() || self.searched_bytes >= MOST_SEARCHED_BYTES;
     }
 
-    /// There may be more behind a record than is shown.
+    /// Ends the answer behind this record, although there may be more.
     fn stop_behind(&mut self, record: &Record) {
         let behind = record.sequence_number.record_number().next();
         self.is_enough = true;
@@ -271,7 +271,7 @@ fn shown(record: &Record) -> Value {
     value
 }
 
-/// The first records of an aggregate, as many as a record has room for here.
+/// The first records of an aggregate, as many as are shown for one record.
 fn shown_aggregate(aggregate: &Aggregate<'_>) -> Value {
     let mut left = MOST_SHOWN_BYTES;
     let records = aggregate.records().take(MOST_AGGREGATED).map_while(|record| {

@@ -1,4 +1,4 @@
-//! Which path shows what.
+//! The paths of the console.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(crate) struct Console {
     events: Arc<Events>,
 }
 
-/// What of the store is asked for.
+/// The data that a request asks for.
 enum Shown<'a> {
     Summary,
     Events,
@@ -36,14 +36,14 @@ enum Shown<'a> {
     Records(Cow<'a, str>),
 }
 
-/// Where the files are.
+/// The path of the files.
 const FILES: &str = "/console/";
 
-/// Where what they show is.
+/// The path of the data.
 const DATA: &str = "/console/api/";
 
 impl Console {
-    /// Streams that are named without a namespace are those of `home`.
+    /// Names of streams without a namespace are names in the namespace `home`.
     pub(crate) fn new(
         store: Store,
         delivery: Option<Arc<Delivery>>,
@@ -67,7 +67,8 @@ impl Console {
         }
     }
 
-    /// The answer to a request that was let in. Its reply holds memory for replies of `http`, where the request came in.
+    /// The answer to an admitted request. It holds memory for replies of `http`, the address at which the request came
+    /// in.
     pub(crate) async fn answer(
         &self,
         parts: &Parts,
@@ -149,14 +150,14 @@ impl Console {
         self.small(http, connection, look).await
     }
 
-    /// What is small, but for large stores.
+    /// An answer that is small except for large stores.
     async fn small(
         &self,
         http: &Resources,
         connection: &Connection,
         look: impl FnOnce(&Source) -> Result<Value, Problem> + Send + 'static,
     ) -> Result<Reply, Problem> {
-        // Waits while replies hold all of the memory that small ones have.
+        // Waits while replies hold all memory for small ones.
         let share = http.replies.reserve(MOST_SMALL).await;
         let share = share.map_err(|_| Problem::too_many_replies())?;
         let shown = self.source.look(look).await?;
@@ -178,7 +179,7 @@ impl Console {
             .reserve_large(connection, FULL_REPLY_BYTES, REDUCED_REPLY_BYTES)
             .await;
         let (share, granted) = reserved.map_err(|_| Problem::too_many_replies())?;
-        // Base64, and what is around it, take as much again.
+        // Base64 and the JSON around it take as much again.
         let most_bytes = match granted {
             Granted::Full => FULL_REPLY_BYTES / 4,
             Granted::Reduced => REDUCED_REPLY_BYTES / 4,
@@ -228,7 +229,7 @@ fn is_read(method: &Method) -> bool {
     method == Method::GET || method == Method::HEAD
 }
 
-/// As browsers say it, and no client of the API.
+/// Whether the request accepts HTML, as those of browsers do and those of the API's clients do not.
 fn wants_page(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter();
     accepted

@@ -1,4 +1,4 @@
-//! What is shown, and what it may cost to look at it.
+//! The data that is shown, and the limits of the cost to read it.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use tracing::error;
 use super::answer::Problem;
 use crate::{ConsumerId, Delivery, RecordNumber, ShardId, Store, Stream, StreamId};
 
-/// What has records pushed to consumers, and knows how far that is.
+/// Pushes records to consumers, and knows their positions.
 pub(crate) trait Pushes: Debug + Send + Sync {
-    /// The next record that is pushed to a consumer in each shard of which it has records pushed now.
+    /// The next record to be pushed to a consumer, in each shard whose records are being pushed to it.
     fn positions(&self, stream: StreamId, consumer: ConsumerId) -> Vec<(ShardId, RecordNumber)>;
 }
 
-/// The store, and who delivers its channels.
+/// The store, and the part of the server that delivers its channels.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     pub(super) store: Store,
@@ -26,11 +26,11 @@ pub(super) struct Source {
     pub(super) home: String,
     /// Whether work that waits is done on the thread of the async runtime.
     waits_inline: bool,
-    /// One permit for each request that looks at the store.
+    /// One permit for each request that reads the store.
     looks: Arc<Semaphore>,
 }
 
-/// More would only keep threads from the API.
+/// More would only take threads from the API.
 const MOST_LOOKS: usize = 4;
 
 impl Source {
@@ -51,7 +51,7 @@ impl Source {
         }
     }
 
-    /// A stream by its name. Without a namespace it is one of those at home.
+    /// A stream by its name, in the home namespace if none is given.
     pub(super) fn stream(&self, namespace: Option<&str>, name: &str) -> Result<Stream, Problem> {
         let found = match namespace.unwrap_or(&self.home) {
             "" => self.store.stream(name),
@@ -60,8 +60,8 @@ impl Source {
         Ok(found?)
     }
 
-    /// Looks at the store on a thread that may wait for locks and the disk, once there is a permit. A client that has gone does
-    /// not end it.
+    /// Reads the store on a thread that may wait for locks and the disk, once there is a permit. It goes on if the
+    /// client leaves.
     pub(super) async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Source) -> Result<T, Problem> + Send + 'static,

@@ -1,4 +1,4 @@
-//! One stream with its shards.
+//! A stream with its shards.
 
 use std::collections::BTreeSet;
 
@@ -8,13 +8,13 @@ use super::answer::Problem;
 use super::source::Source;
 use crate::{Shard, ShardId, Stream, Timestamp};
 
-/// So many shards are listed: the newest. A page with more is no picture.
+/// How many shards are listed, the newest first. A page with more is hard to read.
 const MOST_SHARDS: usize = 1000;
 
-/// So many shards are looked into: their oldest records are read.
+/// For how many shards the oldest record is read.
 const MOST_LOOKED_INTO: usize = 64;
 
-/// What the page of a stream shows, but for its readers. Of a shard that is named, the numbers are there in any case.
+/// The data of a stream's page, except its readers. The numbers of a shard that is named are always included.
 pub(super) fn stream_with_shards(
     source: &Source,
     stream: &Stream,
@@ -49,7 +49,7 @@ pub(super) fn stream_with_shards(
     }))
 }
 
-/// Open shards before closed ones, and newer before older ones.
+/// The shards whose oldest record is read: open ones before closed ones, and newer before older ones.
 fn looked_into(shards: &[Shard], named: Option<ShardId>) -> BTreeSet<ShardId> {
     let newest_first = || shards.iter().rev();
     let open = newest_first().filter(|shard| shard.is_open());
@@ -71,7 +71,7 @@ fn with_numbers(shard: &Shard, numbers: Option<&Value>) -> Value {
     })
 }
 
-/// What is wrong with one shard is told of that shard alone.
+/// An error for one shard is shown for that shard alone.
 fn numbers_of(stream: &Stream, shard: ShardId) -> Value {
     match stream.shard_stats(shard) {
         Ok(stats) => json!({

@@ -6,13 +6,13 @@ use super::answer::Problem;
 use super::source::Source;
 use crate::{Error, Histogram, StoreStats, Stream};
 
-/// So many streams are shown: those that are there for longest. An event with them all fits the memory of a small reply.
+/// How many streams are shown, the oldest first. An event with all of them fits the memory of a small reply.
 const MOST_STREAMS: usize = 200;
 
-/// So many damaged shards are named.
+/// How many damaged shards are named.
 const MOST_DAMAGED: usize = 20;
 
-/// What the first page shows, but for the time.
+/// The data of the first page, except the time.
 pub(super) fn summary(source: &Source) -> Result<Value, Problem> {
     let mut streams = Vec::new();
     for stream in source.store.all_streams(None, MOST_STREAMS)? {
@@ -29,7 +29,7 @@ pub(super) fn summary(source: &Source) -> Result<Value, Problem> {
     }))
 }
 
-/// `None` if the stream is deleted by now.
+/// `None` if the stream has been deleted.
 fn row_of(stream: &Stream) -> Result<Option<Value>, Problem> {
     let looked = stream
         .summary()
@@ -66,7 +66,7 @@ fn store_of(stats: &StoreStats) -> Value {
         })
     });
     let space = stats.health.space.map(|space| {
-        // Others use the disk too: not each byte of theirs is news.
+        // Other programs use the disk too, and a change of a few bytes is no news.
         let step = (space.total_bytes / 1024).max(1);
         json!({
             "totalBytes": space.total_bytes,
@@ -93,8 +93,8 @@ fn store_of(stats: &StoreStats) -> Value {
     })
 }
 
-/// The buckets of a histogram that have any value: the largest value of each, `null` for the one without a bound, and how
-/// many there are. The page shows what has come since it last looked.
+/// The buckets of a histogram with any values: for each the largest value, `null` for the one without a bound, and the
+/// count. The page shows the counts since its last request.
 fn buckets_of(histogram: &Histogram) -> Value {
     let buckets = histogram.buckets().filter(|(_, values)| *values > 0);
     buckets

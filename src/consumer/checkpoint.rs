@@ -6,8 +6,8 @@ use crate::model::Checkpoint;
 use crate::store::Stream;
 
 impl Stream {
-    /// A reader that goes on where [`save_checkpoint`](StreamReader::save_checkpoint) was last called under this name,
-    /// or, if it never was, begins at `otherwise`.
+    /// A reader that goes on at the checkpoint under this name ([`save_checkpoint`](StreamReader::save_checkpoint)),
+    /// or, if there is none, begins at `otherwise`.
     ///
     /// # Errors
     /// As for [`reader`](Self::reader).
@@ -55,7 +55,7 @@ impl Stream {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a checkpoint of another stream, also of an earlier
-    /// one that had this name.
+    /// one of the same name.
     pub fn reader_from(&self, checkpoint: Checkpoint) -> Result<StreamReader> {
         self.check_checkpoint(&checkpoint)?;
         Ok(StreamReader::resume(self.clone(), checkpoint))
@@ -63,8 +63,9 @@ impl Stream {
 }
 
 impl StreamReader {
-    /// Stores under a name of 1 to 128 characters of `a-z A-Z 0-9 _ . -` that all records handed out so far are dealt
-    /// with. Durable on return. What is stored only rises: a reader that is behind it sets nothing back, and is told.
+    /// Saves this reader's checkpoint under a name of 1 to 128 characters of `a-z A-Z 0-9 _ . -`: all records that it
+    /// returned so far count as processed. Durable on return. A stored checkpoint only rises: a reader that is behind
+    /// it changes nothing, and gets an error.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -83,9 +84,9 @@ impl StreamReader {
     /// ```
     ///
     /// # Errors
-    /// [`Error::CheckpointBehind`](crate::Error::CheckpointBehind) if what is stored is further on in some shard;
-    /// [`Stream::reset_checkpoint`] sets it back. [`Error::InvalidArgument`](crate::Error::InvalidArgument) for the
-    /// name; what happens on the disk.
+    /// [`Error::CheckpointBehind`](crate::Error::CheckpointBehind) if the stored checkpoint is further on in some
+    /// shard; [`Stream::reset_checkpoint`] sets it back. [`Error::InvalidArgument`](crate::Error::InvalidArgument) for
+    /// the name; errors of the disk.
     pub fn save_checkpoint(&self, name: &str) -> Result<()> {
         self.stream().save_checkpoint(name, &self.checkpoint())
     }

@@ -1,4 +1,4 @@
-//! The reader that follows lineage by itself.
+//! The reader that follows the lineage.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -9,22 +9,22 @@ use crate::model::{Checkpoint, Record, RecordNumber, Shard, ShardFilter, ShardId
 use crate::seam::ReadLimit;
 use crate::store::{RecordBatch, ShardIterator, ShardWatch, Stream};
 
-/// Read from one shard before it is the next one's turn.
+/// How much is read from one shard before it is the next one's turn.
 const TURN: ReadLimit = ReadLimit {
     records: 4_000,
     bytes: 1024 * 1024,
 };
 
-/// Reads every record of a stream from a position on: each shard in order, and a child only after all its parents are
-/// drained. So the records of a partition key come in the order in which they were put, whatever was split and
+/// Reads every record of a stream from a position on: each shard in order, and a child only after all of its parents
+/// are drained. So the records of a partition key come in the order in which they were put, whatever was split and
 /// merged in between.
 ///
-/// As an iterator it ends where nothing more is there *now*, and goes on when it is called again later;
-/// [`next_within`](Self::next_within) waits. An error is handed out in its turn, and again when the reader comes back
-/// to the shard it belongs to; records of other shards go on.
+/// As an iterator it ends when there is no further record *now*, and goes on when it is called again later;
+/// [`next_within`](Self::next_within) waits. An error of a shard is returned in the shard's turn, and again in its next
+/// turn; the records of other shards go on.
 ///
-/// A reader that comes back to records which have expired meanwhile is told so once, with [`Error::Trimmed`], and then goes
-/// on with the first that is kept; [`skip_trimmed`](Self::skip_trimmed) has it go on silently.
+/// A reader that comes back to records which have expired meanwhile gets [`Error::Trimmed`] once, and then goes on with
+/// the first record that is kept. With [`skip_trimmed`](Self::skip_trimmed) it goes on silently.
 ///
 /// ```
 /// # fn main() -> anabranch::Result<()> {
@@ -48,24 +48,24 @@ const TURN: ReadLimit = ReadLimit {
 #[derive(Debug)]
 pub struct StreamReader {
     stream: Stream,
-    /// By shard, the number of the next record to hand out; [`RecordNumber::END`] for a shard that is drained and
-    /// has a child that waits for another parent. A shard that is not listed is behind this reader, or, if it
-    /// descends from one that is listed, before it.
+    /// By shard, the number of the next record to return; [`RecordNumber::END`] for a drained shard with a child that
+    /// waits for another parent. The reader has finished a shard that is not listed, or, if the shard descends from a
+    /// listed one, has not begun it.
     next: BTreeMap<ShardId, RecordNumber>,
-    /// The shards in which the reader still is where it began, at the trim horizon: nothing was there to read, and it did
-    /// not come to their heads.
+    /// The shards in which the reader still is at the trim horizon, where it began: there was nothing to read, and it
+    /// did not reach their heads.
     unread: BTreeSet<ShardId>,
     /// The shards that can be read now, in turn.
     turns: VecDeque<ShardId>,
-    /// Of the shard whose turn it is: read, and not handed out yet. Where there are any, the first of them says what is
-    /// next of that shard, and `next` says it only once all are handed out.
+    /// Records of the shard in turn that were read and not returned yet. While there are any, the first of them is the
+    /// position in that shard; `next` has it only after all are returned.
     batch: vec::IntoIter<Record>,
-    /// What happens once the batch is handed out.
+    /// What happens after the batch is returned.
     afterwards: Option<Afterwards>,
-    /// Turns in a row that brought nothing.
+    /// Turns in a row without a record or a step down the lineage.
     idle_turns: usize,
     skips_trimmed: bool,
-    /// Once the reader has waited: over the shards that can be read now.
+    /// Made by the first wait: over the shards that can be read now.
     watch: Option<ShardWatch>,
 }
 
@@ -90,7 +90,7 @@ struct Child {
 }
 
 impl Stream {
-    /// A reader of the whole stream, from the oldest record, from now, or from a moment on.
+    /// A reader of the whole stream, from the oldest record, from now on, or from a time on.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -177,7 +177,7 @@ impl StreamReader {
         &self.stream
     }
 
-    /// Has the reader say nothing of records that expired before it came to them.
+    /// Makes the reader skip records silently that expired before it came to them.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -210,7 +210,7 @@ impl StreamReader {
         }
     }
 
-    /// Where this reader is: behind the records that were handed out so far.
+    /// The position of this reader: behind the records that it has returned so far.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -238,7 +238,7 @@ impl StreamReader {
         }
     }
 
-    /// The next record, waiting for one to be put if need be; `None` if there is none within `limit`.
+    /// The next record. Waits up to `limit` for one to be put; `None` if there is none by then.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -269,7 +269,7 @@ impl StreamReader {
             if left.is_zero() {
                 return Ok(None);
             }
-            // What was put before the watch began is found by another look.
+            // Another look finds records from before the watch began.
             if !self.watch_turns()?
                 && let Some(watch) = &mut self.watch
             {
@@ -280,8 +280,8 @@ impl StreamReader {
 
     /// The next record, as soon as there is one, for a task of any runtime.
     ///
-    /// Reading itself is done by the calling thread, as in [`get_records`](Stream::get_records): it can take as long as
-    /// the disk does. Nothing is lost where the future is dropped.
+    /// The calling thread does the reading itself, as in [`get_records`](Stream::get_records), which can take as long
+    /// as the disk does. Dropping the future loses no record.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -324,13 +324,13 @@ impl StreamReader {
         watch.retain(|shard| self.next.contains_key(&shard));
         let mut is_any_new = false;
         for shard in &self.turns {
-            // A shard that cannot be watched cannot be read either, which the reader tells in its turn.
+            // A shard that cannot be watched cannot be read either. Its turn gives the error.
             is_any_new |= watch.add(*shard).unwrap_or(false);
         }
         Ok(is_any_new)
     }
 
-    /// The next shard that may have something has its turn; `None` when none of them brought anything.
+    /// Gives the next shard its turn that may have a record; `None` when none of them had anything.
     fn read_on(&mut self) -> Option<Result<()>> {
         if self.idle_turns >= self.turns.len() {
             self.idle_turns = 0;
@@ -342,7 +342,7 @@ impl StreamReader {
             Ok(true) => self.idle_turns = 0,
             Ok(false) => self.idle_turns += 1,
             Err(error) => {
-                // Behind what was trimmed there is more at once.
+                // There may be records right behind the trimmed ones.
                 match error {
                     Error::Trimmed { .. } => self.idle_turns = 0,
                     _ => self.idle_turns += 1,
@@ -363,7 +363,7 @@ impl StreamReader {
         };
         let read = match self.stream.get_records(&from, &TURN) {
             Ok(read) => read,
-            // It has expired, so there is nothing left to drain.
+            // It has expired, so nothing of it remains to be read.
             Err(Error::ShardNotFound { .. }) => return self.skip_expired(shard, next),
             Err(Error::Trimmed { first_kept, .. }) => {
                 self.next.extend(first_kept.map(|first| (shard, first)));
@@ -380,7 +380,7 @@ impl StreamReader {
         Ok(is_progress)
     }
 
-    /// Says once that records are missed, unless the reader does not mind.
+    /// Reports once that records are missed, unless the reader skips silently.
     fn tell_trimmed(
         &self,
         shard: ShardId,
@@ -397,7 +397,7 @@ impl StreamReader {
         }
     }
 
-    /// What follows once the records that were read are handed out.
+    /// What happens after the records that were read are returned.
     fn afterwards(&self, shard: ShardId, read: &RecordBatch) -> Result<Afterwards> {
         let is_unread = self.unread.contains(&shard) && read.records.is_empty();
         if let Some(next) = read.next {
@@ -415,7 +415,7 @@ impl StreamReader {
                 .iter()
                 .any(|parent| *parent != shard && is_awaited(parent))
             {
-                // One of two parents can be gone before the other is: nothing of it will ever be read.
+                // One of two parents can expire before the other does. Nothing of it will ever be read.
                 let shards = self.stream.shards(&ShardFilter::FromTrimHorizon)?;
                 parents.retain(|parent| {
                     *parent == shard || !is_awaited(parent) || shards.iter().any(|other| other.id == *parent)
@@ -461,18 +461,18 @@ impl StreamReader {
         }
     }
 
-    /// Begins the children all of whose parents are drained, and forgets parents that no child waits for.
+    /// Begins the children whose parents are all drained, and forgets parents that no child waits for.
     fn begin_children(&mut self, drained: ShardId, children: &[Child]) {
         let mut is_waited_for = false;
         for child in children {
-            // A parent that is not listed in `next` has not been begun: one that was drained is forgotten only when
-            // its children have begun, and this one has not.
+            // A parent that is not listed in `next` has not been begun: a drained one is forgotten only when its
+            // children have begun, and this child has not.
             if child
                 .parents
                 .iter()
                 .all(|parent| self.next.get(parent) == Some(&RecordNumber::END))
             {
-                // Where nothing was there of the parents, what has expired of the child is not missed either.
+                // If there was nothing to read in the parents, expired records of the child are not missed either.
                 let is_at_horizon = child.parents.iter().all(|parent| self.unread.contains(parent));
                 self.begin(child.shard, is_at_horizon);
                 for parent in child.parents.iter().filter(|parent| **parent != drained) {
@@ -501,7 +501,7 @@ impl StreamReader {
         self.turns.push_back(shard);
     }
 
-    /// Goes on behind a shard that has expired, and says if something of it is missed.
+    /// Goes on behind a shard that has expired. Returns whether records of it are missed.
     fn skip_expired(&mut self, expired: ShardId, from: RecordNumber) -> Result<bool> {
         let was_at_horizon = from == RecordNumber::BEFORE_FIRST || self.unread.contains(&expired);
         let is_missed = !was_at_horizon && self.stream.may_have_lost(expired, from)?;

@@ -1,4 +1,4 @@
-//! The latch that makes the first failed write or sync the last, and how long syncs take that have not ended.
+//! The latch that makes the first failed write or sync final, and the durations of syncs under way.
 
 use std::io;
 use std::path::Path;
@@ -12,8 +12,8 @@ use crate::model::{Clock, SystemClock};
 use crate::sync::OnceLock;
 use crate::trace::{self, Happening};
 
-/// Shared by everything that writes into one store. After a failed write or sync the page cache may claim what the
-/// disk never got, so nothing is retried: the first failure is kept, and every later write is refused with it.
+/// Shared by everything that writes into one store. After a failed write or sync the page cache may have data that is
+/// not on the disk, so nothing is retried: the first failure is kept, and every later write is refused with it.
 #[derive(Clone, Debug)]
 pub(crate) struct Health {
     first_failure: Arc<OnceLock<Error>>,
@@ -27,7 +27,7 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Measures syncs by this clock.
+    /// A latch that measures syncs by this clock.
     pub(crate) fn by(clock: Arc<dyn Clock>) -> Self {
         Self {
             first_failure: Arc::default(),
@@ -35,7 +35,7 @@ impl Health {
         }
     }
 
-    /// Syncs, and is seen to until that has ended.
+    /// Runs a sync, and notes that it is under way until it ends.
     pub(crate) fn watch_sync<T>(&self, sync: impl FnOnce() -> T) -> T {
         let under_way = self.syncs.begin();
         let done = sync();
@@ -46,12 +46,12 @@ impl Health {
         done
     }
 
-    /// How long the oldest sync has taken so far that is under way.
+    /// How long the oldest sync under way has taken so far.
     pub(crate) fn oldest_sync(&self) -> Option<Duration> {
         self.syncs.oldest()
     }
 
-    /// Refuses if something failed before.
+    /// Refuses after a failure.
     pub(crate) fn check(&self) -> Result<()> {
         match self.first_failure.get() {
             Some(_) if is_left_out(Step::FailureLatch) => Ok(()),
@@ -62,12 +62,12 @@ impl Health {
         }
     }
 
-    /// Keeps this failure if it is the first, and gives back the error that the caller must report.
+    /// Keeps this failure if it is the first, and gives the error that the caller must return.
     pub(crate) fn poison(&self, operation: &'static str, path: &Path, source: io::Error) -> Error {
         self.latch(&Error::io(operation, path, source))
     }
 
-    /// The same for a step of preparing what nothing depends on yet: want of room is an answer there, and harms nothing.
+    /// The same for a step that prepares something: want of room is only an error of the call there.
     pub(crate) fn fail_preparing(&self, operation: &'static str, path: &Path, source: io::Error) -> Error {
         self.latch_unless_harmless(Error::preparing(operation, path, source))
     }

@@ -1,11 +1,11 @@
-//! How much of a file is left to be read.
+//! How many bytes of a file remain to be read.
 
 use std::os::fd::AsFd;
 
 use rustix::fs::{FileType, fstat, tell};
 
-/// How many bytes of a regular file are behind the place at which it is read next; `None` for a pipe, a terminal and the
-/// like, of which that is not known.
+/// How many bytes of a regular file are behind its current offset; `None` for a pipe, a terminal and the like, where
+/// that is not known.
 pub fn left_to_read(file: impl AsFd) -> Option<u64> {
     let file = file.as_fd();
     let about = fstat(file).ok()?;

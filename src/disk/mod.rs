@@ -1,11 +1,11 @@
 //! Every call that reaches the operating system's files.
 //!
 //! This floor knows paths, bytes and syncs; it knows nothing of frames, segments or streams. No other floor touches
-//! `std::fs`, `rustix` or `memmap2`, and all of the crate's `unsafe` lives here.
+//! `std::fs`, `rustix` or `memmap2`, and all of the crate's `unsafe` is here.
 //!
-//! [`Disk`] covers everything that matters to a crash, the syncing of directories included, so that a simulated disk
-//! can catch a forgotten one: a file that was created, renamed or removed is durably so only after
-//! [`Disk::sync_dir`] of the directory that holds its name, and bytes only after [`DiskFile::sync_data`].
+//! [`Disk`] covers everything that matters to a crash, including the syncing of directories, so that a simulated disk
+//! can find a missing sync: a file that was created, renamed or removed is durably so only after [`Disk::sync_dir`] of
+//! the directory that has its name, and bytes only after [`DiskFile::sync_data`].
 
 mod ancestors;
 mod file_limit;
@@ -24,14 +24,14 @@ pub mod sim;
 mod syncs_under_way;
 mod unwritten;
 
-pub(crate) use ancestors::{make_directory, sync_ancestors};
+pub(crate) use ancestors::{make_directory, parent_of, sync_ancestors};
 pub use file_limit::{open_file_limit, raise_open_file_limit};
 pub(crate) use health::Health;
 #[cfg(feature = "server")]
 pub use left_to_read::left_to_read;
 pub(crate) use omission::{Inherited, Step, is_left_out, passes, perform};
 pub use os::OsDisk;
-pub(crate) use overlaid::Overlaid;
+pub(crate) use overlaid::{Overlaid, Pieces};
 pub(crate) use overlay::OverlayDisk;
 #[cfg(feature = "encryption")]
 pub(crate) use private_file::read_private;
@@ -46,15 +46,15 @@ pub(crate) use unwritten::UnwrittenDisk;
 
 use std::fmt::Debug;
 use std::io;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::model::Space;
 
-/// A place that holds files: the operating system's, or a simulated one.
+/// A place for files: the operating system's, or a simulated one.
 pub trait Disk: Debug + Send + Sync + 'static {
-    /// Opens a file. A symbolic link is followed only to read. What is created can be read by its owner only.
+    /// Opens a file. A symbolic link is followed only to read. A created file can be read by its owner only.
     ///
     /// # Errors
     /// `NotFound` unless `mode` creates; `AlreadyExists` if `mode` is [`OpenMode::CreateNew`] and the name is taken.
@@ -66,30 +66,47 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// The names in a directory, in no particular order.
     fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
 
-    /// What has this name. A symbolic link is not followed.
+    /// What kind of entry has this name. A symbolic link is not followed.
     ///
     /// # Errors
-    /// `NotFound` if nothing has.
+    /// `NotFound` if there is none.
     fn kind(&self, path: &Path) -> io::Result<EntryKind>;
+
+    /// The path that this one leads to, without symbolic links, `.` and `..`. The default looks at the path alone, as on a disk
+    /// without symbolic links.
+    ///
+    /// # Errors
+    /// `NotFound` if nothing is there.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        let mut resolved = PathBuf::new();
+        for component in path.components() {
+            match component {
+                Component::CurDir => {}
+                Component::ParentDir if resolved.file_name().is_some() => drop(resolved.pop()),
+                component => resolved.push(component),
+            }
+        }
+        Ok(resolved)
+    }
 
     /// Gives a file another name, replacing what had that name. A crash leaves the one name or the other.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Has `to`, which must not exist, give the bytes of a file that is not written to any more, as a second name of the
-    /// same file, which [`count_names`](Self::count_names) counts. The file at `from` must be durable.
+    /// Gives the file at `from`, which is no longer written to, the second name `to`, which must not exist.
+    /// [`count_names`](Self::count_names) counts both. The file at `from` must be durable.
     ///
     /// # Errors
-    /// `NotFound` if there is no such file; anything else where the file system cannot do that, as when the two are on
-    /// different ones. Nothing has the name `to` then. The default is `Unsupported`.
+    /// `NotFound` if there is no such file; any other error if the file system cannot do that, for example between two
+    /// file systems. No file has the name `to` then. The default is `Unsupported`.
     fn share(&self, from: &Path, to: &Path) -> io::Result<()> {
         let _ = (from, to);
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// How many names a file has. One that has another one, or may have, is not written again.
+    /// How many names a file has. A file that has, or may have, more than one is not written again.
     ///
     /// # Errors
-    /// It is not known. The default is `Unsupported`, with which no file is used for another segment: a disk that
+    /// If it is not known. The default is `Unsupported`, with which no file is used for another segment: a disk that
     /// passes [`share`](Self::share) on to another one must pass this on too.
     fn count_names(&self, path: &Path) -> io::Result<u64> {
         let _ = path;
@@ -102,11 +119,11 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Removes an empty directory.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes durable which names the directory holds.
+    /// Makes the names in the directory durable.
     fn sync_dir(&self, directory: &Path) -> io::Result<()>;
 
-    /// The room of the file system that a directory is on; `None` where that is not known. What is given to other users
-    /// alone is not available.
+    /// The room of the file system of a directory; `None` if it is not known. Room that is reserved for other users is
+    /// not available.
     fn space(&self, directory: &Path) -> io::Result<Option<Space>> {
         let _ = directory;
         Ok(None)
@@ -118,18 +135,18 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Takes the lock file at `path`, which is created if missing, and holds it until the guard is dropped.
     ///
     /// # Errors
-    /// [`LockError::Held`] when another owner has it, with that owner's process number where it can be read.
+    /// [`LockError::Held`] if another owner has it, with that owner's process number if it can be read.
     fn lock(&self, path: &Path) -> Result<Box<dyn LockGuard>, LockError>;
 
-    /// Holds the lock file at `path` together with others that only read, until the guard is dropped, without changing
-    /// anything. A caller that [takes](Self::lock) it is refused meanwhile. `None` if the file is missing.
+    /// Locks the file at `path` together with other readers, until the guard is dropped, without changing anything. A
+    /// caller of [`lock`](Self::lock) is refused meanwhile. `None` if the file is missing.
     ///
     /// # Errors
-    /// [`LockError::Held`] when an owner has it who may write.
+    /// [`LockError::Held`] if an owner has it who may write.
     fn lock_shared(&self, path: &Path) -> Result<Option<Box<dyn LockGuard>>, LockError>;
 
-    /// Finds out whether the lock file at `path` is held, without taking it and without changing anything. A file
-    /// that is missing is not held.
+    /// Finds out whether the lock file at `path` is held, without locking it and without changing anything. A missing
+    /// file is not held.
     ///
     /// # Errors
     /// As for [`lock`](Self::lock).
@@ -148,10 +165,10 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     /// `UnexpectedEof` when the file ends before the buffer is full.
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
 
-    /// Writes all of `bytes` at `offset`, extending the file if need be.
+    /// Writes all of `bytes` at `offset`, and extends the file if necessary.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
-    /// Makes the file's bytes and its length durable. After an error nothing is known of what was written since the
+    /// Makes the file's bytes and its length durable. After an error nothing is known of the bytes written since the
     /// last success, and no later success may be believed.
     fn sync_data(&self) -> io::Result<()>;
 
@@ -161,20 +178,20 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     /// Cuts or extends the file to `length` bytes.
     fn set_len(&self, length: u64) -> io::Result<()>;
 
-    /// Gives back the blocks from `from` on, rounded up to whole blocks: they read as zeros, and the length stays. A
-    /// disk that cannot do so does nothing. While the file is mapped that far, this must not be called.
+    /// Frees the blocks from `from` on, rounded up to whole blocks: they read as zeros, and the length stays. A disk
+    /// that cannot do so does nothing. Must not be called while the file is mapped that far.
     fn release(&self, from: u64) -> io::Result<()>;
 
-    /// The first `length` bytes, for reading. While the mapping lives the file must not be cut or written to within
-    /// that length; the log guarantees it by mapping sealed segments only, and recycling none that is held
+    /// The first `length` bytes, for reading. As long as the mapping lives the file must not be cut or written to
+    /// within that length. The log guarantees it: it maps only sealed segments, and recycles none that is held
     /// (`log::segments::hold`).
     fn map(&self, length: u64) -> io::Result<Box<dyn Mapping>>;
 
-    /// Drops what the operating system caches of this file's clean pages, so that the next read sees the device.
+    /// Drops the operating system's cache of this file's clean pages, so that the next read comes from the device.
     fn drop_cache(&self) -> io::Result<()>;
 }
 
-/// Bytes of a file that are there for as long as this value is.
+/// Bytes of a file, which stay valid as long as this value lives.
 pub trait Mapping: AsRef<[u8]> + Send + Sync + 'static {}
 
 impl<T: AsRef<[u8]> + Send + Sync + 'static> Mapping for T {}
@@ -195,7 +212,7 @@ pub enum OpenMode {
     Truncate,
 }
 
-/// What a name in a directory leads to.
+/// The kind of a directory's entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     /// A file.
@@ -209,13 +226,13 @@ pub enum EntryKind {
 /// Why a lock was not taken.
 #[derive(Debug)]
 pub enum LockError {
-    /// Another owner has it; its process number, if it could be read. Those who share it have none.
+    /// Another owner has it; its process number, if it could be read. Readers who share it have none.
     Held(Option<u32>),
     /// The lock file could not be opened or locked.
     Io(io::Error),
 }
 
-/// The names in a directory that may not be there, or be something else.
+/// The names in a directory; none if it does not exist or is not a directory.
 pub(crate) fn list_if_there(disk: &dyn Disk, directory: &Path) -> Result<Vec<String>> {
     match disk.list(directory) {
         Err(error)
@@ -230,7 +247,7 @@ pub(crate) fn list_if_there(disk: &dyn Disk, directory: &Path) -> Result<Vec<Str
     }
 }
 
-/// What has a name, if something has.
+/// The kind of the entry with this name, if there is one.
 pub(crate) fn kind_if_there(disk: &dyn Disk, path: &Path) -> Result<Option<EntryKind>> {
     match disk.kind(path) {
         Ok(kind) => Ok(Some(kind)),
@@ -248,7 +265,7 @@ pub(crate) fn read_whole(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A number and a secret that no other store has.
+/// A random number and a secret for a new store.
 pub(crate) fn new_identity(disk: &dyn Disk) -> io::Result<(u128, [u8; 32])> {
     let store = (u128::from(disk.entropy()?) << 64) | u128::from(disk.entropy()?);
     let mut secret = [0; 32];
@@ -262,7 +279,7 @@ pub(crate) fn new_identity(disk: &dyn Disk) -> io::Result<(u128, [u8; 32])> {
 mod tests {
     use super::*;
 
-    /// A disk that some other program has made, before files could have two names.
+    /// A disk of another program, written before files could have two names.
     #[derive(Debug)]
     struct Plain;
 

@@ -1,14 +1,14 @@
-//! Leaving out one step that durability needs, to see that a test misses it.
+//! Leaving out one step that durability needs, to see that a test notices it.
 //!
-//! Without the feature `sim` every step is done, and asking costs nothing. With it a test leaves a step out on its own
-//! thread; the threads that a store starts leave out what the thread that opened it did.
+//! Without the feature `sim` every step is done, and the check costs nothing. With it a test leaves a step out on its
+//! own thread; the threads that a store starts leave out the same steps as the thread that opened it.
 
 use std::fmt;
 
 macro_rules! steps {
     ($($(#[doc = $text:literal])+ $name:ident,)+) => {
-        /// A sync, a check or an order of things without which a crash or a rotten bit could lose or invent records, or a
-        /// store could stop for ever.
+        /// A sync, a check or an order of steps without which a crash or a damaged bit could lose or invent records, or
+        /// a store could stop for ever.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Step {
@@ -34,9 +34,9 @@ steps! {
     SyncBeforeRest,
     /// Parents are synced before the edit that closes them.
     SyncBeforeReshard,
-    /// What puts do not wait for is synced in the background.
+    /// Writes that no put waits for are synced in the background.
     BackgroundSync,
-    /// What recovery finds at the end of a log is synced before anyone sees it.
+    /// The frames that recovery finds at the end of a log are synced before anyone sees them.
     RecoveredTailSync,
     /// An edit is synced before anything is built on it.
     ManifestEditSync,
@@ -44,7 +44,7 @@ steps! {
     ManifestRoomSync,
     /// A new manifest is synced before `CURRENT` names it.
     ManifestSnapshotSync,
-    /// What an earlier opener wrote to the manifest is synced before it is believed.
+    /// The bytes that an earlier opener wrote to the manifest are synced before they are used.
     ManifestSyncAtOpen,
     /// The new `CURRENT` is synced before it replaces the old one.
     CurrentSync,
@@ -94,7 +94,7 @@ steps! {
     SegmentHeaderIdentity,
     /// A segment's length is compared with the manifest.
     SegmentLength,
-    /// What later frames say about how far the log was durable is looked for.
+    /// Later frames are searched for how far the log was durable.
     DurabilityEvidence,
     /// The manifest's header is checked, and compared with its name.
     ManifestHeader,
@@ -120,11 +120,11 @@ steps! {
     IndexIdentity,
     /// The manifest names a segment before a frame is written to it.
     NamedBeforeFrame,
-    /// The manifest hears that a log is written to again before it is.
+    /// The manifest has that a log is written to again before the first frame is written.
     ResumedBeforeFrame,
-    /// The manifest hears of a log before numbers are told from memory.
+    /// The manifest has that a log is written to before callers see numbers of records in memory.
     AnnouncedBeforeNumber,
-    /// Readers are shown what was committed after that is durable.
+    /// Readers see a commit only after it is durable.
     PublishedAfterSync,
     /// After the first failed write or sync nothing more is written.
     FailureLatch,
@@ -136,11 +136,11 @@ steps! {
     TornManifestRewrite,
     /// Files are removed after the edit that stops naming them.
     EditBeforeRemoval,
-    /// A segment's file is kept while something has it, its mapping or bytes of that.
+    /// A segment's file is kept while a handle, a mapping or bytes of a mapping hold it.
     HeldIsKept,
-    /// A segment's file that a backup has too is not written again.
+    /// A segment's file that a backup shares is not written again.
     SharedIsKept,
-    /// No hold begins of a segment that its log has forgotten.
+    /// No hold begins on a segment that its log has forgotten.
     NoHoldOfForgotten,
     /// Records expire by a time that the monotonic clock confirms, not by the wall clock alone.
     ConfirmedTime,
@@ -154,59 +154,59 @@ steps! {
     PutBack,
     /// A log whose journaled frames cannot be read is damaged.
     JournalDoubts,
-    /// The journal takes note of a log before it takes its frame.
+    /// The journal notes a log before it takes its frame.
     NotedBeforeJournaled,
-    /// What looks like damage of a store that a program has is believed only if it is there twice.
+    /// Apparent damage of a store that a program has open is believed only if it is found twice.
     DamageSeenTwice,
-    /// A repair is planned for what the journal puts back.
+    /// A repair is planned with the frames that the journal puts back.
     PlannedWithJournal,
     /// The manifest's second copy is written.
     ManifestSecondCopy,
     /// The end of a log that was recovered is recorded, although nothing was written to it since.
     RecoveredEndRecorded,
-    /// The manifest hears that the journal may have frames of a log before it has one.
+    /// The manifest has that the journal may have frames of a log before it has one.
     JournaledInLedger,
-    /// A file that had bytes before gets its header page durably before it gets a segment's name.
+    /// A file that had bytes before gets a durable header page before it gets a segment's name.
     HeaderBeforeName,
-    /// A file with a segment's name that no edit accounts for is kept and told of although its header page is damaged.
+    /// A file with a segment's name that no edit accounts for is kept and reported although its header page is damaged.
     DamagedIsKept,
-    /// What a repair sets aside keeps its numbers.
+    /// Records and shards that a repair sets aside keep their numbers.
     SetAsideKeepsNumbers,
-    /// What a repair will change is copied aside durably first.
+    /// Files that a repair will change are first copied aside durably.
     AsideSync,
-    /// The names of what a repair copies aside are synced.
+    /// The names of the files that a repair copies aside are synced.
     AsideNamesSync,
-    /// What a repair puts back from the journal is synced before the journal is dropped.
+    /// Frames that a repair puts back from the journal are synced before the journal is dropped.
     RepairPutBackSync,
-    /// What a repair makes of the frames behind damage is synced before it gets a segment's name.
+    /// The segment that a repair makes of the frames behind damage is synced before it gets its name.
     MendedPieceSync,
     /// The name of that segment is synced before the manifest has it.
     MendedPieceNameSync,
-    /// A damaged segment is put right only when the manifest has those behind it, and no end of before.
+    /// A damaged segment is repaired only after the manifest has the segments behind it, and no earlier end.
     MendedBehindManifest,
-    /// A segment that a repair puts right is synced before the repair goes on.
+    /// A segment that a repair has repaired is synced before the repair goes on.
     MendedSync,
-    /// The name of a segment that a repair makes again is synced before the manifest takes it for there.
+    /// The name of a segment that a repair makes again is synced before the manifest relies on it.
     MendedNameSync,
-    /// That a segment was moved aside is synced, so that no crash brings it back.
+    /// Moving a segment aside is synced, so that no crash brings the segment back.
     SetAsideRemovalSync,
-    /// What says that a backup is unfinished is durable before there is anything of it.
+    /// The mark of an unfinished backup is durable before the backup has any other file.
     UnfinishedSync,
     /// Each file of a backup is synced before the backup is finished.
     BackupFileSync,
     /// The names in a backup are synced before it is finished.
     BackupNamesSync,
-    /// Of a segment of which no edit tells, any whole frame is looked for, not the first alone.
+    /// In a segment that no edit accounts for, any whole frame counts, not only the first.
     AnyWholeFrame,
     /// A segment says where the log ended before it, in front of the numbers that a kill left out.
     SegmentFollows,
     /// On a full disk the last of the manifest's room is kept for edits that free some.
     RoomForFreeing,
-    /// Where a torn manifest finds no room to be written again, files that wait in the pool make some.
+    /// If there is no room to write a torn manifest again, files of the pool are removed.
     RoomFromPool,
-    /// Nothing is being written to a log any more when its files are given up.
+    /// A log's files are given up only when no thread writes to it any more.
     QuietBeforeRemoval,
-    /// A log that was deleted beside a close gets no end.
+    /// A log that was deleted during a close gets no end.
     NoEndOfGone,
 }
 
@@ -263,8 +263,8 @@ mod left_out {
         LEFT_OUT.get() == Some(step)
     }
 
-    /// Has stores that this thread opens, and what it does with them, do without a step while `run` runs. A store that is
-    /// opened in it must be closed in it.
+    /// Leaves out a step in the stores that this thread opens, and in its calls on them, while `run` runs. A store that
+    /// is opened in `run` must be closed in it.
     pub fn leave_out<T>(step: Step, run: impl FnOnce() -> T) -> T {
         struct Restore(Option<Step>);
         impl Drop for Restore {
@@ -276,7 +276,7 @@ mod left_out {
         run()
     }
 
-    /// What a thread leaves out, for the threads that it starts.
+    /// The steps that a thread leaves out, for the threads that it starts.
     #[derive(Clone, Copy)]
     pub(crate) struct Inherited(Option<Step>);
 

@@ -3,7 +3,7 @@
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use memmap2::{Mmap, MmapOptions};
@@ -17,7 +17,7 @@ use crate::model::Space;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OsDisk;
 
-/// Blocks are at least as large on nearly all file systems, and less is not worth a call.
+/// Blocks are at least this large on nearly all file systems; freeing less is not worth a call.
 const RELEASED_BLOCK_BYTES: u64 = 4096;
 
 impl Disk for OsDisk {
@@ -42,7 +42,7 @@ impl Disk for OsDisk {
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(directory)? {
-            // A name that is not UTF-8 is none of ours.
+            // A store makes no name that is not UTF-8.
             if let Ok(name) = entry?.file_name().into_string() {
                 names.push(name);
             }
@@ -59,13 +59,18 @@ impl Disk for OsDisk {
         })
     }
 
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        std::fs::canonicalize(path)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
     }
 
     fn share(&self, from: &Path, to: &Path) -> io::Result<()> {
-        // Never a clone: it is a file of its own, so nothing shows that its blocks are shared, and a write in place would
-        // need room that its writer takes for allocated. A second name is seen, and such a file is not written again.
+        // Never a clone: that is a separate file, whose shared blocks cannot be detected, and a write in place would
+        // need room that its writer takes for allocated. A second name is detected, and such a file is not written
+        // again.
         std::fs::hard_link(from, to)
     }
 
@@ -87,7 +92,7 @@ impl Disk for OsDisk {
 
     fn space(&self, directory: &Path) -> io::Result<Option<Space>> {
         let file_system = rustix::fs::statvfs(directory)?;
-        // Some file systems that keep their files elsewhere do not say.
+        // Some network file systems do not report it.
         if file_system.f_blocks == 0 {
             return Ok(None);
         }
@@ -100,7 +105,7 @@ impl Disk for OsDisk {
 
     fn entropy(&self) -> io::Result<u64> {
         let mut bytes = [0; 8];
-        // Eight bytes come whole: the kernel promises it for up to 256.
+        // Eight bytes are never partial: the kernel guarantees it for up to 256.
         rustix::rand::getrandom(&mut bytes, GetRandomFlags::empty())?;
         Ok(u64::from_le_bytes(bytes))
     }
@@ -134,13 +139,13 @@ impl Disk for OsDisk {
     }
 
     fn probe_lock(&self, path: &Path) -> Result<(), LockError> {
-        // Given back at once: an owner who comes in just this moment is told that the lock is held, and comes again.
+        // Released at once: an owner that opens at this very moment is told that the lock is held, and tries again.
         self.lock_shared(path).map(drop)
     }
 }
 
-/// To write to what is there, never through a symbolic link, or to create what only its owner can read: a store's files
-/// hold its secret, and records.
+/// Opens an existing file for writing, never through a symbolic link, or creates one that only its owner can read: a
+/// store's files have its secret, and records.
 fn for_owner(options: &mut OpenOptions) -> &mut OpenOptions {
     options
         .write(true)
@@ -148,8 +153,8 @@ fn for_owner(options: &mut OpenOptions) -> &mut OpenOptions {
         .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
 }
 
-/// The lock is the open file description's, so it ends with the process however that ends; the text inside only
-/// tells people who has it.
+/// The lock belongs to the open file description, so it ends with the process in any case. The text in the file is only
+/// for people.
 #[derive(Debug)]
 struct OsLock {
     file: File,
@@ -159,13 +164,14 @@ impl LockGuard for OsLock {}
 
 impl Drop for OsLock {
     fn drop(&mut self) {
-        // Closing would not do: a child that another thread is just starting has a copy of the descriptor until it
-        // runs its own program. If this fails the lock goes with the last copy.
+        // Closing is not enough: a child that another thread is just starting has a copy of the descriptor until it
+        // runs its own program. If the unlock fails, the lock ends with the last copy.
         let _ = self.file.unlock();
     }
 }
 
-/// Who has a lock that could not be taken. The file names the last one who wrote, who is not those who share it now.
+/// The owner of a lock that could not be taken. The file names the last writer, which is not among the readers who
+/// share the lock now.
 fn holder_of(file: &mut File) -> Option<u32> {
     match file.try_lock_shared() {
         Ok(()) => None,
@@ -209,7 +215,7 @@ impl DiskFile for OsFile {
 
     fn allocate(&self, length: u64) -> io::Result<()> {
         match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, length) {
-            // Not every file system can reserve; there the blocks are found when they are written.
+            // Not every file system can reserve. Without that the blocks are allocated when they are written.
             Err(rustix::io::Errno::OPNOTSUPP) => self.file.set_len(length),
             other => Ok(other?),
         }
@@ -238,22 +244,22 @@ impl DiskFile for OsFile {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         #[allow(unsafe_code)]
-        // SAFETY: the pages of a file mapping may only be taken for a `&[u8]` while nothing writes to the file within
-        // `length` or cuts it there; a cut would also end the process with SIGBUS. These are all the ways to get there,
-        // and what closes each:
+        // SAFETY: the pages of a file mapping may be used as a `&[u8]` only while nothing writes to the file within
+        // `length` or cuts it there; a cut would also end the process with SIGBUS. These are all the ways in which that
+        // could happen, and what prevents each:
         // - This process maps a segment only through `log::segments::hold::HeldFile`, so a mapping has a `SegmentHold`,
-        //   which ends after the mapping does. Only sealed segments are mapped (`LocalLog::open_at`), and the writer of a log
-        //   writes to its last segment alone, so nothing writes to a mapped one while its log names it.
+        //   which ends after the mapping does. Only sealed segments are mapped (`LocalLog::open_at`), and the writer of
+        //   a log writes to its last segment alone, so nothing writes to a mapped one while its log names it.
         // - A file that a log has forgotten is renamed into the pool, where it will be written to, only by
         //   `Segment::retire`, and only if `Holds::are_over`: no hold is left, and none can begin any more.
-        // - Segments from before the store was opened are removed instead, since what an earlier opener in this process
-        //   or another mapped is not counted. The bytes of a removed file stay until its last mapping is gone.
-        // - A file that has a second name, in a backup, is not written to through either: what comes back to the pool
-        //   with one is removed (`SegmentPool::recycle`), and a backup has none of the segments that its store writes
-        //   to.
-        // - The store's lock keeps other processes from writing that use this library; an opener that only reads shares
-        //   it, and maps nothing where there is no lock file (`OverlayDisk`). One that does not, and a disk
-        //   that fails (SIGBUS), cannot be kept out; that is why `StoreOptions::map_sealed_segments` exists.
+        // - Segments from before the store was opened are removed instead, since the mappings of an earlier opener, in
+        //   this process or another, are not counted. The bytes of a removed file stay until its last mapping is gone.
+        // - A file that has a second name, in a backup, is not written to through either: a file with a second name
+        //   that returns to the pool is removed (`SegmentPool::recycle`), and a backup shares none of the segments that
+        //   its store writes to.
+        // - The store's lock keeps other processes that use this library from writing. An opener that only reads shares
+        //   it, and maps nothing if there is no lock file (`OverlayDisk`). A process that does not use this library,
+        //   and a disk that fails (SIGBUS), cannot be excluded; for them there is `StoreOptions::map_sealed_segments`.
         // The check above keeps every mapped page within the file.
         let map: Mmap = unsafe { MmapOptions::new().len(length).map(&self.file)? };
         Ok(Box::new(map))
@@ -292,7 +298,7 @@ mod tests {
         assert!(matches!(OsDisk.lock_shared(&path), Err(LockError::Held(Some(id))) if id == process));
         drop(writer);
         let readers = [(); 2].map(|()| OsDisk.lock_shared(&path).unwrap().unwrap());
-        // The file still names this process, which is not what is in the way.
+        // The file still names this process, which is not the owner now.
         assert!(matches!(OsDisk.lock(&path), Err(LockError::Held(None))));
         OsDisk.probe_lock(&path).unwrap();
         drop(readers);
@@ -309,7 +315,7 @@ mod tests {
         assert_eq!(not_found.kind(), io::ErrorKind::NotFound);
         assert!(!to.exists());
         OsDisk.share(&from, &to).unwrap();
-        // The same file, also where the file system clones: else the other one's blocks were shared without a sign of it.
+        // The same file, even if the file system can clone: a clone would share blocks without a sign of it.
         assert_eq!(OsDisk.count_names(&from).unwrap(), 2);
         let taken = OsDisk.share(&from, &to).unwrap_err();
         assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
@@ -331,7 +337,7 @@ mod tests {
         let mut bytes = vec![1; 20_000];
         file.read_exact_at(&mut bytes, 0).unwrap();
         assert!(bytes[..8_192].iter().all(|byte| *byte == 7));
-        // A file system that cannot release keeps what was there.
+        // A file system that cannot release keeps the bytes.
         assert!(bytes[8_192..].iter().all(|byte| *byte == bytes[8_192]));
     }
 }

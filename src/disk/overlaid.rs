@@ -1,5 +1,6 @@
-//! A file that has other bytes in one place.
+//! Files that have other bytes in some places.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use bytes::Bytes;
 
 use super::{DiskFile, Mapping};
 
-/// Reads a file as it would be had `bytes` been written at `offset`. Read-only.
+/// Reads a file as if `bytes` had been written at `offset`. Read-only.
 #[derive(Debug)]
 pub(crate) struct Overlaid {
     file: Arc<dyn DiskFile>,
@@ -19,6 +20,15 @@ impl Overlaid {
     pub(crate) fn new(file: Arc<dyn DiskFile>, offset: u64, bytes: Bytes) -> Self {
         Self { file, offset, bytes }
     }
+}
+
+/// Pieces that are read instead of what a file has. They do not overlap.
+pub(crate) trait Pieces: fmt::Debug + Send + Sync {
+    /// The offset behind the last one.
+    fn end(&self) -> u64;
+
+    /// Those that reach into a stretch, each with its offset. One that cannot be had any more is left out.
+    fn within(&self, from: u64, to: u64) -> Vec<(u64, Bytes)>;
 }
 
 /// Puts what is laid over a file, each piece with its offset, into what was read of the file from `offset`.

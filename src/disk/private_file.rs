@@ -1,4 +1,4 @@
-//! Files with secrets, which are of use only as long as others cannot read them.
+//! Files with secrets, which are used only if other users cannot read them.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -27,7 +27,7 @@ pub enum PrivateFileError {
         /// The file.
         path: PathBuf,
     },
-    /// Its mode gives it to others.
+    /// Its mode lets other users read it.
     #[error("{path} has mode {mode:04o}, which gives its secrets to other users; type: chmod 600 {path}")]
     Exposed {
         /// The file.
@@ -45,7 +45,7 @@ pub enum PrivateFileError {
         /// The user's number.
         owner: u32,
     },
-    /// It is far larger than any such file.
+    /// It is far larger than such a file can be.
     #[error("{path} has {bytes} bytes; the most is {most}")]
     TooLarge {
         /// The file.
@@ -55,25 +55,25 @@ pub enum PrivateFileError {
         /// The longest that is read.
         most: u64,
     },
-    /// It is no text.
+    /// It is not text.
     #[error("{path} is not text in UTF-8")]
     NoText {
         /// The file.
         path: PathBuf,
     },
-    /// The system does not let us read or write it.
+    /// The system does not allow reading or writing it.
     #[error("cannot {operation} {path}: {source}")]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
         /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Tells whether a file is the one that it was, with what was in it.
+/// Tells whether a file, with its contents, is still the same.
 ///
 /// ```
 /// use anabranch::disk::FileVersion;
@@ -97,12 +97,12 @@ pub struct FileVersion {
 }
 
 impl FileVersion {
-    /// As the file is now; `None` if it is not there, or cannot be looked at.
+    /// The present state of the file; `None` if it does not exist, or cannot be looked at.
     pub fn of(path: &Path) -> Option<Self> {
         std::fs::metadata(path).ok().map(|metadata| Self::by(&metadata))
     }
 
-    /// The same of a file that is open.
+    /// The same for an open file.
     pub fn of_file(file: &File) -> Option<Self> {
         file.metadata().ok().map(|metadata| Self::by(&metadata))
     }
@@ -124,8 +124,8 @@ const ROOT: u32 = 0;
 /// Of `open(2)`.
 const O_NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
 
-/// The text of a file that its owner alone may read. A file of root may be read by its group too, which is how secrets
-/// come into containers.
+/// The text of a file that only its owner may read. A file of root may also be readable by its group, which is how
+/// secrets come into containers.
 pub(crate) fn read_private(path: &Path) -> Result<String, PrivateFileError> {
     read(path, is_private)
 }
@@ -148,8 +148,8 @@ pub(crate) fn write_public(path: &Path, text: &str) -> Result<(), PrivateFileErr
     write(path, text, 0o644)
 }
 
-/// The same of a file that a program keeps for itself in a directory. It has to belong to the directory's owner, to root or to
-/// this program's user: others could have put it there.
+/// The same for a file that a program keeps for itself in a directory. It has to belong to the directory's owner, to
+/// root or to this program's user: others could have put it there.
 #[cfg(feature = "server")]
 pub(crate) fn read_kept_private(path: &Path) -> Result<String, PrivateFileError> {
     let owner = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.uid());
@@ -174,7 +174,7 @@ pub(crate) fn create_directory(path: &Path) -> Result<(), PrivateFileError> {
     created.map_err(failed("create", path))
 }
 
-/// Not all file systems can do that, and not all directories may be read by those who may write into them.
+/// Not all file systems can do that, and a directory that may be written to need not be readable.
 #[cfg(feature = "server")]
 fn sync_directory(path: &Path) -> io::Result<()> {
     use io::ErrorKind::{InvalidInput, PermissionDenied};
@@ -184,13 +184,13 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Keeps other processes from doing the same for as long as what this gives is kept. Waits for them, for ten seconds at most.
+/// Keeps other processes from doing the same as long as the result lives. Waits for them for at most ten seconds.
 #[cfg(feature = "server")]
 pub(crate) fn lock_by(path: &Path) -> Result<impl Sized + use<>, PrivateFileError> {
     use std::time::{Duration, Instant};
     const PATIENCE: Duration = Duration::from_secs(10);
     let mut options = File::options();
-    // Only the owner can open it, and so hold us up.
+    // Only the owner can open it, and so make this wait.
     let options = options.write(true).create(true).truncate(false).mode(0o600);
     let locked = options.open(path).and_then(|file| {
         let began = Instant::now();
@@ -217,7 +217,7 @@ fn directory_of(path: &Path) -> &Path {
 }
 
 fn read(path: &Path, may_be_used: fn(u32, u32) -> bool) -> Result<String, PrivateFileError> {
-    // A pipe of this name would keep us waiting for its writer.
+    // A pipe of this name would wait for its writer.
     let opened = File::options().read(true).custom_flags(O_NONBLOCK).open(path);
     let file = match opened {
         Ok(file) => file,
@@ -226,7 +226,7 @@ fn read(path: &Path, may_be_used: fn(u32, u32) -> bool) -> Result<String, Privat
         }
         Err(error) => return Err(failed("open", path)(error)),
     };
-    // Of the file that is open: the name may stand for another one by now.
+    // From the open file, since the name may stand for another one by now.
     let metadata = file.metadata().map_err(failed("read", path))?;
     if !metadata.is_file() {
         return Err(PrivateFileError::NoFile { path: path.into() });
@@ -261,7 +261,7 @@ fn is_private(mode: u32, owner: u32) -> bool {
     }
 }
 
-/// Under another name first, so that a crash leaves no half of it.
+/// Written under another name first, so that a crash leaves no half of it.
 #[cfg(feature = "server")]
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), PrivateFileError> {
     use std::fs::OpenOptions;
@@ -379,7 +379,7 @@ mod tests {
                 refused,
                 Err(PrivateFileError::OfAnother { owner: 4711, .. })
             ));
-            // Where its directory is theirs too, or the file was named by the user, it is what is meant.
+            // If its directory is that user's too, or the file was named explicitly, it is accepted.
             assert!(read_private(&path).is_ok());
             std::os::unix::fs::chown(directory.path(), Some(4711), None).unwrap();
             assert!(read_kept_private(&path).is_ok());

@@ -1,39 +1,35 @@
-//! A file of which some pages cannot be read.
+//! A file with pages that cannot be read.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::overlaid::lay_over;
+use super::overlaid::{Pieces, lay_over};
 use super::{DiskFile, Mapping};
 use crate::sync::Mutex;
 
 const PAGE_BYTES: usize = 4096;
 
-/// Reads what can be read of a file, and zeros in place of the rest, which it remembers. Zeros are never valid in any
-/// of our files, so a check of what was read finds them. Read-only.
+/// Reads the readable pages of a file, and gives zeros in place of the others, which it remembers. Zeros are never
+/// valid in any of our files, so a check of the contents finds them. Read-only.
 #[derive(Debug)]
 pub(crate) struct ReadablePages {
-    /// None where there is no file: only what is laid over can be read then.
+    /// `None` without a file: only the bytes that are laid over it can be read.
     file: Option<Arc<dyn DiskFile>>,
     unreadable: Mutex<BTreeMap<u64, io::Error>>,
-    /// Bytes that are taken instead of what the file has, each with their offset. They do not overlap.
-    overlaid: Vec<(u64, Bytes)>,
+    /// What is taken instead of what the file has.
+    overlaid: Option<Box<dyn Pieces>>,
 }
 
 impl ReadablePages {
-    pub(crate) fn new(file: Arc<dyn DiskFile>, overlaid: Vec<(u64, Bytes)>) -> Self {
-        Self {
-            file: Some(file),
-            ..Self::of_missing_file(overlaid)
-        }
+    pub(crate) fn new(file: Arc<dyn DiskFile>) -> Self {
+        Self::with_pieces(Some(file), None)
     }
 
-    pub(crate) fn of_missing_file(overlaid: Vec<(u64, Bytes)>) -> Self {
+    /// As if the pieces were written to the file, or are all that there is of it.
+    pub(crate) fn with_pieces(file: Option<Arc<dyn DiskFile>>, overlaid: Option<Box<dyn Pieces>>) -> Self {
         Self {
-            file: None,
+            file,
             unreadable: Mutex::default(),
             overlaid,
         }
@@ -43,7 +39,7 @@ impl ReadablePages {
         self.file.as_ref().map_or(Ok(0), |file| file.len())
     }
 
-    /// The first page that could not be read of those that were tried and overlap the range, and why.
+    /// The first unreadable page among those that were tried and overlap the range, and the error.
     pub(crate) fn unreadable_within(&self, from: u64, to: u64) -> Option<(u64, String)> {
         let first = from - from % PAGE_BYTES as u64;
         let unreadable = self.unreadable.lock();
@@ -68,17 +64,20 @@ impl ReadablePages {
 }
 
 impl DiskFile for ReadablePages {
-    /// As if what is laid over were written.
+    /// As if the bytes that are laid over it were written.
     fn len(&self) -> io::Result<u64> {
-        let overlaid = self.overlaid.iter();
-        let end = overlaid.map(|(at, bytes)| at + bytes.len() as u64).max();
-        Ok(self.file_length()?.max(end.unwrap_or(0)))
+        let end = self.overlaid.as_ref().map_or(0, |pieces| pieces.end());
+        Ok(self.file_length()?.max(end))
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let in_file = match self.overlaid.is_empty() {
-            true => buffer.len(),
-            false => self
+        // Before the file: a piece that cannot be had any more is in the file by then.
+        let end = offset + buffer.len() as u64;
+        let overlaid = self.overlaid.as_ref();
+        let overlaid = overlaid.map(|pieces| pieces.within(offset, end));
+        let in_file = match overlaid {
+            None => buffer.len(),
+            Some(_) => self
                 .file_length()?
                 .saturating_sub(offset)
                 .min(buffer.len() as u64) as usize,
@@ -93,8 +92,8 @@ impl DiskFile for ReadablePages {
             }
             _ => of_file.fill(0),
         }
-        let overlaid = self.overlaid.iter().map(|(at, bytes)| (*at, bytes));
-        lay_over(buffer, offset, overlaid);
+        let overlaid = overlaid.iter().flatten();
+        lay_over(buffer, offset, overlaid.map(|(at, bytes)| (*at, bytes)));
         Ok(())
     }
 
@@ -124,5 +123,75 @@ impl DiskFile for ReadablePages {
 
     fn drop_cache(&self) -> io::Result<()> {
         self.file.as_ref().map_or(Ok(()), |file| file.drop_cache())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::disk::sim::SimDisk;
+    use crate::disk::{Disk, OpenMode};
+
+    fn file() -> Arc<dyn DiskFile> {
+        let disk = SimDisk::new(1);
+        let file = disk.open(Path::new("file"), OpenMode::CreateNew).unwrap();
+        file.write_all_at(b"in the file", 0).unwrap();
+        file
+    }
+
+    #[derive(Debug)]
+    struct OnePiece(u64, Bytes);
+
+    impl Pieces for OnePiece {
+        fn end(&self) -> u64 {
+            self.0 + self.1.len() as u64
+        }
+
+        fn within(&self, from: u64, to: u64) -> Vec<(u64, Bytes)> {
+            let is_within = self.0 < to && from < self.end();
+            Vec::from_iter(is_within.then(|| (self.0, self.1.clone())))
+        }
+    }
+
+    #[test]
+    fn pieces_are_read_as_if_they_were_written() {
+        let piece = OnePiece(7, Bytes::from_static(b"journal"));
+        let pages = ReadablePages::with_pieces(Some(file()), Some(Box::new(piece)));
+        assert_eq!(pages.len().unwrap(), 14);
+        let mut all = [0; 14];
+        pages.read_exact_at(&mut all, 0).unwrap();
+        assert_eq!(&all, b"in the journal");
+        let mut some = [0; 5];
+        pages.read_exact_at(&mut some, 5).unwrap();
+        assert_eq!(&some, b"e jou");
+    }
+
+    /// What it had is written to the file at the moment at which it is asked for it.
+    #[derive(Debug)]
+    struct JustDropped(Arc<dyn DiskFile>);
+
+    impl Pieces for JustDropped {
+        fn end(&self) -> u64 {
+            14
+        }
+
+        fn within(&self, _: u64, _: u64) -> Vec<(u64, Bytes)> {
+            self.0.write_all_at(b"journal", 7).unwrap();
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn a_piece_that_is_gone_is_read_from_the_file() {
+        let file = file();
+        let pieces = Box::new(JustDropped(file.clone()));
+        let pages = ReadablePages::with_pieces(Some(file), Some(pieces));
+        let mut all = [0; 14];
+        pages.read_exact_at(&mut all, 0).unwrap();
+        assert_eq!(&all, b"in the journal");
     }
 }

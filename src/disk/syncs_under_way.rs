@@ -1,4 +1,4 @@
-//! Which syncs have begun and not ended: of a device that hangs nothing else tells.
+//! The syncs that have begun and not ended. Only they show that a device hangs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::model::Clock;
 
-/// The syncs of one store that are under way. Its lock is the standard library's also under the schedule explorer, since
-/// nothing is decided by what it holds.
+/// The syncs of one store that are under way. Its lock is the standard library's even under the schedule explorer,
+/// since no decision depends on it.
 pub(super) struct SyncsUnderWay {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
@@ -21,7 +21,7 @@ struct State {
     begun: BTreeMap<u64, Duration>,
 }
 
-/// A sync that is under way until this is dropped.
+/// A sync under way, until this is dropped.
 pub(super) struct UnderWay<'a> {
     syncs: &'a SyncsUnderWay,
     number: u64,

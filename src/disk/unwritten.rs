@@ -1,14 +1,14 @@
 //! A disk that another program writes to, and this one only reads.
 
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Disk, DiskFile, EntryKind, LockError, LockGuard, Mapping, OpenMode};
 use crate::model::Space;
 
-/// Reads from another disk, and refuses every call that would change something there, or keep others from doing so. It
-/// keeps nothing of what it reads, and maps no file: the bytes may be written while they are read.
+/// Reads from another disk, and refuses every call that would change something there or exclude others. It caches
+/// nothing, and maps no file: the bytes may be written while they are read.
 #[derive(Debug)]
 pub(crate) struct UnwrittenDisk {
     below: Arc<dyn Disk>,
@@ -42,6 +42,10 @@ impl Disk for UnwrittenDisk {
 
     fn kind(&self, path: &Path) -> io::Result<EntryKind> {
         self.below.kind(path)
+    }
+
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        self.below.resolve(path)
     }
 
     fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {

@@ -1,11 +1,11 @@
-//! AES-256-GCM, by a crate that is made for it.
+//! AES-256-GCM, from a crate.
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::digest::{Context, SHA256};
 
 use super::sizes::{KEY_BYTES, NONCE_BYTES, TAG_BYTES};
 
-/// A key that is ready to be used.
+/// A key that is ready for use.
 pub(super) struct Cipher(LessSafeKey);
 
 impl std::fmt::Debug for Cipher {
@@ -20,13 +20,13 @@ impl Cipher {
         Self(LessSafeKey::new(key))
     }
 
-    /// Another one, of a key that was drawn for it.
+    /// A cipher of the same kind with a data key.
     pub(super) fn of_data_key(&self, key: &[u8; KEY_BYTES]) -> Self {
         Self::new(key)
     }
 
-    /// Encrypts in place. Gives what shows later that neither `bytes` nor `associated` was changed; `None` if there are more
-    /// bytes than the cipher takes, which is 64 GiB.
+    /// Encrypts in place. Gives the tag, which shows later whether `bytes` or `associated` was changed; `None` if there
+    /// are more bytes than the cipher takes, which is 64 GiB.
     pub(super) fn seal(
         &self,
         nonce: [u8; NONCE_BYTES],
@@ -40,7 +40,7 @@ impl Cipher {
         tag.ok()?.as_ref().try_into().ok()
     }
 
-    /// Decrypts bytes with their tag behind them, in place. `None` if anything is not as it was sealed.
+    /// Decrypts bytes with their tag behind them, in place. `None` if anything was changed since sealing.
     pub(super) fn open<'a>(
         &self,
         nonce: [u8; NONCE_BYTES],
@@ -52,7 +52,7 @@ impl Cipher {
     }
 }
 
-/// The first eight bytes of a hash of a key, from which nothing of the key follows.
+/// The first eight bytes of a hash of a key, which reveal nothing of the key.
 pub(super) fn hash_of_key(key: &[u8; KEY_BYTES]) -> [u8; 8] {
     let mut context = Context::new(&SHA256);
     context.update(b"anabranch key fingerprint");

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Cipher;
 use super::sizes::{KEY_BYTES, NONCE_BYTES, TAG_BYTES};
 
-/// By so much an encrypted body is longer than what is in it. A multiple of what frames are aligned to.
+/// How much longer an encrypted body is than its contents. A multiple of the alignment of frames.
 pub(crate) const SEAL_BYTES: usize = 32;
 
 /// A segment's key, encrypted with a key of the ring.
@@ -29,7 +29,7 @@ pub(crate) struct WrappedKey {
 pub(crate) struct DataKey(Cipher);
 
 impl DataKey {
-    /// A key made of random bytes, and the same wrapped. `associated` says whose it is; it opens nowhere else.
+    /// A key of random bytes, and the same key wrapped. It can be unwrapped only with the same `associated` data.
     pub(super) fn wrapped(
         key: [u8; KEY_BYTES],
         nonce: [u8; NONCE_BYTES],
@@ -46,7 +46,7 @@ impl DataKey {
         Some((Self(with.of_data_key(&key)), wrapped))
     }
 
-    /// `None` if it was wrapped by another key or for something else, or was changed.
+    /// `None` if it was wrapped by another key or with other associated data, or was changed.
     pub(super) fn unwrap(wrapped: &WrappedKey, with: &Cipher, associated: &[u8]) -> Option<Self> {
         let mut bytes = [0; KEY_BYTES + TAG_BYTES];
         bytes[..KEY_BYTES].copy_from_slice(&wrapped.key);
@@ -55,8 +55,8 @@ impl DataKey {
         Some(Self(with.of_data_key(key)))
     }
 
-    /// Encrypts the bytes of `buffer` from `start` on, which are a multiple of 8, and adds what opening them needs. `None` if
-    /// they are too many for the cipher; the buffer cannot be used then.
+    /// Encrypts the bytes of `buffer` from `start` on, which are a multiple of 8, and appends the tag and the nonce.
+    /// `None` if they are too many for the cipher; the buffer is unusable then.
     pub(crate) fn seal(
         &self,
         buffer: &mut Vec<u8>,
@@ -71,7 +71,7 @@ impl DataKey {
         Some(())
     }
 
-    /// What was sealed in these bytes; `None` if they are not as they were sealed.
+    /// The decrypted contents; `None` if the bytes were changed since sealing.
     pub(crate) fn open(&self, sealed: &[u8], associated: &[u8]) -> Option<Vec<u8>> {
         let (sealed, behind) = sealed.split_at_checked(sealed.len().checked_sub(SEAL_BYTES - TAG_BYTES)?)?;
         let (nonce, zeros) = behind.split_first_chunk()?;

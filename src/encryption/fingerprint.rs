@@ -1,13 +1,13 @@
-//! What a key is called in a store.
+//! The fingerprint by which a store identifies a key.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Tells a key apart from others without giving it away: the first eight bytes of a hash of it, never zero.
+/// Identifies a key without revealing it: the first eight bytes of a hash of it, never zero.
 ///
-/// A store names keys by it, so a key that was given another id still is the same key, and another one under the same id
-/// is not.
+/// A store identifies keys by it. So a key under another id is still the same key, and another key under the same id is
+/// not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct KeyFingerprint(u64);
 

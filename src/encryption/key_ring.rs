@@ -1,4 +1,4 @@
-//! The keys that a program has.
+//! The keys of a program.
 //!
 //! ```text
 //! # one key a line: an id, =, and 64 hexadecimal digits
@@ -18,10 +18,10 @@ use crate::sync::{AtomicU64, RwLock};
 
 /// Keys by their ids, with which the keys of segments are encrypted.
 ///
-/// Clones share the keys: those that are inserted or removed later are there, or gone, in a store that was opened with the
-/// ring. While a key is gone, what was encrypted with it can be neither read nor added to
-/// ([`Error::KeyNotFound`](crate::Error::KeyNotFound)); when it is back, all is as before. Keep keys as long as records that
-/// were put with them matter: nothing else can decrypt these.
+/// Clones share the keys: later insertions and removals affect a store that was opened with the ring. While a key is
+/// missing, records that were encrypted with it cannot be read, and no records can be put with it
+/// ([`Error::KeyNotFound`](crate::Error::KeyNotFound)); when it is back, everything works as before. Keep keys as long
+/// as records that were put with them matter: nothing else can decrypt these.
 ///
 /// ```
 /// # fn main() -> anabranch::Result<()> {
@@ -65,7 +65,7 @@ impl KeyRing {
         self.cipher(fingerprint).is_some()
     }
 
-    /// A key made of random bytes, and the same wrapped by one of the ring. `None` if the ring does not have that.
+    /// A key of random bytes, and the same key wrapped by one of the ring. `None` if the ring does not have that one.
     pub(crate) fn wrap(
         &self,
         with: KeyFingerprint,
@@ -76,8 +76,8 @@ impl KeyRing {
         DataKey::wrapped(key, nonce, &*self.cipher(with)?, associated)
     }
 
-    /// The key that was wrapped. `None` if the ring does not have the key that wrapped it, and `Some(None)` if that one does
-    /// not open it.
+    /// Unwraps a key. `None` if the ring does not have the key that wrapped it, and `Some(None)` if that key does not
+    /// unwrap it.
     pub(crate) fn unwrap(
         &self,
         with: KeyFingerprint,
@@ -97,7 +97,7 @@ impl KeyRing {
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A key gets into no log.
+        // Keys must not get into a log.
         f.debug_tuple("KeyRing").field(&self.ids()).finish()
     }
 }
@@ -119,7 +119,7 @@ mod filling {
             Self::default()
         }
 
-        /// Adds a key, or has another one under its id.
+        /// Adds a key, or replaces the key of this id.
         pub fn insert(&self, id: &str, key: [u8; 32]) {
             let key = RingKey {
                 fingerprint: KeyFingerprint::of(&key),
@@ -129,14 +129,14 @@ mod filling {
             self.changes.fetch_add(1, Ordering::Release);
         }
 
-        /// Removes a key. Says whether it was there.
+        /// Removes a key. Returns whether it was there.
         pub fn remove(&self, id: &str) -> bool {
             let was_there = self.keys.write().remove(id).is_some();
             self.changes.fetch_add(1, Ordering::Release);
             was_there
         }
 
-        /// Has the keys of another ring from now on, and no other.
+        /// Replaces all keys by those of another ring.
         pub fn replace(&self, others: &KeyRing) {
             let others = others.keys.read().clone();
             *self.keys.write() = others;
@@ -197,7 +197,7 @@ mod filling {
             }
         }
 
-        /// The key that an id means: its own, or the ARN of a key or an alias that ends with it.
+        /// The key for an id: the id itself, or the ARN of a key or an alias that ends with it.
         pub(crate) fn find(&self, id: &str) -> Option<KeyFingerprint> {
             let keys = self.keys.read();
             let of_arn = || {
@@ -208,7 +208,7 @@ mod filling {
         }
     }
 
-    /// Why there are no keys to encrypt with. No message has a key, or a part of one.
+    /// Why there are no keys to encrypt with. No message contains a key, or a part of one.
     #[derive(Debug, Error)]
     #[non_exhaustive]
     pub enum KeyRingError {

@@ -1,14 +1,15 @@
-//! Encrypting what is stored: keys that a program has, and what is made of them.
+//! Encryption of stored records: the keys of a program, and the ciphers.
 //!
-//! A segment of an encrypted stream has a *data key* of its own, drawn at random. Its header page has that key *wrapped*:
-//! encrypted with a key of the program's [`KeyRing`], which the page names by its fingerprint. The bodies of the segment's
-//! frames are encrypted with the data key, and the frames' checksums are of what is stored. So everything but reading a
-//! record goes without a key: finding the end of a log, verifying, repairing.
+//! A segment of an encrypted stream has its own *data key*, drawn at random. Its header page has that key *wrapped*:
+//! encrypted with a key of the program's [`KeyRing`], which the page names by its fingerprint. The bodies of the
+//! segment's frames are encrypted with the data key, and the frames' checksums are of the stored bytes. So only reading
+//! records needs a key; finding the end of a log, verifying and repairing do not.
 //!
-//! The cipher is AES-256 in Galois counter mode. A frame's nonce is 64 random bits and 32 of its position, and a data key
-//! encrypts the frames of one segment only, each at a position of its own: no nonce comes twice with the same key.
+//! The cipher is AES-256 in Galois counter mode. A frame's nonce is 64 random bits and 32 bits of its position, and a
+//! data key encrypts the frames of one segment only, each at its own position: no nonce is used twice with the same
+//! key.
 //!
-//! This floor knows no file but the one that keys are read from.
+//! This floor knows no file except the one that keys are read from.
 
 #[cfg(feature = "encryption")]
 mod cipher;

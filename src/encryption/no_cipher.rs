@@ -1,4 +1,4 @@
-//! What stands in for the cipher in a build without it: there are no keys then, and nothing is encrypted or decrypted.
+//! Replaces the cipher in a build without it: such a build has no keys, and encrypts and decrypts nothing.
 
 use super::sizes::{KEY_BYTES, NONCE_BYTES, TAG_BYTES};
 

@@ -1,8 +1,10 @@
-//! Arguments that are refused, by kind and with the facts.
+//! The kinds of refused arguments, with their facts.
+
+use std::path::PathBuf;
 
 use crate::model::{LineageError, PartitionKeyError, RecordNumber, ShardId, StreamId, StreamNameError};
 
-/// What is wrong with an argument. A program can match on it, and finds the numbers in it that the text has.
+/// Why an argument is invalid. A program can match on it, and get the numbers of the message.
 ///
 /// ```
 /// # fn main() -> anabranch::Result<()> {
@@ -22,14 +24,14 @@ use crate::model::{LineageError, PartitionKeyError, RecordNumber, ShardId, Strea
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidArgument {
-    /// A name is not made as names of its kind are.
+    /// A name does not have the form of its kind.
     #[error("{}{error}", in_front_of(*.of, name))]
     Name {
-        /// What was to have the name.
+        /// The kind of name.
         of: Named,
         /// The name.
         name: String,
-        /// What is wrong with it.
+        /// The problem.
         error: StreamNameError,
     },
 
@@ -54,16 +56,16 @@ pub enum InvalidArgument {
     /// More records than one append to a shard on a cluster can have.
     #[error("a shard on a cluster takes {most} records at once, not {actual}: put them in several calls")]
     RecordsAtOnce {
-        /// How many there were.
+        /// How many were given.
         actual: usize,
-        /// How many there can be.
+        /// The greatest number.
         most: usize,
     },
 
     /// An option of a store on a cluster.
     #[error("{reason}")]
     ClusterOption {
-        /// What is wrong with it.
+        /// The problem.
         reason: String,
     },
 
@@ -71,93 +73,93 @@ pub enum InvalidArgument {
     #[error(transparent)]
     PartitionKey(#[from] PartitionKeyError),
 
-    /// The stream cannot have such shards: too many, or none, or ones that are made at such a time.
+    /// The stream cannot have such shards: too many, or none, or with an impossible time.
     #[error(transparent)]
     Lineage(#[from] LineageError),
 
     /// The size of the largest record that a stream is to take.
     #[error("the largest record has {least} to {most} bytes, not {actual}")]
     MaxRecordBytes {
-        /// What was asked for.
+        /// The given number.
         actual: u64,
-        /// The least that can be.
+        /// The least allowed number.
         least: u64,
-        /// The most that can be.
+        /// The greatest allowed number.
         most: u64,
     },
 
     /// The warm throughput that a stream is to have.
     #[error("the warm throughput is up to {most} MiB a second, not {actual}")]
     WarmThroughput {
-        /// What was asked for, in MiB a second.
+        /// The given number, in MiB a second.
         actual: u32,
-        /// The most that can be.
+        /// The greatest allowed number.
         most: u32,
     },
 
-    /// For how long a queue is to hold back what it gives out.
+    /// How long a queue holds back the records that it gives out.
     #[error("a queue holds records back for up to {most} seconds, not for {actual}")]
     VisibilityTimeout {
-        /// What was asked for, in seconds.
+        /// The given number, in seconds.
         actual: u64,
-        /// The most that can be.
+        /// The greatest allowed number.
         most: u32,
     },
 
-    /// How often a queue is to give a record out before that is a dead letter.
+    /// How often a queue gives out a record before it becomes a dead letter.
     #[error("a record is given out {least} to {most} times before it is a dead letter, not {actual} times")]
     MaxReceiveCount {
-        /// What was asked for.
+        /// The given number.
         actual: u32,
-        /// The least that can be.
+        /// The least allowed number.
         least: u32,
-        /// The most that can be.
+        /// The greatest allowed number.
         most: u32,
     },
 
-    /// For how long a member of a consumer group is to hold a shard without a call.
+    /// How long a member of a consumer group holds a shard without a call.
     #[error("a lease lasts {least} to {most} ms, not {actual}")]
     LeaseTime {
-        /// What was asked for, in milliseconds.
+        /// The given number, in milliseconds.
         actual: u64,
-        /// The least that can be.
+        /// The least allowed number.
         least: u64,
-        /// The most that can be.
+        /// The greatest allowed number.
         most: u64,
     },
 
-    /// A member of a consumer group was to hold no shard.
+    /// A member of a consumer group cannot have a limit of zero shards.
     #[error("a member of a consumer group can hold at least one shard")]
     NoShards,
 
-    /// A queue or a channel was to begin at a time that has not come yet.
+    /// A queue or a channel cannot begin at a time in the future.
     #[error("a queue or a channel cannot begin in the future")]
     ReaderInFuture,
 
-    /// A queue or a channel was to begin at a sequence number.
+    /// A queue or a channel cannot begin at a sequence number.
     #[error("a queue or a channel begins at TrimHorizon, Latest or AtTimestamp")]
     ReaderPosition,
 
     /// The template of the keys of a channel's objects.
     #[error("the key template {template:?} {reason}")]
     KeyTemplate {
-        /// What was asked for.
+        /// The given template.
         template: String,
-        /// What is wrong with it.
+        /// The problem.
         reason: &'static str,
     },
 
-    /// How many open shards a stream is to be brought to.
+    /// The number of open shards for a stream.
     #[error(
         "a stream with {open} open shards cannot have {target}: it has 1 to {most} at any time, and all are split before \
          neighbours are merged"
     )]
     TargetShardCount {
-        /// How many it has.
+        /// The present number.
         open: u32,
-        /// What was asked for.
+        /// The given number.
         target: u32,
-        /// The most that it can have at any time.
+        /// The greatest number at any time.
         most: u32,
     },
 
@@ -166,39 +168,51 @@ pub enum InvalidArgument {
     AttributeBytes {
         /// The attribute.
         name: String,
-        /// What it has.
+        /// Its length in bytes.
         actual: usize,
-        /// The most that it can have.
+        /// The greatest length.
         most: usize,
     },
 
     /// [`StoreOptions::segment_bytes`](crate::StoreOptions::segment_bytes).
     #[error("segments have {least} to {most} bytes, not {actual}")]
     SegmentBytes {
-        /// What was asked for.
+        /// The given number.
         actual: u64,
-        /// The least that can be.
+        /// The least allowed number.
         least: u64,
-        /// The most that can be.
+        /// The greatest allowed number.
         most: u64,
     },
 
     /// How many bytes may wait for a commit in one shard.
     #[error("up to {most} bytes can wait for a commit in one shard, not {actual}")]
     WaitingBytes {
-        /// What was asked for.
+        /// The given number.
         actual: usize,
-        /// The most that can be.
+        /// The greatest allowed number.
         most: usize,
     },
 
-    /// A store in memory was to be [only read](crate::StoreOptions::read_only).
+    /// A store in memory cannot be opened [only to be read](crate::StoreOptions::read_only).
     #[error("a store in memory is not only read")]
     ReadOnlyInMemory,
 
-    /// A store that is [followed](crate::StoreOptions::follow) was to be copied.
+    /// A store that is [followed](crate::StoreOptions::follow) cannot be copied.
     #[error("a store that is followed is copied by a backup, as `anabranch backup` makes one")]
     SnapshotOfFollowed,
+
+    /// A copy of a store was to be made inside the directory of that store, or around it.
+    #[error(
+        "the store in {} cannot be copied into {}, since one of the two is inside the other; choose a directory beside it",
+        store.display(), destination.display()
+    )]
+    CopyInside {
+        /// The store's directory.
+        store: PathBuf,
+        /// Where the copy was to be made.
+        destination: PathBuf,
+    },
 
     /// A sequence number was to be the position in a whole stream.
     #[error(
@@ -207,27 +221,27 @@ pub enum InvalidArgument {
     )]
     PositionInOneShard,
 
-    /// A shard was to be trimmed to a position that it has not come to.
+    /// A shard cannot be trimmed to a position behind its end.
     #[error("{shard} ends in front of record number {end}, and cannot be trimmed to number {position}")]
     PositionBehindEnd {
         /// The shard.
         shard: ShardId,
-        /// What was asked for.
+        /// The given position.
         position: RecordNumber,
-        /// The number that the shard's next record has at least.
+        /// The least number of the shard's next record.
         end: RecordNumber,
     },
 
-    /// A checkpoint is of another stream than the one that it was used with, which may have had the same name.
+    /// A checkpoint belongs to another stream than the one that it was used with, which may have had the same name.
     #[error(
         "the checkpoint is of stream number {} of store {:032x}, and {name} is stream number {} of store {:032x}; a \
          stream that was made again is read from its beginning",
         .of.1, .of.0, .used_with.1, .used_with.0
     )]
     ForeignCheckpoint {
-        /// The stream that it was used with.
+        /// The name of the stream that it was used with.
         name: String,
-        /// The store and the stream that it is of.
+        /// The store and the stream that it belongs to.
         of: (u128, StreamId),
         /// The store and the stream that it was used with.
         used_with: (u128, StreamId),
@@ -237,22 +251,22 @@ pub enum InvalidArgument {
     #[error("the shard has used up its sequence numbers")]
     SequenceNumbersUsedUp,
 
-    /// A repair would set segments aside, which a person has to say.
+    /// A repair would set segments aside, which its caller has to allow.
     #[error(
         "segments with records belong to no shard that the manifest knows, or do not say to which; restore the manifest, \
          or have them set aside"
     )]
     SetsAside,
 
-    /// What the store would have to write down of the change is too much for it, or does not fit what it has.
+    /// The record of the change is too large for the store, or does not fit its state.
     #[error("{reason}")]
     Change {
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// What has a name of 1 to 128 characters of `a-z A-Z 0-9 _ . -`.
+/// The kinds of names with 1 to 128 characters of `a-z A-Z 0-9 _ . -`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Named {

@@ -1,14 +1,14 @@
-//! Which requests are looked at at all, as far as web browsers are concerned: the one place for `Host`, `Origin` and
-//! preflights.
+//! Admission of requests as far as web browsers are concerned: the one place for `Host`, `Origin` and preflights.
 //!
-//! A browser sends requests of any web page to any address, also to 127.0.0.1, and what tells them from those of a
-//! program are two fields that a page cannot change. `Origin` says which page sends the request: it has to be an
-//! allowed one, or one that this server has sent itself. `Host` says under which name the page knows us: a page whose
-//! name suddenly stands for our address (DNS rebinding) has the browser believe that we are its own server, so the name
-//! has to be one of ours.
+//! A browser sends requests of any web page to any address, including 127.0.0.1. Two fields that a page cannot change
+//! distinguish them from those of a program. `Origin` says which page sends the request: it has to be an allowed one,
+//! or one that this server has sent itself. `Host` says by which name the page knows this server. If a page's name is
+//! pointed at our address (DNS rebinding), the browser takes this server for the page's own, so the name has to be one
+//! of ours.
 //!
-//! Ours are loopback's names and addresses, what is listened on, what is configured, those that our certificate is for, and the names that AWS has for
-//! Kinesis: those are no page's, and clients that are redirected by a proxy or a port send them.
+//! Our names are loopback's names and addresses, the addresses that are listened on, configured names, those of our
+//! certificate, and the names that AWS has for Kinesis: no page has those, and clients that are redirected by a proxy
+//! or a port send them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -31,7 +31,7 @@ pub(crate) struct Admission {
     identity: Option<TlsIdentity>,
 }
 
-/// A rule that is none.
+/// A rule that cannot be parsed.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum RuleError {
     #[error("{host:?} is no host; expected a name or an address without a port, *.NAME, or *")]
@@ -40,33 +40,33 @@ pub(crate) enum RuleError {
     Origin { origin: String },
 }
 
-/// Why a request is not looked at.
+/// Why a request is refused.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// The request is meant for another server.
     #[error("The host {host} is not one that this server answers for. Its --allow-host lets it in.")]
     Host { host: String },
-    /// The request is of a web page that is not allowed.
+    /// The request comes from a web page that is not allowed.
     #[error("Web pages of {origin} may not use this server. Its --allow-origin lets them in.")]
     Origin { origin: String },
-    /// The request is of a web page, and for pages that only use themselves.
+    /// The request comes from another web page, and is for pages that only their own scripts may use.
     #[error("Other web pages may not use the console of this server.")]
     OtherPage,
 }
 
-/// A request that is let in.
+/// Where an admitted request comes from.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Admitted {
-    /// It is no browser's, as far as it says.
+    /// Not from a browser, as far as its fields say.
     Program,
-    /// It is of a web page of this origin.
+    /// From a web page of this origin.
     Page { origin: HeaderValue },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum HostRule {
     Any,
-    /// All names that end in this, which begins with a dot.
+    /// All names with this ending, which begins with a dot.
     Below(String),
     Exactly(String),
 }
@@ -78,14 +78,14 @@ enum OriginRule {
 }
 
 impl Admission {
-    /// Lets in who comes over these addresses. Of an address that stands for all of the machine, or may be reached
-    /// through others, any address is let in: it is a name that makes a page dangerous.
+    /// Admits requests to these addresses. If one stands for the whole machine, or may be reached through others, every
+    /// address is admitted: only a name makes a page dangerous.
     pub(crate) fn listening_on(mut self, addresses: &[SocketAddr]) -> Admission {
         self.addresses.extend(addresses.iter().map(SocketAddr::ip));
         self
     }
 
-    /// Lets in who comes by a name that the certificate is for.
+    /// Admits requests to a name of the certificate.
     pub(crate) fn certified_as(mut self, identity: Option<TlsIdentity>) -> Admission {
         self.identity = identity;
         self
@@ -127,7 +127,7 @@ impl Admission {
         Ok(self)
     }
 
-    /// Whether a request is looked at. It may say its host several times: each has to be one of ours.
+    /// Decides on a request. It may have several hosts: each has to be one of ours.
     pub(crate) fn admit(&self, parts: &Parts) -> Result<Admitted, Refusal> {
         let hosts = self.our_hosts(parts)?;
         let mut origins = parts.headers.get_all(header::ORIGIN).iter();
@@ -143,12 +143,12 @@ impl Admission {
         }
     }
 
-    /// The same for a request for pages of our own. No other page may use them, of whatever origin: not one of this machine, and
-    /// none that is allowed to use the rest. Another page may have a link to them, which a person follows.
+    /// The same for a request for pages of our own. No page of another origin may use them: not one of this machine,
+    /// and none that is allowed to use the API. Another page may have a link to them, which a person follows.
     ///
-    /// Where a page shows a picture or runs a script of another server, its browser sends no origin, but says that it is
-    /// another site's (`Sec-Fetch-Site`). Browsers leave that out over a network without TLS; then it is up to what the answer
-    /// says of itself that the page cannot read it.
+    /// If a page shows a picture or runs a script of another server, its browser sends no origin, but says that it is
+    /// another site's (`Sec-Fetch-Site`). Browsers leave that out on a network without TLS; then the headers of the
+    /// answer keep the page from reading it.
     pub(crate) fn admit_to_own_pages(&self, parts: &Parts) -> Result<Admitted, Refusal> {
         let hosts = self.our_hosts(parts)?;
         let is_own = |origin: &HeaderValue| {
@@ -164,7 +164,7 @@ impl Admission {
         }
     }
 
-    /// The hosts that a request says, if all are ours.
+    /// The hosts of a request, if all are ours.
     fn our_hosts<'a>(&self, parts: &'a Parts) -> Result<Vec<&'a [u8]>, Refusal> {
         let in_uri = parts
             .uri
@@ -186,7 +186,7 @@ impl Admission {
 
     fn is_our_host(&self, host: &[u8]) -> bool {
         let host = std::str::from_utf8(host).ok().and_then(host_of);
-        // Neither a client nor a page has a way to leave it empty by accident.
+        // Neither a client nor a page leaves it empty by accident.
         let Some(host) = host else { return false };
         if is_loopback(&host) || is_of_kinesis(&host) {
             return true;
@@ -221,13 +221,13 @@ impl Admission {
         let Some(host) = host_of(origin.authority) else {
             return false;
         };
-        // No page of ours is at a name of AWS. Programs use such a name, and no page by chance.
+        // No page of ours has a name of AWS. Programs use such a name, and a page never does by chance.
         is_loopback(&host) || (!is_of_kinesis(&host) && origin.is_of(hosts))
     }
 }
 
 impl Admitted {
-    /// The answer to a browser that asks before it sends the request itself.
+    /// The answer to a browser's preflight, which comes before the request itself.
     pub(crate) fn preflight(&self, parts: &Parts) -> Option<Reply> {
         const MAX_AGE: HeaderValue = HeaderValue::from_static("172800");
         let Admitted::Page { .. } = self else {
@@ -257,7 +257,7 @@ impl Admitted {
         Some(reply)
     }
 
-    /// Lets the web page read the answer, if it is one's.
+    /// Allows a web page to read the answer, if the request comes from one.
     pub(crate) fn mark(self, headers: &mut HeaderMap) {
         if let Admitted::Page { origin } = self {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -289,7 +289,7 @@ impl Origin<'_> {
         Some(Origin { authority })
     }
 
-    /// Whether the page is of the server that its request is to.
+    /// Whether the page comes from the server that its request goes to.
     fn is_of(&self, hosts: &[&[u8]]) -> bool {
         let is_it = |host: &&[u8]| host.eq_ignore_ascii_case(self.authority.as_bytes());
         hosts.iter().any(is_it)
@@ -304,7 +304,7 @@ fn says(parts: &Parts, name: &str, values: &[&str]) -> bool {
         .any(|value| values.contains(&value))
 }
 
-/// Whether the browser shows the answer as a page of its own, in a window that no other page is around.
+/// Whether the browser shows the answer as a separate page, not inside another one.
 fn is_followed_link(parts: &Parts) -> bool {
     (parts.method == Method::GET || parts.method == Method::HEAD)
         && says(parts, "sec-fetch-mode", &["navigate"])
@@ -313,7 +313,7 @@ fn is_followed_link(parts: &Parts) -> bool {
 
 /// The host of `HOST[:PORT]` in small letters, without the brackets of an IPv6 address and the dot at the end of a name.
 fn host_of(text: &str) -> Option<String> {
-    // A name and a password before the host are no part of it, and of no use here.
+    // A name and a password in front of the host are not part of it, and useless here.
     if text.contains('@') {
         return None;
     }
@@ -334,7 +334,7 @@ fn is_name(text: &str) -> bool {
     text.split('.').all(is_label)
 }
 
-/// Names and addresses that stand for this machine, wherever they are looked up.
+/// Names and addresses that mean this machine, on every machine.
 fn is_loopback(host: &str) -> bool {
     match host.parse::<IpAddr>() {
         Ok(ip) => ip.to_canonical().is_loopback(),
@@ -361,7 +361,7 @@ fn is_region(label: &str) -> bool {
     is_name(label) && is_numbered && label.split('-').count() >= 3
 }
 
-/// For a message: no more than fits a line, and no control characters.
+/// Text for a message: no longer than a line, and without control characters.
 fn shown(text: &[u8]) -> String {
     const MOST: usize = 100;
     let text = String::from_utf8_lossy(text);
@@ -506,7 +506,7 @@ mod tests {
         let refused = Err(Refusal::Host {
             host: "evil.example".to_owned(),
         });
-        // Without a host it is no browser's.
+        // A request without a host is no browser's.
         assert_eq!(admission.admit(&request("POST", "/", &[])), Ok(Admitted::Program));
         for (uri, headers) in [
             ("http://evil.example/", &[("host", "localhost")][..]),

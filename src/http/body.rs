@@ -1,5 +1,5 @@
-//! Reads request bodies: into one buffer each, no longer than allowed, no more of them at once than memory is set
-//! aside for, and never waiting for ever.
+//! Reading request bodies: each into one buffer of limited length, within the memory for requests, and with an end to
+//! all waiting.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,15 +24,15 @@ pub(crate) struct RequestBody {
 /// Why a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyError {
-    /// Longer than allowed. If it says so itself, nothing of it is buffered.
+    /// Longer than allowed. If its announced length is too large, nothing of it is buffered.
     TooLarge,
     /// The client stopped sending.
     TooSlow,
-    /// Other bodies have all the memory, and keep it.
+    /// Other bodies hold all the memory.
     NoMemory,
-    /// The client went away, or what it sent is not HTTP.
+    /// The client closed the connection, or sent something that is not HTTP.
     Broken,
-    /// The server stops, and does not wait for the rest.
+    /// The server stops, and does not wait for the rest of the body.
     Stopping,
 }
 
@@ -42,7 +42,7 @@ impl From<NoRoom> for BodyError {
     }
 }
 
-/// The memory for requests, and how patient the server is.
+/// The memory for requests, and the server's time limits.
 #[derive(Debug)]
 pub(crate) struct BodyReader {
     most_bytes: usize,
@@ -52,7 +52,7 @@ pub(crate) struct BodyReader {
     stop: Arc<Stop>,
 }
 
-/// How much of a refused body is swallowed, so that a client which sends all before it reads gets to see the answer.
+/// How much of a refused body is discarded, so that a client which sends everything before it reads gets the answer.
 const MOST_DISCARDED: usize = 64 << 20;
 
 /// The most that a request holds: its body and its head.
@@ -85,10 +85,10 @@ impl BodyReader {
         &self.memory
     }
 
-    /// The whole body, with its end. `head_bytes` is what the request holds besides.
+    /// Reads the whole body, with its end. `head_bytes` is what the request holds besides.
     ///
-    /// In HTTP/2 the end may be a frame of its own, which comes later than the last byte: a request that is answered
-    /// before it gets a RST_STREAM behind its reply, and after some of those the client loses its connection.
+    /// In HTTP/2 the end may be a frame of its own, which comes later than the last byte. A request that is answered
+    /// before that end gets a RST_STREAM behind its reply, and after some of those the client loses its connection.
     pub(crate) async fn read(
         &self,
         connection: &Connection,
@@ -107,7 +107,7 @@ impl BodyReader {
         read
     }
 
-    /// Swallows a body that is of no interest to the reply, up to a limit.
+    /// Discards a body that the reply does not depend on, up to a limit.
     pub(crate) async fn discard(&self, body: Incoming) {
         if !body.is_end_stream() {
             let discarded = discard(body, self.idle_timeout, Arc::clone(&self.stop));
@@ -115,8 +115,8 @@ impl BodyReader {
         }
     }
 
-    /// Swallows the body of a request that is refused. A client of HTTP/1 may wait for the answer before it sends the body, if it sends it at all. A stream of HTTP/2
-    /// ends in order only if the answer comes behind the body.
+    /// Discards the body of a refused request. A client of HTTP/1 may wait for the answer before it sends the body, if
+    /// it sends it at all. A stream of HTTP/2 ends in order only if the answer comes behind the body.
     pub(crate) async fn refuse(&self, version: Version, body: Incoming) {
         if version == Version::HTTP_2 {
             self.discard(body).await;
@@ -137,7 +137,7 @@ impl BodyReader {
             return Err(BodyError::TooLarge);
         }
         let most = announced.map_or(self.most_bytes, |len| len as usize);
-        // Memory is taken for what is here, not for what is announced: a client that sends little has little.
+        // Memory is taken for bytes that are here, not for those that are announced.
         let mut share = RequestShare::of_at_most(head_bytes + most);
         if head_bytes > 0 {
             self.hold(&mut share, connection, head_bytes).await?;
@@ -172,7 +172,7 @@ impl BodyReader {
             }
             self.hold(&mut share, connection, head_bytes + len).await?;
             if bytes.capacity() < len {
-                // Twice the room each time, but no more than the body can need.
+                // Doubles the room each time, up to what the body can need.
                 bytes.reserve((2 * len).min(most).max(len) - bytes.len());
             }
             bytes.extend_from_slice(&chunk);
@@ -205,10 +205,11 @@ impl BodyReader {
     }
 }
 
-/// What a request holds: of the memory for small requests, or of that for large ones, which counts for its connection
-/// too.
+/// The memory that a request holds: of that for small requests, or of that for large ones, which also counts for its
+/// connection.
 ///
-/// How long the request can become says which, before it holds anything. So no request holds some of one memory while
+/// The greatest possible length decides which, before the request holds anything. So no request holds some of one
+/// memory while it waits for the other, and large requests never hold up small ones.
 /// it waits for the other, and what is large never keeps back what is small.
 #[derive(Debug)]
 enum RequestShare {
@@ -223,7 +224,7 @@ struct LargeShare {
 }
 
 impl RequestShare {
-    /// That of a request which has no more than so many bytes. It holds nothing yet.
+    /// The share of a request with no more than so many bytes. It holds nothing yet.
     fn of_at_most(bytes: usize) -> RequestShare {
         if bytes <= MOST_SMALL {
             RequestShare::Small(None)
@@ -264,16 +265,16 @@ impl RequestShare {
 }
 
 impl LargeShare {
-    /// The pool of all requests knows which of its holders wait, also those that wait for their connection's pool. So if all
-    /// of them wait, one is refused.
+    /// The pool of all requests knows which of its holders wait, including those that wait for their connection's pool.
+    /// So if all of them wait, one is refused.
     async fn hold(&mut self, bytes: usize, patience: Duration) -> Result<(), NoRoom> {
-        /// In steps, not for each chunk of a few kilobytes.
+        /// The unit of growth, instead of each chunk of a few kilobytes.
         const STEP: usize = 64 << 10;
         let held = self.of_all.bytes();
         if bytes <= held {
             return Ok(());
         }
-        // No pool ever has more than its own size.
+        // A pool never has more than its own size.
         let most = self.of_connection.pool().bytes().min(self.of_all.pool().bytes());
         let more = (bytes + STEP).min(most).max(bytes) - held;
         if !self.of_connection.try_grow(more) {
@@ -332,7 +333,7 @@ mod tests {
     const KIB: usize = 1024;
     const MOST_BODY: usize = 300 * KIB;
 
-    /// A request: on which connection, how long at most, and its chunks, with how often others go on before each.
+    /// A request: its connection, its greatest length, and its chunks, each with how often others go on before it.
     fn request() -> impl Strategy<Value = (usize, usize, Vec<(usize, usize)>)> {
         let most = prop_oneof![1..MOST_SMALL, MOST_SMALL..MOST_BODY];
         (0..2usize, most, vec((1..100 * KIB, 0..5usize), 1..8))
@@ -341,7 +342,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(5_000))]
 
-        /// Whatever the sizes of the pools are to one another.
+        /// For all combinations of the sizes of the pools.
         #[test]
         fn requests_of_several_connections_never_all_wait(
             requests in vec(request(), 1..10),
@@ -380,7 +381,7 @@ mod tests {
         }
     }
 
-    /// A large request that waits holds nothing of what is for small ones.
+    /// A waiting large request holds none of the memory for small ones.
     #[tokio::test]
     async fn large_requests_that_wait_leave_room_for_small_ones() {
         let memory = Budget::new(0, MOST_BODY);
@@ -389,7 +390,7 @@ mod tests {
         let mut waiting = Vec::new();
         for _ in 0..10 {
             let mut share = RequestShare::of_at_most(MOST_BODY);
-            // Time is up at once, and the request has its first bytes.
+            // The time is over at once, and the request has its first bytes.
             let held = share.hold(&memory, &connection, 1, Duration::ZERO).await;
             assert_eq!(held, Err(NoRoom));
             waiting.push(share);

@@ -1,4 +1,4 @@
-//! Bytes that requests and replies may hold at once: all of them together, and those of one connection.
+//! The bytes that requests and replies may hold at once, over all connections and for one.
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 /// Memory is handed out in these units.
 const UNIT: usize = 1024;
 
-/// What needs no more than this takes it from a part of the budget that larger bodies cannot use up.
+/// A body that needs no more than this takes it from a part of the budget that larger ones cannot use up.
 pub(crate) const MOST_SMALL: usize = 64 << 10;
 
 /// All bytes that bodies of one direction may hold.
@@ -22,11 +22,11 @@ pub(super) struct Budget {
     pub(super) large: Arc<Pool>,
 }
 
-/// Some bytes, of which bodies take shares.
+/// A number of bytes, of which bodies take shares.
 ///
-/// A holder of a share may wait for more, and keeps what it has. So there are two rules against waiting for ever:
-/// holders get what becomes free before those who have nothing yet, and if all holders wait and someone wants what they
-/// hold, the one that waits for the shortest time is refused.
+/// The holder of a share may wait for more, and keeps its share meanwhile. So there are two rules against waiting for
+/// ever: holders get free bytes before those who have none yet; and if all holders wait and another body wants bytes,
+/// the one that began to wait last is refused.
 #[derive(Debug)]
 pub(super) struct Pool {
     units: usize,
@@ -42,17 +42,17 @@ struct PoolState {
     next_wait: u64,
 }
 
-/// The waits that have no outcome yet.
+/// The waits without an outcome yet.
 #[derive(Debug, Default)]
 struct Pending {
     entering: Queue,
     growing: Queue,
-    /// Those that grow, and those that wait elsewhere.
+    /// Those that grow a share, and those that wait elsewhere.
     of_holders: Queue,
 }
 
-/// Waits in the order in which they began. Only its ends can be looked at: thousands may wait, and a change of the pool
-/// must not walk over them.
+/// Waits in the order in which they began. Only both ends can be read: thousands may wait, and a change of the pool
+/// must not iterate over them.
 #[derive(Debug, Default)]
 struct Queue {
     ids: BTreeSet<u64>,
@@ -69,15 +69,15 @@ struct Waiter {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Want {
-    /// A share of so many units.
+    /// For a new share of so many units.
     Share(usize),
-    /// So many units more than the share that is held.
+    /// For so many more units than the share has.
     More(usize),
-    /// Nothing here: the holder of a share waits for another pool.
+    /// For nothing in this pool: the holder of a share waits for another pool.
     Elsewhere,
 }
 
-/// Bytes of a pool that are held. They go back when it is dropped.
+/// Bytes of a pool that are held. They return to it when this is dropped.
 #[derive(Debug)]
 pub(super) struct Share {
     pool: Arc<Pool>,
@@ -89,7 +89,7 @@ pub(super) struct Share {
 pub(crate) struct NoRoom;
 
 impl Budget {
-    /// A quarter is for what is small, and at least `least_large` bytes are for the rest.
+    /// A quarter is for small bodies, and at least `least_large` bytes are for the others.
     pub(super) fn new(bytes: usize, least_large: usize) -> Budget {
         let small = (bytes / 4).max(MOST_SMALL);
         Budget {
@@ -132,7 +132,7 @@ impl Pool {
         taken.then(|| self.share(units))
     }
 
-    /// Waits for room, but not longer than `patience`.
+    /// Waits for bytes, but not longer than `patience`.
     pub(super) async fn take(self: &Arc<Self>, bytes: usize, patience: Duration) -> Result<Share, NoRoom> {
         let units = bytes.div_ceil(UNIT);
         if units > self.units {
@@ -142,7 +142,7 @@ impl Pool {
         Ok(self.share(units))
     }
 
-    /// A share of what the state has already counted as taken.
+    /// A share of units that the state has already counted as taken.
     fn share(self: &Arc<Self>, units: usize) -> Share {
         Share {
             pool: Arc::clone(self),
@@ -163,7 +163,7 @@ impl Pool {
         });
     }
 
-    /// Changes the state, and wakes those whose wait has ended by that.
+    /// Changes the state, and wakes the waits that have an outcome after that.
     fn change<R>(&self, change: impl FnOnce(&mut PoolState) -> R) -> R {
         let mut state = self.state();
         let result = change(&mut state);
@@ -179,7 +179,7 @@ impl Pool {
 }
 
 impl PoolState {
-    /// Whether so many units were taken for a new share. Those who wait come first.
+    /// Takes units for a new share, if there are so many and no earlier wait needs them.
     fn try_take(&mut self, units: usize) -> bool {
         let can = units <= self.free && self.pending.first_to_take().is_none();
         if can {
@@ -189,7 +189,7 @@ impl PoolState {
         can
     }
 
-    /// Ends the waits that can end, and returns who has to be told.
+    /// Ends the waits that can end, and returns the tasks to wake.
     fn settle(&mut self) -> Vec<Waker> {
         let mut woken = Vec::new();
         while let Some((id, outcome)) = self.next_outcome() {
@@ -213,16 +213,16 @@ impl PoolState {
         woken
     }
 
-    /// The wait that ends next, and how. Each wait that ends makes one fewer pending.
+    /// The wait that ends next, and its outcome. Each that ends makes one fewer pending.
     fn next_outcome(&self) -> Option<(u64, Result<(), NoRoom>)> {
-        // If no one wants what is held here, waits for other pools may go on.
+        // If no body wants bytes of this pool, waits for other pools may go on.
         let first = self.pending.first_to_take()?;
         if let Want::Share(units) | Want::More(units) = self.waits.get(&first)?.want
             && units <= self.free
         {
             return Some((first, Ok(())));
         }
-        // A holder that was refused does not wait any more and drops its share soon, so that one refusal is enough.
+        // A refused holder no longer waits and soon drops its share, so one refusal is enough.
         let all_wait = self.holders > 0 && self.pending.of_holders.len() == self.holders;
         let last = all_wait.then(|| self.pending.of_holders.last()).flatten();
         last.map(|id| (id, Err(NoRoom)))
@@ -285,7 +285,7 @@ impl Queue {
     }
 }
 
-/// A place among those who wait, until it is dropped.
+/// A place in the queue of waits, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Wait {
     pool: Arc<Pool>,
@@ -325,7 +325,7 @@ impl Future for Wait {
             waiter.waker = Some(context.waker().clone());
             return Poll::Pending;
         }
-        // What was granted belongs to the caller from here on, so that dropping the wait does not give it back.
+        // The granted bytes belong to the caller from here on, so dropping the wait does not return them.
         let waiter = state.waits.remove(&self.id);
         Poll::Ready(waiter.and_then(|waiter| waiter.outcome).unwrap_or(Err(NoRoom)))
     }
@@ -359,7 +359,7 @@ impl Share {
         &self.pool
     }
 
-    /// Whether the share now has `bytes` more.
+    /// Grows the share by `bytes`, if they are free.
     pub(super) fn try_grow(&mut self, bytes: usize) -> bool {
         let units = bytes.div_ceil(UNIT);
         let mut state = self.pool.state();
@@ -371,7 +371,7 @@ impl Share {
         can
     }
 
-    /// Waits until there are `bytes` more, unless all other holders wait too.
+    /// Waits for `bytes` more, unless all other holders wait too.
     pub(super) async fn grow(&mut self, bytes: usize, patience: Duration) -> Result<(), NoRoom> {
         let units = bytes.div_ceil(UNIT);
         self.pool.wait_for(Want::More(units), patience).await?;
@@ -380,12 +380,12 @@ impl Share {
     }
 
     /// For a holder that waits for another pool. It ends only by a refusal: if all other holders of this pool wait too,
-    /// and someone wants what they hold.
+    /// and another body wants bytes.
     pub(super) fn wait_elsewhere(&self) -> Wait {
         Wait::begin(&self.pool, Want::Elsewhere)
     }
 
-    /// Gives back what is more than `bytes`.
+    /// Returns the bytes above `bytes`.
     pub(super) fn shrink(&mut self, bytes: usize) {
         let surplus = self.units.saturating_sub(bytes.div_ceil(UNIT));
         self.units -= surplus;
@@ -407,7 +407,7 @@ impl Drop for Share {
     }
 }
 
-/// Runs tasks until none of them can go on, and so sees a standstill.
+/// Runs tasks until none of them can go on, and so detects a standstill.
 #[cfg(test)]
 pub(super) mod standstill {
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -438,7 +438,7 @@ pub(super) mod standstill {
         }
     }
 
-    /// Polls each future when it was woken, in turn, until none is, and says how many have not ended by then.
+    /// Polls each woken future in turn until none is woken, and gives how many have not ended by then.
     pub(in crate::http) fn run(futures: Vec<impl Future<Output = ()>>) -> usize {
         let mut tasks: Vec<_> = futures
             .into_iter()
@@ -545,7 +545,7 @@ mod tests {
         }
     }
 
-    /// As many wait as subscriptions can, and one holder of many takes and gives back all the time.
+    /// As many wait as there can be subscriptions, while one holder of many takes and returns bytes all the time.
     #[tokio::test]
     async fn what_a_change_costs_does_not_depend_on_how_many_wait() {
         const WAITING: usize = 10_000;

@@ -1,4 +1,4 @@
-//! The connections of a server: how many there are, which of them are idle, and which replies get nowhere.
+//! The connections of a server: their number, which are idle, and which replies make no progress.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -20,13 +20,13 @@ pub(super) struct Connections {
     memory_of_each: ConnectionMemory,
     open: Mutex<HashMap<u64, Arc<Connection>>>,
     next_id: AtomicU64,
-    /// Some that were the longest idle when they were last looked for, the longest of them at the end.
+    /// Connections that had been idle for longest at the last search, the longest at the end.
     longest_idle: Mutex<Vec<(Arc<Connection>, u64)>>,
     shared: Arc<Shared>,
     closed_idle: AtomicU64,
 }
 
-/// How much the requests and the replies of one connection may hold, in bytes.
+/// How many bytes the requests and the replies of one connection may hold.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ConnectionMemory {
     pub(super) requests: usize,
@@ -39,29 +39,29 @@ pub(crate) struct Connection {
     id: u64,
     /// How many requests are being answered, or [`CLOSED`].
     in_service: AtomicUsize,
-    /// When it became idle, as a place among all that did: times would be the same for many, and the one that is closed
-    /// for others must be the one that was used before all others.
+    /// Its place in the order in which connections became idle. Times would be equal for many, and the connection that
+    /// was used before all others has to be closed first.
     idle_order: AtomicU64,
     close: Notify,
     request_memory: Arc<Pool>,
     reply_memory: Arc<Pool>,
     next_stream: AtomicU64,
     streams: Mutex<HashMap<u64, Weak<Stream>>>,
-    /// Of the bytes that the client sends, once there is something that reads them.
+    /// The end of the bytes that the client sends, once there is a reader for them.
     end: OnceLock<Weak<dyn PollEnd>>,
     written: Written,
     shared: Arc<Shared>,
 }
 
-/// Sees the end of what a client sends.
+/// Detects the end of the bytes that a client sends.
 pub(super) trait PollEnd: Send + Sync {
-    /// Ready once the client sends no more. To be asked in the task that serves the connection.
+    /// Ready when the client sends no more. To be polled in the task that serves the connection.
     fn poll_end(&self, context: &mut Context<'_>) -> Poll<()>;
 }
 
 const CLOSED: usize = usize::MAX;
 
-/// What a connection needs of all of them.
+/// The part of the list that each connection needs.
 #[derive(Debug)]
 struct Shared {
     started: Instant,
@@ -97,7 +97,7 @@ impl Connections {
         }
     }
 
-    /// A new connection, which is one of these until [`remove`](Connections::remove).
+    /// Adds a connection, which is in the list until [`remove`](Connections::remove).
     pub(super) fn add(&self) -> Arc<Connection> {
         let connection = Arc::new(Connection {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
@@ -118,7 +118,7 @@ impl Connections {
 
     pub(super) fn remove(&self, connection: &Connection) {
         locked(&self.open).remove(&connection.id);
-        // It may still be among the longest idle. To close it for a newcomer would free no place.
+        // It may still be among the longest idle. Closing it for a new connection would free no place.
         connection.close_if_idle();
     }
 
@@ -126,7 +126,7 @@ impl Connections {
         locked(&self.open).len()
     }
 
-    /// How many connections were closed for newcomers.
+    /// How many connections were closed for new ones.
     pub(super) fn closed_idle(&self) -> u64 {
         self.closed_idle.load(Ordering::Relaxed)
     }
@@ -152,7 +152,7 @@ impl Connections {
         }
     }
 
-    /// Looking at all of them is worth finding more than one.
+    /// Looks at all connections and keeps several results, since the search is expensive.
     fn find_longest_idle(&self) -> Vec<(Arc<Connection>, u64)> {
         const MOST: usize = 128;
         let mut idle: Vec<_> = locked(&self.open)
@@ -188,8 +188,8 @@ impl Connections {
         }
     }
 
-    /// Gives up replies that made no progress for `stall`. Of HTTP/2, that is: HTTP/1 has only one reply at a time,
-    /// and then its socket makes no progress.
+    /// Gives up replies that made no progress for `stall`, over HTTP/2: HTTP/1 has only one reply at a time, whose
+    /// socket then makes no progress.
     pub(super) fn give_up_stalled(&self, stall: Duration) {
         let now = self.shared.now();
         for connection in self.all() {
@@ -213,7 +213,7 @@ impl Connection {
         &self.reply_memory
     }
 
-    /// A request has come. `None` if the connection is being closed, so that nothing may be done for it.
+    /// Begins a request. `None` if the connection is being closed, so that nothing may be done for the request.
     pub(super) fn begin_request(self: &Arc<Self>) -> Option<InService> {
         self.in_service
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |requests| {
@@ -227,14 +227,14 @@ impl Connection {
         let _ = self.end.set(end);
     }
 
-    /// Ready when the client sends no more: it is gone, or has closed its side and waits for its answer. To be awaited by a
-    /// request that has come as a whole, in its own task. Over HTTP/2 it is never ready: hyper reads on there, and drops what
-    /// answers a client that is gone.
+    /// Ready when the client sends no more: it is gone, or has closed its side and waits for its answer. To be awaited
+    /// by a request that has arrived completely, in its own task. Never ready over HTTP/2: hyper reads on there, and
+    /// drops the answers to a client that is gone.
     pub(crate) async fn client_ends(&self) {
         poll_fn(|context| self.poll_client_end(context)).await;
     }
 
-    /// Whether that is known by now.
+    /// Whether the client's end is known by now.
     pub(crate) async fn has_client_ended(&self) -> bool {
         poll_fn(|context| Poll::Ready(self.poll_client_end(context).is_ready())).await
     }
@@ -251,7 +251,7 @@ impl Connection {
         self.next_stream.load(Ordering::Relaxed) > 0
     }
 
-    /// What of its replies is in the socket.
+    /// Which bytes of its replies are in the socket.
     pub(super) fn written(&self) -> &Written {
         &self.written
     }
@@ -285,7 +285,7 @@ impl Connection {
         stream
     }
 
-    /// Those that are open. Dropping one needs the lock.
+    /// The open streams. Dropping one needs the lock.
     fn streams(&self) -> Vec<Arc<Stream>> {
         locked(&self.streams).values().filter_map(Weak::upgrade).collect()
     }
@@ -296,7 +296,7 @@ impl Connection {
 pub(super) struct InService(Arc<Connection>);
 
 impl InService {
-    /// What the reply was written to.
+    /// Where the reply was written to.
     pub(super) fn written(&self) -> &Written {
         &self.0.written
     }
@@ -330,7 +330,7 @@ pub(super) struct Stream {
 const NO_REPLY: u64 = u64::MAX;
 
 impl Stream {
-    /// The reply begins, or some of it is in the socket.
+    /// The reply begins, or bytes of it have reached the socket.
     pub(super) fn progress(&self) {
         self.progress
             .store(self.connection.shared.now(), Ordering::Relaxed);
@@ -341,7 +341,7 @@ impl Stream {
         self.progress.store(NO_REPLY, Ordering::Relaxed);
     }
 
-    /// Ready when the reply made no progress for too long: then what holds the stream is to be dropped.
+    /// Ready when the reply made no progress for too long: then the stream's task has to be dropped.
     pub(super) async fn is_given_up(&self) {
         self.give_up.notified().await;
     }
@@ -353,7 +353,7 @@ impl Stream {
         }
         self.progress.store(now, Ordering::Relaxed);
         if self.is_given_up.swap(true, Ordering::Relaxed) {
-            // All of the reply is behind the stream already, in the connection's own buffer.
+            // The whole reply is already in the connection's own buffer.
             debug!("a reply that is not read cannot be given up alone; its connection is closed");
             self.connection.close.notify_one();
         } else {
@@ -369,7 +369,7 @@ impl Drop for Stream {
     }
 }
 
-/// That the server stops.
+/// The stop of the server.
 #[derive(Debug, Default)]
 pub(super) struct Stop {
     begun: OnceLock<Instant>,
@@ -377,7 +377,7 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    /// What has arrived is still looked at.
+    /// How long the server still looks at data that has arrived.
     pub(super) const PATIENCE: Duration = Duration::from_millis(100);
 
     pub(super) fn begin(&self) {
@@ -393,7 +393,7 @@ impl Stop {
         }
     }
 
-    /// Ready when no request is waited for any more that has not come as a whole.
+    /// Ready when the server no longer waits for the rest of incomplete requests.
     pub(super) async fn ends_half_requests(&self) {
         self.begins().await;
         if let Some(begun) = self.begun.get() {
@@ -445,7 +445,7 @@ mod tests {
         let [first, second, third] = [(); 3].map(|()| connections.add());
         assert!(connections.close_longest_idle());
         assert!(is_closed(&first));
-        // The second one is known as the next, but is so no longer.
+        // The second one is known as the next to close, but no longer is.
         std::thread::sleep(Duration::from_millis(2));
         drop(second.begin_request());
         assert!(connections.close_longest_idle());

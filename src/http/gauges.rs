@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::resources::Resources;
 
-/// What a running [`Server`](crate::kinesis::Server) holds at the moment, beside the limits in
+/// The present state of a running [`Server`](crate::kinesis::Server), for comparison with the limits in
 /// [`ServerOptions`](crate::kinesis::ServerOptions).
 #[derive(Debug, Clone)]
 pub struct ServerGauges {
@@ -19,7 +19,7 @@ impl ServerGauges {
         self.resources.connections.len()
     }
 
-    /// How many idle connections were closed since the start, because others needed their place.
+    /// How many idle connections were closed since the start because new ones needed their place.
     pub fn closed_idle_connections(&self) -> u64 {
         self.resources.connections.closed_idle()
     }

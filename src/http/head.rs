@@ -4,7 +4,7 @@ use hyper::http::request::Parts;
 
 use super::options::{MAX_HEAD_BYTES, MAX_HEADERS};
 
-/// A head of up to this size is not counted as memory that its request holds.
+/// A head of up to this size does not count as memory that its request holds.
 pub(crate) const USUAL_HEAD_BYTES: usize = 4 << 10;
 
 /// How large a head is, as HTTP/2 counts (RFC 9113, 6.5.2): 32 bytes for each field besides its name and value.

@@ -1,4 +1,4 @@
-//! The streams of HTTP/2: each is a task that can be given up from outside.
+//! The streams of HTTP/2. Each is a task that can be dropped from outside.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ task_local! {
     static STREAM: Arc<Stream>;
 }
 
-/// Runs the streams of one connection. hyper waits for room to send without looking at a reply's body, so a body
-/// cannot end the waiting; dropping the task does, and resets the stream.
+/// Runs the streams of one connection. hyper waits for room to send without looking at a reply's body, so a body cannot
+/// end the waiting. Dropping the task does, and resets the stream.
 #[derive(Debug, Clone)]
 pub(super) struct StreamExecutor {
     connection: Arc<Connection>,

@@ -1,8 +1,8 @@
-//! The bytes of a connection as HTTP reads and writes them, whose end a request can see that is being answered.
+//! The bytes of a connection as HTTP reads and writes them, with a way for a waiting request to see their end.
 //!
 //! hyper reads nothing of HTTP/1 while a request is answered, so that a client may close its side and still gets its
-//! answer. But who waits for long wants to know that its client is gone. So a request may read ahead: what comes is kept
-//! for hyper, and so is the end.
+//! answer. But a request that waits for long has to know that its client is gone. So it may read ahead: the bytes are
+//! kept for hyper, and so is the end.
 
 use std::io;
 use std::pin::Pin;
@@ -15,7 +15,8 @@ use super::connections::{Connection, PollEnd};
 use super::tls::Transport;
 use super::unsent::Written;
 
-/// A client that sends so much ahead of its answer is there. It counts for no budget, and each connection may have it.
+/// A client that sends so much ahead of its answer is not gone. The bytes count for no budget; each connection may have
+/// them.
 const MOST_AHEAD: usize = 4 << 10;
 
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub(super) struct Line<S> {
 #[derive(Debug)]
 struct Wire<S> {
     transport: Transport<S>,
-    /// What was read and is still to be given to hyper.
+    /// Bytes that were read and are still to be given to hyper.
     ahead: Vec<u8>,
     end: Option<End>,
 }
@@ -58,7 +59,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Line<S> {
         }
     }
 
-    /// Writes or flushes by `write`, and notes what that says of replies.
+    /// Writes or flushes with `write`, and notes what the result says about replies.
     fn write<T>(
         &self,
         write: impl FnOnce(Pin<&mut Transport<S>>) -> Poll<io::Result<T>>,
@@ -73,8 +74,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Line<S> {
         done
     }
 
-    /// Notes whether the client can still get a reply, before hyper knows it: HTTP/2 drops what it has queued when it can
-    /// read no more.
+    /// Notes whether the client can still get a reply, before hyper knows it: HTTP/2 drops its queue when it can read
+    /// no more.
     fn note_read(&self, read: &Poll<io::Result<()>>, is_end: bool) {
         let breaks_off = match read {
             Poll::Ready(Ok(())) => is_end && self.connection.is_http2(),
@@ -87,7 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Line<S> {
     }
 }
 
-/// Only a request of the same task holds it besides, so it is never waited for.
+/// Only a request of the same task uses it too, so the lock never waits.
 fn locked<S>(wire: &Mutex<Wire<S>>) -> MutexGuard<'_, Wire<S>> {
     wire.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -101,7 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> PollEnd for Mutex<Wire<
             }
             let mut bytes = [0; 1 << 10];
             let mut read = ReadBuf::new(&mut bytes);
-            // The patience with which a request is waited for is none with which an answer is.
+            // The time limit for receiving a request does not apply to waiting for an answer.
             wire.transport.socket().wait_for_ever(true);
             let polled = Pin::new(&mut wire.transport).poll_read(context, &mut read);
             wire.transport.socket().wait_for_ever(false);
@@ -124,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncRead for Line<S> {
             buf.put_slice(&wire.ahead[..taken]);
             wire.ahead.drain(..taken);
             if wire.ahead.is_empty() {
-                // Its room is for none but the next wait.
+                // Its memory is not kept after the wait.
                 wire.ahead = Vec::new();
             }
             return Poll::Ready(Ok(()));
@@ -194,7 +195,7 @@ mod tests {
         (Line::new(transport, Arc::clone(&connection)), connection)
     }
 
-    /// Has a reply written by this connection. Gives whether it is undone.
+    /// Writes a reply to this connection. Gives whether it is undone.
     fn reply(connection: &Connection) -> Arc<AtomicBool> {
         let undone = Arc::new(AtomicBool::new(false));
         let undo = Arc::clone(&undone);
@@ -203,7 +204,7 @@ mod tests {
         undone
     }
 
-    /// Takes what is written, and keeps it unless it is open.
+    /// Takes written bytes, and keeps them unless it is open.
     struct Keeping {
         inner: DuplexStream,
         is_open: Arc<AtomicBool>,

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// Where a server takes its connections from.
+/// The source of a server's connections.
 ///
-/// The server's own listens on TCP. Another one lets it run over anything that carries bytes: a simulated network, or a
-/// socket of another kind.
+/// The server's own listens on TCP. Another one can run the server over anything that carries bytes: a simulated
+/// network, or another kind of socket.
 ///
 /// ```
 /// use std::io;
@@ -31,13 +31,13 @@ pub trait Listener: Send + 'static {
     /// A connection with a client.
     type Connection: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// Waits for the next connection, and says where it comes from. Dropping the future must lose no connection.
+    /// Waits for the next connection, and gives its client's address. Dropping the future must lose no connection.
     ///
     /// After an error the server pauses and goes on accepting.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Connection, SocketAddr)>> + Send;
 
-    /// Takes a connection only to close it, when this process has no descriptor left: its client knows at once, and
-    /// those behind it do not wait for nothing. Whether that could be done.
+    /// Accepts a connection only to close it, when this process has no descriptor left, so that its client knows at
+    /// once and the clients behind it do not wait. Returns whether that was possible.
     fn turn_one_away(&mut self) -> impl Future<Output = bool> + Send {
         async { false }
     }

@@ -1,13 +1,12 @@
 //! Serving HTTP/1.1 and HTTP/2 on one port, with a bound for everything that a client can make the server hold.
 //!
-//! This floor takes connections from a [`Listener`], reads requests, and hands each one to [`Routes`], whose reply it
-//! sends. It knows nothing of what is asked and answered. What it bounds and counts: connections, and which of them are
-//! idle (`connections`); the bytes of request bodies (`body`) and of replies (`reply`, `reply_memory`), both from a
-//! `budget`; the time that a client may take (`socket`, `tls`,
-//! `http2_streams`). Which hosts and web pages are let in says `admission`, and it is for the routes to ask. [`Resources`] has all of that, and the routes
-//! share it.
+//! This floor takes connections from a [`Listener`], reads requests, and gives each one to [`Routes`], whose reply it
+//! sends. It knows nothing about the contents of requests and replies. It bounds and counts connections, and which of
+//! them are idle (`connections`); the bytes of request bodies (`body`) and of replies (`reply`, `reply_memory`), both
+//! from a `budget`; and the time that a client may take (`socket`, `tls`, `http2_streams`). `admission` decides which
+//! hosts and web pages are let in; the routes call it. [`Resources`] has all of these, and is shared with the routes.
 //!
-//! Time is tokio's, and connections are whatever the listener says: under a runtime whose clock is paused and with a
+//! Time is tokio's, and connections come from the listener. So under a runtime whose clock is paused and with a
 //! listener in memory, the whole server runs in a simulation.
 
 mod admission;

@@ -2,18 +2,18 @@ use std::time::Duration;
 
 use super::tls::TlsIdentity;
 
-/// The largest head of a request, over HTTP/1.1 and HTTP/2: the names and values of all fields, and 32 bytes for each of
-/// them.
+/// The largest head of a request, over HTTP/1.1 and HTTP/2: the names and values of all fields, and 32 bytes for each
+/// of them.
 pub(crate) const MAX_HEAD_BYTES: usize = 128 << 10;
 /// The most header fields of a request.
 pub(crate) const MAX_HEADERS: usize = 100;
 
-/// The bounds of a server. What each is for is said where a user sets it.
+/// The bounds of a server. The options that a user sets describe each.
 #[derive(Debug, Clone)]
 pub(crate) struct HttpOptions {
     pub(crate) max_connections: usize,
     pub(crate) max_request_bytes: usize,
-    /// No reply is larger, but for those that are not counted.
+    /// The largest reply that is counted.
     pub(crate) max_reply_bytes: usize,
     pub(crate) max_streams_per_connection: u32,
     pub(crate) max_buffered_request_bytes: usize,
@@ -27,6 +27,6 @@ pub(crate) struct HttpOptions {
     pub(crate) shutdown_grace: Duration,
     /// How long a handshake of TLS may take.
     pub(crate) handshake_timeout: Duration,
-    /// What TLS is spoken with, if it is.
+    /// The certificate, if TLS is spoken.
     pub(crate) tls: Option<TlsIdentity>,
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// The parameters as they were sent. An empty string has none.
+/// The parameters in their encoded form. An empty string has none.
 pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
     query
         .split('&')
@@ -10,7 +10,7 @@ pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
-/// The decoded text. What is no UTF-8 is replaced.
+/// The decoded text. Bytes that are not UTF-8 are replaced.
 pub(crate) fn decoded(text: &str) -> Cow<'_, str> {
     match decoded_bytes(text) {
         Cow::Borrowed(_) => Cow::Borrowed(text),
@@ -36,7 +36,7 @@ pub(crate) fn decoded_bytes(text: &str) -> Cow<'_, [u8]> {
     Cow::Owned(decoded)
 }
 
-/// Encodes all bytes but those that RFC 3986 calls unreserved.
+/// Encodes all bytes except those that RFC 3986 calls unreserved.
 pub(crate) fn encode(bytes: &[u8], text: &mut String) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for &byte in bytes {

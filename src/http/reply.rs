@@ -1,5 +1,5 @@
-//! The bodies of replies: most are there as a whole; a large one is encoded while it is sent; and one may be messages
-//! that are still to come.
+//! The bodies of replies. Most are complete when they are made; a large one is encoded while it is sent; and one may
+//! consist of messages that are still to come.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -16,24 +16,22 @@ use super::connections::{InService, Stream};
 use super::reply_memory::ReplyShare;
 use super::unsent::Unsent;
 
-/// A body that is encoded in pieces. Nothing can fail any more when it is made: the head of the reply goes out before
-/// the first piece.
+/// A body that is encoded in pieces. Encoding cannot fail: the head of the reply is sent before the first piece.
 pub(crate) trait Encode: Send {
     /// How many bytes all pieces have together.
     fn len(&self) -> usize;
 
-    /// Adds what comes next: so much that `piece` has about `most` bytes, which are no less than
-    /// [`MOST_INDIVISIBLE`].
+    /// Appends the next part, so that `piece` has about `most` bytes, which are no less than [`MOST_INDIVISIBLE`].
     fn encode(&mut self, piece: &mut Vec<u8>, most: usize);
 }
 
-/// What an [`Encode`] may add in one go, and stop in front of if there is less room.
+/// The most that an [`Encode`] may append in one step. It may stop in front of such a step if there is less room.
 pub(crate) const MOST_INDIVISIBLE: usize = 2 << 10;
 
-/// Small enough to stay in a processor's own cache until it has been copied to the socket.
+/// Small enough to stay in a processor's own cache until it is copied to the socket.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// The body of a reply. All but messages have a length that is known from the beginning.
+/// The body of a reply. All but messages have a known length.
 pub(crate) struct ReplyBody {
     content: Content,
     share: Option<ReplyShare>,
@@ -52,23 +50,23 @@ enum Content {
     },
 }
 
-/// A body that never is in memory as a whole: a client that reads slowly keeps some pieces of it there, and what they
-/// are made of.
+/// A body that is never in memory as a whole. For a client that reads slowly some pieces of it are, and the records
+/// that they are made from.
 struct EncodedBody {
     from: Box<dyn Encode>,
     left: usize,
     buffers: Arc<Buffers>,
 }
 
-/// What a reply keeps until its last byte is in the socket.
+/// What a reply holds until its last byte is in the socket.
 #[derive(Debug)]
 pub(super) struct Delivery {
     in_service: InService,
-    /// Of HTTP/2.
+    /// The stream, over HTTP/2.
     stream: Option<Arc<Stream>>,
-    /// The next message has not come: a reply without progress is not the client's fault.
+    /// Whether the next message has not come yet: then missing progress is not the client's fault.
     waits_for_message: AtomicBool,
-    /// Whether hyper has all of the body.
+    /// Whether hyper has taken the whole body.
     is_taken: AtomicBool,
 }
 
@@ -82,8 +80,8 @@ impl Delivery {
         }
     }
 
-    /// What becomes of a body that was dropped. One that hyper has as a whole is dropped when it was written, as far as that
-    /// is known: what HTTP/2 has queued when a client resets its stream is so too.
+    /// Ends a body that was dropped. A body that hyper has taken completely is dropped when it was written, as far as
+    /// can be known; the exception is a client of HTTP/2 that resets its stream, which also drops queued bytes.
     fn end(&self, unsent: Unsent) {
         if self.is_taken.load(Ordering::Relaxed) {
             self.in_service.written().add(unsent);
@@ -139,7 +137,8 @@ impl ReplyBody {
         }
     }
 
-    /// The body, with what is done if it does not reach its client. Only of a body that is there as a whole it is known.
+    /// The body, with the action to take if it does not reach its client. Only a body that is complete when it is made
+    /// can tell.
     pub(crate) fn or_unsent(self, unsent: Unsent) -> ReplyBody {
         ReplyBody {
             unsent: Some(unsent),
@@ -147,14 +146,14 @@ impl ReplyBody {
         }
     }
 
-    /// It counts as one that has reached its client.
+    /// The body counts as one that has reached its client.
     pub(super) fn note_sent(self) {
         if let Some(unsent) = self.unsent {
             unsent.note_sent();
         }
     }
 
-    /// The body, which from now on holds its share of the memory for replies.
+    /// The body, which now holds its share of the memory for replies.
     pub(crate) fn holding(self, share: ReplyShare) -> ReplyBody {
         ReplyBody {
             share: Some(share),
@@ -162,7 +161,7 @@ impl ReplyBody {
         }
     }
 
-    /// The body, which keeps these until its last byte is in the socket.
+    /// The body, which keeps these values until its last byte is in the socket.
     pub(super) fn delivered_by(mut self, delivery: Delivery) -> ReplyBody {
         if self.is_end_stream() {
             return self;
@@ -170,7 +169,7 @@ impl ReplyBody {
         delivery.progress();
         let delivery = Arc::new(delivery);
         if let Content::Whole(bytes) = &mut self.content {
-            // What is queued behind this body is a part of these bytes, and keeps what they own.
+            // The bytes that are queued behind this body are parts of these, and keep what they own.
             *bytes = Bytes::from_owner(Whole {
                 bytes: std::mem::take(bytes),
                 _share: self.share.take(),
@@ -182,7 +181,7 @@ impl ReplyBody {
         self
     }
 
-    /// How many bytes are left of what there is. Messages to come are not.
+    /// How many of the available bytes remain. Messages to come do not count.
     pub(crate) fn len(&self) -> usize {
         match &self.content {
             Content::Whole(bytes) => bytes.len(),
@@ -211,7 +210,7 @@ impl Body for ReplyBody {
             return Poll::Ready(None);
         }
         let piece = match &mut this.content {
-            // In pieces too: then its progress shows.
+            // Sent in pieces, so that progress is visible.
             Content::Whole(bytes) => {
                 let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
                 if let Some(delivery) = this.delivery.as_ref().filter(|_| bytes.is_empty()) {
@@ -236,7 +235,7 @@ impl Body for ReplyBody {
                     };
                     *current = message;
                 }
-                // In pieces: then the progress of a large message shows.
+                // Sent in pieces, so that the progress of a large message is visible.
                 Bytes::from_owner(Message {
                     bytes: current.split_to(current.len().min(PIECE_BYTES)),
                     delivery: this.delivery.clone(),
@@ -265,7 +264,7 @@ impl Body for ReplyBody {
 }
 
 impl EncodedBody {
-    /// The share of what the piece is made of goes with it.
+    /// The share of the piece's source goes with the piece.
     fn next_piece(&mut self, share: Option<&mut ReplyShare>, delivery: Option<&Arc<Delivery>>) -> Bytes {
         let mut piece = self.buffers.take();
         self.from.encode(&mut piece.bytes, PIECE_BYTES);
@@ -282,7 +281,7 @@ impl EncodedBody {
     }
 }
 
-/// The bytes of a reply that was made as a whole.
+/// The bytes of a reply that was complete when it was made.
 struct Whole {
     bytes: Bytes,
     _share: Option<ReplyShare>,
@@ -305,7 +304,7 @@ impl Drop for Whole {
     }
 }
 
-/// A piece of a message on its way to the socket.
+/// A piece of a message until it is in the socket.
 struct Message {
     bytes: Bytes,
     delivery: Option<Arc<Delivery>>,
@@ -331,14 +330,14 @@ impl fmt::Debug for ReplyBody {
     }
 }
 
-/// Buffers for pieces, which come back when they have been sent. Fresh ones from the allocator would often be fresh
-/// from the system, page by page.
+/// Buffers for pieces, which return when they have been sent. Fresh buffers from the allocator would often be fresh
+/// from the system, with a page fault for each page.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     free: Mutex<Vec<Vec<u8>>>,
 }
 
-/// A buffer that goes back when it is dropped: when its bytes are in the socket.
+/// A buffer that returns when it is dropped, which is when its bytes are in the socket.
 struct Piece {
     bytes: Vec<u8>,
     home: Arc<Buffers>,

@@ -1,4 +1,4 @@
-//! The memory for replies: taken before a reply is made, given back as it goes into the socket.
+//! The memory for replies: taken before a reply is made, and returned as it goes into the socket.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::budget::{MOST_SMALL, NoRoom, Pool, Share};
 use super::connections::Connection;
 
-/// What replies may hold together, and how long a request waits for its part of that.
+/// The memory that all replies may hold, and how long a request waits for its share.
 ///
-/// Reduced replies have a part of their own: they are not read as little as large ones are not, and a small reply must
-/// not wait for them.
+/// Reduced replies have their own part: clients leave them unread as they do large ones, and a small reply must not
+/// wait for them.
 #[derive(Debug)]
 pub(crate) struct ReplyMemory {
     small: Arc<Pool>,
@@ -26,16 +26,16 @@ pub(crate) struct ReplyShare {
     of_connection: Option<Share>,
 }
 
-/// How much of what was asked for a large reply gets.
+/// Whether a large reply gets the full size that it asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Granted {
     Full,
-    /// There are many replies that are not read, so this one gets less, from what is kept for that.
+    /// Many replies are unread, so this one gets less, from the part that is kept for that.
     Reduced,
 }
 
 impl ReplyMemory {
-    /// No reply takes more than `largest` in one go. An eighth is for small replies, and an eighth for reduced ones.
+    /// No reply takes more than `largest` at a time. An eighth is for small replies, and an eighth for reduced ones.
     pub(super) fn new(bytes: usize, largest: usize, patience: Duration) -> ReplyMemory {
         let eighth = bytes / 8;
         ReplyMemory {
@@ -50,7 +50,7 @@ impl ReplyMemory {
         self.small.held() + self.reduced.held() + self.large.held()
     }
 
-    /// The share of a reply that is expected to have about so many bytes, few in any case.
+    /// A share for a reply with about so many bytes, which are few in any case.
     pub(crate) async fn reserve(&self, bytes: usize) -> Result<ReplyShare, NoRoom> {
         Ok(ReplyShare {
             of_all: self.small.take(bytes.min(MOST_SMALL), self.patience).await?,
@@ -58,7 +58,7 @@ impl ReplyMemory {
         })
     }
 
-    /// The share of a reply that may have `full` bytes, or `reduced` ones where there is room for that earlier.
+    /// A share for a reply of up to `full` bytes, or of `reduced` ones if those are available earlier.
     pub(crate) async fn reserve_large(
         &self,
         connection: &Connection,
@@ -83,7 +83,7 @@ impl ReplyMemory {
         Ok((share, granted))
     }
 
-    /// The share of a large reply that cannot be reduced. Waits for room.
+    /// A share for a large reply that cannot be reduced. Waits for it.
     pub(crate) async fn reserve_whole(
         &self,
         connection: &Connection,
@@ -96,7 +96,7 @@ impl ReplyMemory {
         })
     }
 
-    /// Makes the share fit a reply of so many bytes, and says whether it does.
+    /// Makes the share fit a reply of so many bytes, and returns whether it does.
     pub(crate) fn fit(&self, share: &mut ReplyShare, connection: &Connection, bytes: usize) -> bool {
         let held = share.of_all.bytes();
         if bytes <= held {
@@ -116,7 +116,7 @@ impl ReplyMemory {
         if !for_connection {
             return false;
         }
-        // What is kept for small and reduced replies is not for a large one.
+        // The parts for small and reduced replies are not for a large one.
         let is_large = Arc::ptr_eq(share.of_all.pool(), &self.large);
         if (is_large || bytes <= MOST_SMALL) && share.of_all.try_grow(bytes - held) {
             return true;
@@ -137,7 +137,7 @@ impl ReplyShare {
         }
     }
 
-    /// The part of so many bytes that are about to be sent. The last one stays with the rest.
+    /// Splits off the part of so many bytes that are about to be sent. The last part stays with the share.
     pub(super) fn split(&mut self, bytes: usize) -> Option<ReplyShare> {
         let of_all = self.of_all.split(bytes)?;
         Some(ReplyShare {
@@ -190,7 +190,7 @@ mod tests {
             share.of_connection.as_ref().map(Share::bytes),
             Some(REDUCED + KIB)
         );
-        // As large as it was to be at first.
+        // As large as requested at first.
         assert!(memory.fit(&mut share, &connection, LARGEST));
         assert!(memory.fit(&mut share, &connection, KIB));
         assert_eq!((memory.held(), connection.reply_memory().held()), (KIB, KIB));
@@ -203,7 +203,7 @@ mod tests {
         let (reduced, granted) = memory.reserve_large(&connection, LARGEST, REDUCED).await.unwrap();
         assert_eq!(granted, Granted::Reduced);
         assert!(memory.reserve(MOST_SMALL).await.is_ok());
-        // The next one waits for whichever becomes free first.
+        // The next one waits for the part that becomes free first.
         let waiting = memory.reserve_large(&connection, LARGEST, REDUCED);
         let (next, _) = tokio::join!(waiting, async { drop(reduced) });
         assert_eq!(next.unwrap().1, Granted::Reduced);

@@ -15,9 +15,9 @@ pub(crate) struct Resources {
     pub(super) connections: Connections,
     pub(crate) bodies: BodyReader,
     pub(crate) replies: ReplyMemory,
-    /// For replies that are encoded while they are sent.
+    /// Buffers for replies that are encoded while they are sent.
     pub(crate) buffers: Arc<Buffers>,
-    /// Of calls whose replies may not reach their clients.
+    /// Undoes calls whose replies may not reach their clients.
     pub(crate) undoing: Undoing,
     pub(super) stop: Arc<Stop>,
 }

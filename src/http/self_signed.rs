@@ -1,4 +1,4 @@
-//! A certificate that the server signs itself, for clients that are told to trust it.
+//! A certificate that the server signs itself, for clients that are configured to trust it.
 
 use std::path::{Path, PathBuf};
 
@@ -12,18 +12,18 @@ use crate::disk::{
     PrivateFileError, create_directory, lock_by, read_kept_private, read_public, write_private, write_public,
 };
 
-/// A certificate that was not signed by anyone else, and where it is.
+/// A self-signed certificate, and its file.
 #[derive(Debug)]
 pub struct SelfSigned {
-    /// What to serve with.
+    /// The certificate and its key, for the server.
     pub identity: TlsIdentity,
     /// The certificate in PEM, for the clients to trust.
     pub certificate: PathBuf,
-    /// Whether it was made just now: then no client knows it yet.
+    /// Whether it was made just now, so that no client knows it yet.
     pub is_new: bool,
 }
 
-/// What it is always good for.
+/// The names that it always has.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 const CERTIFICATE: &str = "tls-certificate.pem";
 const KEY: &str = "tls-key.pem";
@@ -31,11 +31,11 @@ const LOCK: &str = "tls-lock";
 
 impl TlsIdentity {
     /// The certificate in this directory for `localhost`, `127.0.0.1`, `::1` and these names, in the file
-    /// `tls-certificate.pem`, with its key in `tls-key.pem`. Both are made the first time, and again if a name is not in
-    /// the certificate.
+    /// `tls-certificate.pem`, with its key in `tls-key.pem`. Both are made the first time, and again if the certificate
+    /// lacks a name.
     ///
     /// # Errors
-    /// If the files cannot be read or made, or a name is none.
+    /// If the files cannot be read or made, or a name is invalid.
     pub fn self_signed(directory: &Path, names: &[String]) -> Result<SelfSigned, TlsError> {
         let names: Vec<&str> = LOOPBACK
             .into_iter()
@@ -63,13 +63,13 @@ impl TlsIdentity {
             return Ok(known(identity));
         }
         create_directory(directory)?;
-        // Of two servers that begin at once, the second one finds what the first one makes.
+        // If two servers start at the same time, the second one uses the files of the first.
         let _one_at_a_time = lock_by(&directory.join(LOCK))?;
         if let Some(identity) = find()? {
             return Ok(known(identity));
         }
         let (new_certificate, new_key) = make(&names)?;
-        // A key whose certificate was not written belongs to the one before. They are made again then.
+        // A key without its certificate belongs to the previous certificate. In that case both are made again.
         write_private(&key, &new_key)?;
         write_public(&certificate, &new_certificate)?;
         Ok(SelfSigned {
@@ -80,7 +80,7 @@ impl TlsIdentity {
     }
 }
 
-/// What both files have, if both are there and belong together.
+/// The contents of both files, if both exist and belong together.
 fn kept(certificate: &Path, key: &Path) -> Result<Option<(String, String)>, TlsError> {
     let kept = read_public(certificate).and_then(|certificate| Ok((certificate, read_kept_private(key)?)));
     match kept {
@@ -114,7 +114,7 @@ fn make(names: &[&str]) -> Result<(String, String), TlsError> {
         .push(DnType::CommonName, "anabranch");
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    // Clients trust this one certificate, so it is good for as long as it is theirs.
+    // Clients trust this one certificate, so it is valid as long as they do.
     parameters.not_before = date_time_ymd(2020, 1, 1);
     parameters.not_after = date_time_ymd(2120, 1, 1);
     let key = KeyPair::generate().map_err(unusable)?;
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(made(&["10.0.0.5"]), (false, second.clone()));
         assert_eq!(made(&[]), (false, second.clone()));
 
-        // A crash between the two files.
+        // As after a crash between the two files.
         std::fs::remove_file(within.join(CERTIFICATE)).unwrap();
         let (is_new, third) = made(&[]);
         assert!(is_new && third != second);

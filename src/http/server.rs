@@ -1,4 +1,4 @@
-//! The server's life: it accepts connections, makes places for them, closes what is stalled, and stops in order.
+//! The server's life: it accepts connections, makes room for them, closes stalled ones, and stops in order.
 
 use std::future::Future;
 use std::io;
@@ -30,12 +30,12 @@ use super::tls::{self, TlsIdentity, Transport};
 
 pub(crate) type Reply = Response<ReplyBody>;
 
-/// An extension of a reply that is not to be sent. The connection ends instead, or in HTTP/2 the stream.
+/// An extension of a reply that must not be sent. The connection ends instead, or in HTTP/2 the stream.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the answer is held back, as a test asked for")]
 pub(crate) struct NoAnswer;
 
-/// What answers requests.
+/// Answers requests.
 pub(crate) trait Routes: Send + Sync + 'static {
     fn answer(
         self: &Arc<Self>,
@@ -43,12 +43,12 @@ pub(crate) trait Routes: Send + Sync + 'static {
         request: Request<Incoming>,
     ) -> impl Future<Output = Reply> + Send;
 
-    /// The answer to a request for which nothing may be done, since its connection is being closed.
+    /// The answer to a request that is refused because its connection is being closed.
     fn connection_is_closing(&self) -> Reply;
 }
 
-/// Serves until `shutdown` is ready. Then no more connections are accepted, requests that have come as a whole are
-/// answered within the grace, and all connections are closed.
+/// Serves until `shutdown` is ready. After that no more connections are accepted, requests that have arrived completely
+/// are answered within the grace, and all connections are closed.
 pub(crate) async fn serve_until(
     listener: impl Listener,
     routes: Arc<impl Routes>,
@@ -74,7 +74,7 @@ pub(crate) async fn serve_until(
     serving.finish().await;
 }
 
-/// A server that runs.
+/// A running server.
 struct Serving<'a, R> {
     routes: Arc<R>,
     resources: Arc<Resources>,
@@ -85,7 +85,7 @@ struct Serving<'a, R> {
 }
 
 impl<R: Routes> Serving<'_, R> {
-    /// Takes connections and looks after them, and never ends.
+    /// Accepts connections and watches over them, and never ends.
     async fn run(&mut self, mut listener: impl Listener) {
         let stall = self.options.stall_timeout;
         let mut checks = interval((stall / 4).clamp(Duration::from_millis(5), Duration::from_secs(5)));
@@ -138,8 +138,8 @@ impl<R: Routes> Serving<'_, R> {
         });
     }
 
-    /// Waits until there is a place for one more connection: the longest idle one has to go, or the first one that
-    /// becomes idle.
+    /// Waits until there is room for one more connection: closes the longest idle one, or the first one that becomes
+    /// idle.
     async fn make_place(&mut self, checks: &mut tokio::time::Interval) {
         let most = self.options.max_connections.max(1);
         let mut is_one_closed = false;
@@ -163,14 +163,14 @@ impl<R: Routes> Serving<'_, R> {
         self.closed_for_others.tell();
     }
 
-    /// The server goes on accepting, whatever happens.
+    /// Handles a failed accept. The server goes on accepting after any error.
     async fn accept_failed(&mut self, error: AcceptError, listener: &mut impl Listener) {
         const PAUSE: Duration = Duration::from_millis(50);
         match error {
             AcceptError::Gone => return,
             AcceptError::NoDescriptor if self.resources.connections.close_longest_idle() => {
                 self.closed_for_others.idle += 1;
-                // Its descriptor is free when its task has ended.
+                // A descriptor is free when a connection's task has ended.
                 let _ = timeout(PAUSE, self.tasks.join_next()).await;
             }
             AcceptError::NoDescriptor => {
@@ -188,10 +188,10 @@ impl<R: Routes> Serving<'_, R> {
         self.closed_for_others.tell();
     }
 
-    /// Closes all connections: those that wait for nothing at once, the others when their requests are answered, and
-    /// all when the grace is over. Then what was not sent is undone.
+    /// Closes all connections: idle ones at once, the others when their requests are answered, and all when the grace
+    /// is over. Then undoes the calls whose replies were not sent.
     async fn finish(self) {
-        /// Of writes to the disk, which nothing else waits for.
+        /// For writes to the disk, which nothing else waits for.
         const UNDO_PATIENCE: Duration = Duration::from_secs(10);
         let Serving {
             resources,
@@ -203,7 +203,7 @@ impl<R: Routes> Serving<'_, R> {
         let open = tasks.len();
         let mut graceful = pin!(graceful.shutdown());
         let mut half_requests = interval(Stop::PATIENCE);
-        // The first tick is at once: hyper closes idle connections itself, in better order.
+        // The first tick comes at once: hyper closes idle connections itself, in better order.
         half_requests.tick().await;
         let all_closed = async {
             loop {
@@ -228,7 +228,7 @@ impl<R: Routes> Serving<'_, R> {
     }
 }
 
-/// Takes a connection from the list, however its task ends.
+/// Removes a connection from the list, however its task ends.
 struct OpenConnection {
     resources: Arc<Resources>,
     connection: Arc<Connection>,
@@ -240,7 +240,7 @@ impl Drop for OpenConnection {
     }
 }
 
-/// Connections that were closed because others needed what they had, and were not told of yet.
+/// Connections that were closed for new ones, and are not logged yet.
 #[derive(Debug, Default)]
 struct ClosedForOthers {
     idle: u64,
@@ -270,15 +270,15 @@ impl ClosedForOthers {
 
 fn connection_builder(options: &HttpOptions, connection: &Arc<Connection>) -> auto::Builder<StreamExecutor> {
     const PING_INTERVAL: Duration = Duration::from_secs(60);
-    /// What of a reply is not counted by its window, but waits for the socket.
+    /// How much of a reply, beyond its window, waits for the socket.
     const MOST_QUEUED_OF_REPLY: usize = 128 << 10;
     let mut builder = auto::Builder::new(StreamExecutor::new(Arc::clone(connection)));
-    // The time for a request's head also counts while a connection waits for its next request.
+    // This time limit for a request's head also applies while a connection waits for its next request.
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(options.idle_timeout)
-        // A client that has sent all it wants may say so before it has its answer.
+        // A client that has sent everything may close its side before it has its answer.
         .half_close(true);
     let windows = Windows::for_streams(options.max_streams_per_connection);
     builder
@@ -293,9 +293,11 @@ fn connection_builder(options: &HttpOptions, connection: &Arc<Connection>) -> au
     builder
 }
 
-/// How much of request bodies may come over a connection of HTTP/2 before it is read.
+/// How much of request bodies may arrive over a connection of HTTP/2 before it is read.
 ///
-/// The windows of all streams fit together into that of their connection. Otherwise bodies that are not read, since they
+/// The windows of all streams together fit into that of their connection. Otherwise bodies that are not read, because
+/// they wait for memory, could use up the connection's window, and the bodies that hold the memory would never get
+/// their remaining bytes.
 /// wait for memory, could use up the connection's window, and those that hold the memory would never get their rest.
 struct Windows {
     streams: u32,
@@ -304,10 +306,10 @@ struct Windows {
 }
 
 impl Windows {
-    /// What a stream has before it hears of ours (RFC 9113, 6.9.2), and one byte.
+    /// The window of a stream before the client has our setting (RFC 9113, 6.9.2), and one byte.
     const LEAST_OF_STREAM: u32 = 64 << 10;
     const MOST_OF_STREAM: u32 = 1 << 20;
-    /// Unless the least of each stream is more.
+    /// The window of a connection, unless the least of all streams is more.
     const OF_CONNECTION: u32 = 8 << 20;
     const MOST_OF_CONNECTION: u32 = i32::MAX as u32;
 
@@ -323,7 +325,7 @@ impl Windows {
     }
 }
 
-/// Makes a connection ready for HTTP. `None` if it has ended before.
+/// Prepares a connection for HTTP. `None` if it has ended before.
 async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
     socket: Socket<S>,
     peer: SocketAddr,
@@ -366,7 +368,7 @@ async fn serve<S, R>(
     let line = Line::new(transport, Arc::clone(&connection));
     let serving = builder.serve_connection(TokioIo::new(line), answer).into_owned();
     let mut serving = pin!(watcher.watch(serving));
-    // It is dropped before what it is about.
+    // Declared last, so it is dropped first, before the unsent bytes are.
     let _ending = Ending(&connection);
     tokio::select! {
         biased;
@@ -379,8 +381,8 @@ async fn serve<S, R>(
     }
 }
 
-/// Notes that what a connection still has to send does not reach its client, however its serving ends: the client is gone,
-/// others need its place, the server stops.
+/// Notes that the unsent replies of a connection do not reach its client, however its serving ends: the client is gone,
+/// a new connection needs its place, the server stops.
 struct Ending<'a>(&'a Connection);
 
 impl Drop for Ending<'_> {
@@ -400,7 +402,7 @@ async fn answer<R: Routes>(
     };
     let reply = routes.answer(&connection, request).await;
     if let Some(no_answer) = reply.extensions().get::<NoAnswer>().copied() {
-        // The call has its effect.
+        // The call keeps its effect.
         reply.into_body().note_sent();
         return Err(no_answer);
     }
@@ -408,21 +410,21 @@ async fn answer<R: Routes>(
     Ok(reply.map(|body| body.delivered_by(delivery)))
 }
 
-/// Why no connection could be taken.
+/// Why no connection could be accepted.
 #[derive(Debug)]
 enum AcceptError {
-    /// That one is gone; the next may be taken at once.
+    /// The connection is gone; the next may be accepted at once.
     Gone,
     /// All descriptors are in use.
     NoDescriptor,
-    /// Something that may pass, but not by trying at once.
+    /// An error that may pass, but not at once.
     Other(io::Error),
 }
 
 impl From<io::Error> for AcceptError {
     fn from(error: io::Error) -> AcceptError {
         use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-        /// Of the process, and of the system.
+        /// EMFILE, of the process, and ENFILE, of the system.
         const TOO_MANY_FILES: [i32; 2] = [24, 23];
         if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
             AcceptError::Gone

@@ -1,4 +1,4 @@
-//! A socket that is given up when the other side falls silent or stops reading.
+//! A socket that is closed when the other side falls silent or stops reading.
 
 use std::io;
 use std::pin::Pin;
@@ -8,18 +8,18 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// A connection's bytes, on which waiting has an end.
+/// The bytes of a connection, on which all waiting has an end.
 ///
-/// Waiting for bytes ends after `idle`: a client that opens a connection and sends nothing, half a request or
-/// nothing more, costs a few kilobytes and no thread, for so long. Waiting for room to write ends after `stall`: a
-/// client that does not read its replies cannot keep them in our memory. The system takes little ahead of what it can
-/// send ([`tcp_listener`](super::tcp_listener)), so that a client which reads slowly shows as progress here.
+/// Waiting for bytes ends after `idle`: a client that opens a connection and sends nothing, or half a request, costs a
+/// few kilobytes and no thread, for that time. Waiting for room to write ends after `stall`: a client that does not
+/// read its replies cannot keep them in our memory. The system takes little ahead of what it can send
+/// ([`tcp_listener`](super::tcp_listener)), so a client that reads slowly is visible as progress here.
 #[derive(Debug)]
 pub(super) struct Socket<S> {
     stream: S,
     idle: Patience,
     stall: Patience,
-    /// Whether waiting for bytes has no end for now.
+    /// Whether waiting for bytes has no end at present.
     waits_for_ever: bool,
 }
 
@@ -33,7 +33,8 @@ impl<S> Socket<S> {
         }
     }
 
-    /// Whether bytes are waited for without an end, while no request is. The time begins again afterwards.
+    /// Sets whether waiting for bytes has no end, because a request is being answered. The time begins again
+    /// afterwards.
     pub(super) fn wait_for_ever(&mut self, is_so: bool) {
         self.waits_for_ever = is_so;
     }

@@ -1,4 +1,4 @@
-//! The TCP sockets that a server listens on, and taking connections from them when descriptors run out.
+//! The TCP sockets that a server listens on, and accepting connections when descriptors run out.
 
 use std::future::poll_fn;
 use std::io;
@@ -19,31 +19,31 @@ use super::listener::Listener;
 pub struct TcpListener {
     sockets: Vec<net::TcpListener>,
     addresses: Vec<SocketAddr>,
-    /// Given up to take a connection when no other descriptor is left.
+    /// Closed to accept a connection when no other descriptor is left.
     reserve: Option<OwnedFd>,
 }
 
-/// Why an address cannot be listened on.
+/// Why listening on an address failed.
 #[derive(Debug, Error)]
 pub(crate) enum ListenError {
-    /// The address is no host and port, or its host is not known.
+    /// The address is not a host and a port, or the host is not known.
     #[error("cannot find the address {listen}: {source}; expected a host and a port, as in 127.0.0.1:4567")]
     Address { listen: String, source: io::Error },
     /// Another program listens on the port.
     #[error("{address} is taken by another program; stop that one, or listen on another port")]
     InUse { address: SocketAddr },
-    /// The system does not let us listen there.
+    /// The system does not allow listening there.
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: io::Error },
 }
 
-/// How much of what it takes from us the system may not have sent yet. It takes far more by itself, in steps of more
-/// than a megabyte: then a client that reads slowly looks for minutes like one that does not read.
+/// How much the system may have taken from us and not sent yet. By default it takes far more, in steps of more than a
+/// megabyte. Then for minutes a client that reads slowly would look like one that does not read.
 const MOST_UNSENT: u32 = 128 << 10;
 
 impl TcpListener {
     pub(crate) async fn bind(listen: &str) -> Result<TcpListener, ListenError> {
-        /// The port that is free for one address may be taken for another.
+        /// A port that is free for one address may be taken for another, so several are tried.
         const ATTEMPTS: usize = 32;
         let unknown = |source| ListenError::Address {
             listen: listen.to_owned(),
@@ -84,7 +84,7 @@ impl TcpListener {
         Ok(listeners)
     }
 
-    /// At least one.
+    /// The addresses, at least one.
     pub(crate) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -111,9 +111,9 @@ impl Listener for TcpListener {
         .await
     }
 
-    /// Takes a connection with the descriptor in reserve, and closes it.
+    /// Accepts a connection with the reserved descriptor, and closes it.
     async fn turn_one_away(&mut self) -> bool {
-        /// One is there to be taken, unless its client has just gone.
+        /// A connection is waiting, unless its client has just gone.
         const PATIENCE: Duration = Duration::from_millis(10);
         if self.reserve.take().is_none() {
             return self.restore_reserve();
@@ -126,7 +126,8 @@ impl Listener for TcpListener {
     }
 }
 
-/// A socket for each of the addresses that this machine has. Those without a port get the one that the first gets.
+/// Opens a socket for each of the addresses that this machine has. Addresses without a port get the port of the first
+/// socket.
 fn listen_on_all(addresses: &[SocketAddr]) -> Result<Vec<net::TcpListener>, ListenError> {
     let mut sockets = Vec::new();
     let mut port = 0;
@@ -150,7 +151,7 @@ fn listen_on_all(addresses: &[SocketAddr]) -> Result<Vec<net::TcpListener>, List
     match failure {
         Some(failure) if sockets.is_empty() => Err(failure),
         Some(failure) => {
-            // A name may have an address that this machine does not use, as ::1 where there is no IPv6.
+            // A name may have an address that this machine does not use, for example ::1 without IPv6.
             warn!(%failure, "not all addresses of the name are listened on");
             Ok(sockets)
         }
@@ -165,7 +166,7 @@ fn listen_on(address: SocketAddr) -> io::Result<net::TcpListener> {
     } else {
         TcpSocket::new_v6()?
     };
-    // A server that is started again at once finds its port free; two at the same time still cannot share it.
+    // A server that is restarted at once finds its port free; two at the same time still cannot share it.
     socket.set_reuseaddr(true)?;
     // Connections inherit these.
     socket.set_keepalive(true)?;
@@ -183,7 +184,7 @@ mod tests {
 
     #[tokio::test]
     async fn addresses_without_a_port_get_the_same_one_and_a_foreign_address_is_left_out() {
-        // The one in the middle is for documentation (RFC 5737), and belongs to no machine.
+        // The one in the middle is for documentation (RFC 5737), and no machine has it.
         let addresses = ["127.0.0.1:0", "192.0.2.1:0", "127.0.0.2:0"].map(|address| address.parse().unwrap());
         let sockets = listen_on_all(&addresses).unwrap();
         let bound: Vec<SocketAddr> = sockets
@@ -213,7 +214,7 @@ mod tests {
         assert!(listeners.reserve.is_some());
         let read = io::Read::read(&mut client, &mut [0]);
         assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
-        // None is there.
+        // No connection is waiting.
         assert!(!listeners.turn_one_away().await);
     }
 }

@@ -1,4 +1,4 @@
-//! TLS: the certificate that a server shows, and the handshake with which a connection begins.
+//! TLS: the server's certificate, and the handshake at the beginning of a connection.
 
 use std::fmt;
 use std::io;
@@ -23,7 +23,7 @@ use tokio_rustls::server::TlsStream;
 use super::socket::Socket;
 use crate::disk::{PrivateFileError, read_private, read_public};
 
-/// What a server proves to its clients who it is with: a certificate, and the key that belongs to it.
+/// A certificate with its key, by which a server proves its identity to its clients.
 #[derive(Clone)]
 pub struct TlsIdentity {
     config: Arc<ServerConfig>,
@@ -37,28 +37,29 @@ pub enum TlsError {
     /// A file cannot be used.
     #[error(transparent)]
     File(#[from] PrivateFileError),
-    /// There is no certificate where one has to be.
+    /// The certificate is missing.
     #[error("there is no certificate in PEM, which begins with -----BEGIN CERTIFICATE-----")]
     NoCertificate,
-    /// There is no key where one has to be.
+    /// The key is missing.
     #[error("there is no private key in PEM, which begins with -----BEGIN PRIVATE KEY-----")]
     NoKey,
-    /// The key is protected with a passphrase, which there is no way to give.
+    /// The key is protected with a passphrase, which cannot be given.
     #[error("the private key is encrypted; to decrypt it, type: openssl pkey -in FILE -out DECRYPTED_FILE")]
     EncryptedKey,
-    /// The certificate or the key is not one that can be used, or they do not belong together.
+    /// The certificate or the key is unusable, or they do not belong together.
     #[error("the certificate and the key cannot be used: {0}")]
     Unusable(String),
     /// No certificate can be made for a name.
     #[error("no certificate can be made for {name:?}; expected a name or an address, without a port")]
     Name {
-        /// What was given.
+        /// The name that was given.
         name: String,
     },
 }
 
 impl TlsIdentity {
-    /// Reads a certificate, with those that signed it behind it, and its key. Others must not be able to read the key.
+    /// Reads a certificate, followed by those that signed it, and its key. Other users must not be able to read the
+    /// key.
     ///
     /// # Errors
     /// If a file cannot be read or used, or they do not belong together.
@@ -66,10 +67,10 @@ impl TlsIdentity {
         TlsIdentity::from_pem(&read_public(certificate)?, &read_private(key)?)
     }
 
-    /// A certificate, with those that signed it behind it, and its key, both in PEM.
+    /// A certificate, followed by those that signed it, and its key, both in PEM.
     ///
     /// # Errors
-    /// If one of them is not there, or they do not belong together.
+    /// If one of them is missing, or they do not belong together.
     pub fn from_pem(certificate: &str, key: &str) -> Result<TlsIdentity, TlsError> {
         let certificates = certificates(certificate)?;
         let own = certificates.first().cloned().ok_or(TlsError::NoCertificate)?;
@@ -91,7 +92,7 @@ impl TlsIdentity {
         })
     }
 
-    /// Whether the certificate is one for this name or address, which a client may therefore know us by.
+    /// Whether the certificate is valid for this name or address, so that a client may use it for us.
     pub(crate) fn is_for(&self, host: &str) -> bool {
         let certificate = ParsedCertificate::try_from(&self.certificate);
         let name = ServerName::try_from(host);
@@ -113,7 +114,7 @@ pub(super) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, Tl
 
 impl fmt::Debug for TlsIdentity {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The key gets into no log.
+        // Keys must not get into a log.
         formatter.debug_struct("TlsIdentity").finish_non_exhaustive()
     }
 }
@@ -135,13 +136,13 @@ impl<S> Transport<S> {
     }
 }
 
-/// Makes the connection ready for HTTP. A client that does not finish its handshake in time is given up.
+/// Prepares the connection for HTTP. A client that does not finish its handshake in time is dropped.
 pub(super) async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
     mut socket: Socket<S>,
     identity: Option<&TlsIdentity>,
     patience: Duration,
 ) -> io::Result<Transport<S>> {
-    /// What every handshake of TLS begins with.
+    /// The first byte of every handshake of TLS.
     const HANDSHAKE: u8 = 22;
     let Some(identity) = identity else {
         return Ok(Transport::Plain(socket));
@@ -165,9 +166,9 @@ pub(super) async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
     timeout(patience, handshake).await?
 }
 
-/// Answers a client that speaks HTTP without TLS, in its own words.
+/// Answers a client that speaks HTTP without TLS, in plain HTTP.
 async fn tell_that_it_is_tls<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut Socket<S>) -> io::Result<()> {
-    /// More of a request is not read. What is not read makes the system take the answer back.
+    /// More of a request than this is not read. Unread bytes would make the system take the answer back.
     const MOST_SKIPPED: u64 = 64 << 10;
     const MESSAGE: &str = r#"{"message":"This port speaks TLS: the URL has to begin with https://"}"#;
     let reply = format!(
@@ -181,7 +182,7 @@ async fn tell_that_it_is_tls<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut Soc
     Ok(())
 }
 
-/// A stream whose first byte was read already, to see what it is.
+/// A stream whose first byte was already read, to find out its protocol.
 #[derive(Debug)]
 pub(super) struct Begun<S> {
     first: Option<u8>,

@@ -1,21 +1,21 @@
-//! What becomes of a reply that does not reach its client.
+//! Actions for replies that do not reach their clients.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-/// What is done when this is dropped, unless the reply is known to be in the socket by then. That its client has read it
-/// is not known: the system takes what it is given, and tells of a client that is gone later or never.
+/// An action that is done when this is dropped, unless the reply is known to be in the socket by then. Whether the
+/// client has read it is not known: the system accepts the bytes, and reports a client that is gone later or never.
 pub(crate) struct Unsent(Option<Box<dyn FnOnce() + Send>>);
 
 impl Unsent {
-    /// It may not wait for anything.
+    /// `undo` may not wait for anything.
     pub(crate) fn new(undo: impl FnOnce() + Send + 'static) -> Unsent {
         Unsent(Some(Box::new(undo)))
     }
 
-    /// Nothing is to be done.
+    /// Drops the action, because the reply was sent.
     pub(super) fn note_sent(mut self) {
         self.0 = None;
     }
@@ -35,8 +35,8 @@ impl fmt::Debug for Unsent {
     }
 }
 
-/// The replies of one connection that were written as a whole, and may not be in the socket: TLS keeps some bytes until it
-/// is flushed.
+/// The replies of one connection that were written completely, and may not be in the socket: TLS keeps some bytes until
+/// it is flushed.
 #[derive(Debug, Default)]
 pub(super) struct Written(Mutex<State>);
 
@@ -50,12 +50,12 @@ struct State {
 }
 
 impl Written {
-    /// Some bytes are behind the last flush.
+    /// Notes that bytes were written after the last flush.
     pub(super) fn note_write(&self) {
         self.state().is_behind = true;
     }
 
-    /// All that was written is in the socket.
+    /// Notes that everything that was written is in the socket.
     pub(super) fn note_flush(&self) {
         let mut state = self.state();
         state.is_behind = false;
@@ -64,7 +64,7 @@ impl Written {
         sent.into_iter().for_each(Unsent::note_sent);
     }
 
-    /// What is not in the socket by now does not reach its client.
+    /// Notes that bytes which are not in the socket by now will not reach the client.
     pub(super) fn note_loss(&self) {
         let mut state = self.state();
         state.is_lost = true;
@@ -73,7 +73,7 @@ impl Written {
         drop(lost);
     }
 
-    /// This reply was written as a whole, unless it was thrown away when the connection broke.
+    /// Adds a reply that was written completely, or was thrown away when the connection broke.
     pub(super) fn add(&self, unsent: Unsent) {
         let mut state = self.state();
         match *state {
@@ -89,17 +89,17 @@ impl Written {
         }
     }
 
-    /// Nothing is undone with the lock held.
+    /// No action runs while the lock is held.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// How much may still have to be undone. A server that stops waits for it.
+/// Counts the actions that may still have to be done. A server that stops waits for them.
 #[derive(Debug)]
 pub(crate) struct Undoing(watch::Sender<()>);
 
-/// A call whose effect may have to be undone, until this is dropped: its reply is sent, or it is undone.
+/// A call whose effect may have to be undone. It is dropped when its reply is sent, or after it is undone.
 #[derive(Debug)]
 pub(crate) struct Undoable {
     _counted: watch::Receiver<()>,
@@ -118,7 +118,7 @@ impl Undoing {
         }
     }
 
-    /// Ready when there is nothing to undo.
+    /// Ready when nothing remains to be undone.
     pub(super) async fn is_done(&self) {
         self.0.closed().await;
     }
@@ -157,7 +157,7 @@ mod tests {
     fn what_was_written_is_sent_by_the_next_flush_or_lost() {
         let (unsent, done) = counted();
         let written = Written::default();
-        // All is flushed already.
+        // Everything is flushed already.
         written.add(unsent());
         written.note_write();
         written.add(unsent());

@@ -1,4 +1,5 @@
-//! Copies of what a repair will change: `DIR/damaged/<seconds since 1970>/`, and below that the names in the store.
+//! Copies of the files that a repair will change: `DIR/damaged/<seconds since 1970>/`, and below it the names in the
+//! store.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,13 +8,13 @@ use super::Inspection;
 use crate::disk::{DiskFile, OpenMode, Step, perform};
 use crate::error::{Error, Result};
 
-/// Copied at a time.
+/// The bytes copied at a time.
 const COPY_BYTES: u64 = 1024 * 1024;
 
 pub(super) struct Aside<'a> {
     inspection: &'a Inspection,
     directory: PathBuf,
-    /// All that were made, parents first.
+    /// All directories that were made, parents first.
     directories: Vec<PathBuf>,
     copied: Vec<PathBuf>,
 }
@@ -44,7 +45,7 @@ impl<'a> Aside<'a> {
         })
     }
 
-    /// Copies a file of the store, if it is there. Pages that cannot be read are zeros in the copy.
+    /// Copies a file of the store, if it exists. Pages that cannot be read are zeros in the copy.
     pub(super) fn copy(&mut self, path: &Path) -> Result<()> {
         let file = match self.inspection.open(path) {
             Ok(file) => file,

@@ -1,18 +1,18 @@
-//! Copying a store that a program may have open: a backup, and what is restored from one.
+//! Copying a store that a program may have open: backups, and restoring them.
 //!
-//! Files are read beside the program, as for a verification, one after the other. That what they give together is a
-//! state of the store follows from the order in which they are read; `docs/design.md` has the argument.
+//! Files are read one after the other while the program runs, as for a verification. The order in which they are read
+//! makes the copies together a state of the store; `docs/design.md` has the argument.
 //!
-//! 1. The manifest. It says which logs and segments are copied, whatever is added later.
-//! 2. The commit journal, once. What only it has is laid over what is read of the segments, and if some of it does not
-//!    hold, nothing is copied.
+//! 1. The manifest. It determines the logs and segments that are copied, even if others are added later.
+//! 2. The commit journal, once. Frames that only the journal has are laid over the bytes read of the segments. If some
+//!    of its frames do not hold, nothing is copied.
 //! 3. The last segment of each log that may be written to: the logs of queues first, then those of shards. Each is
 //!    copied up to the last frame that is whole.
-//! 4. The manifest again, to see that no shard came into being before the logs of queues were read.
+//! 4. The manifest again, to see that no shard was added before the logs of queues were read.
 //! 5. All other segments, to which nothing is written any more.
 //!
-//! A segment that is gone by the time that it is read was freed. Then all of it is done again, but for the segments
-//! that were copied and are still named. So is it where something looks damaged, which is believed if it is there
+//! If a segment is missing when it is to be read, it was freed. Then the copy starts again, but keeps the segments that
+//! were copied and are still named. It also starts again where a file looks damaged: damage is believed if it is found
 //! twice.
 
 use std::ops::ControlFlow;
@@ -25,7 +25,7 @@ use super::finding::{Consequence, Finding};
 use super::named_log::NamedLog;
 use super::segment_check::SegmentCheck;
 use super::verify::{Progress, verify_while_locked};
-use crate::backup::{Copied, Destination, SegmentSource, Sharing};
+use crate::backup::{Copied, Destination, SegmentSource, Sharing, check_is_apart};
 use crate::catalog::CatalogState;
 use crate::catalog::manifest::MANIFEST_OF_COPY;
 use crate::disk::OpenMode;
@@ -33,17 +33,18 @@ use crate::error::{Error, Result};
 use crate::log::{LogEnd, SurveyedFrame};
 use crate::model::LogName;
 
-/// So often a copy is tried of a store that changes under it. Each time less is left to be copied.
+/// How often a copy of a store that changes meanwhile is tried. Each try has less to copy.
 const TRIES: usize = 100;
 
 impl Inspection {
-    /// Copies the store into another directory, which is empty or not there yet, while a program may have it open and
-    /// go on changing it; verifies the copy; and only then makes it one that opens.
+    /// Copies the store into another directory, which is empty or does not exist yet, while a program may have the
+    /// store open and go on changing it. Then verifies the copy, and only then makes it a store that opens.
     ///
-    /// All that was durable and acknowledged before the call is in the copy, what was put meanwhile may be; of each
-    /// shard there is a prefix, and of a child only something if the copy has all of its parents. What a program has
-    /// acknowledged from memory ([`Durability::Buffered`](crate::Durability::Buffered)) and not written is not in it.
-    /// The copy is a store: the next record of each shard leaves out at least 2^40 numbers. Keys are no part of it.
+    /// The copy has all that was durable and acknowledged before the call, and may have records that were put
+    /// meanwhile. Of each shard it has a prefix, and of a child only records if it has all records of the parents. It
+    /// does not have records that a program acknowledged from memory
+    /// ([`Durability::Buffered`](crate::Durability::Buffered)) and has not written. The copy is a store: the next
+    /// record of each shard leaves out at least 2^40 numbers. Keys are not copied.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -61,8 +62,8 @@ impl Inspection {
     ///
     /// # Errors
     /// [`Error::Corrupt`] if the store is damaged, or the copy is not as it was written; [`Error::NotEmpty`],
-    /// [`Error::Locked`] if another copy is being made there; [`Error::StorageFull`]; otherwise as for
-    /// [`verify`](Self::verify).
+    /// [`Error::Locked`] if another copy is being made there; [`Error::StorageFull`]; [`Error::InvalidArgument`] if one of
+    /// the two directories is inside the other; otherwise as for [`verify`](Self::verify).
     pub fn back_up(
         &self,
         destination: impl AsRef<Path>,
@@ -72,8 +73,9 @@ impl Inspection {
         copy(self, destination.as_ref(), sharing, on_progress)
     }
 
-    /// Verifies a backup, copies it into a directory that is empty or not there yet, and verifies that. The copy shares
-    /// nothing with the backup. It is the same store, with its number and its secret, and leaves out the same numbers.
+    /// Verifies a backup, copies it into a directory that is empty or does not exist yet, and verifies the copy. The
+    /// copy shares nothing with the backup. It is the same store, with the same number and secret, and leaves out the
+    /// same numbers.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -112,11 +114,12 @@ fn copy(
     sharing: Sharing,
     on_progress: &mut dyn FnMut(&Progress),
 ) -> Result<Copied> {
-    // Looked at first, so that what is no store is told before a directory is made.
+    // Read first, so that the error for a directory that is no store comes before a directory is made.
     let contents = Contents::read(inspection)?;
     contents
         .state()
         .ok_or_else(|| no_manifest(inspection, &contents))?;
+    check_is_apart(inspection.disk.as_ref(), &inspection.directory, directory)?;
     let mut destination = Destination::begin(&inspection.disk, directory, sharing)?;
     let state = copy_logs(inspection, &mut destination, on_progress)?;
     destination.write_manifest(&state)?;
@@ -132,7 +135,7 @@ fn copy(
     }
 }
 
-/// Copies all segments. Gives the state that the copy has.
+/// Copies all segments, and gives the state of the catalog that the copy has.
 fn copy_logs(
     inspection: &Inspection,
     destination: &mut Destination,
@@ -159,17 +162,17 @@ fn copy_logs(
 
 enum Outcome {
     Copied(Box<CatalogState>),
-    /// Something is not as the manifest says. That may be since the store has changed.
+    /// A file is not as the manifest says. The store may have changed since.
     Unsettled(Error),
 }
 
-/// One time through all files.
+/// One pass over all files.
 struct Attempt<'a> {
     inspection: &'a Inspection,
     contents: Contents,
     state: CatalogState,
     logs: Vec<NamedLog>,
-    /// What was found when the journal was read whose frames the logs have.
+    /// Findings from the reading of the journal whose frames the logs have.
     found_in_journal: Vec<Finding>,
     progress: Progress,
 }
@@ -186,7 +189,7 @@ impl<'a> Attempt<'a> {
             .clone();
         let mut logs = NamedLog::all_of(inspection, &state);
         let found_in_journal = inspection.lay_over_journaled(&contents, &mut logs);
-        // What a queue says of records is said behind them, so its log is read before theirs.
+        // A queue's log refers to records that were written before, so it is read before their logs.
         logs.sort_by_key(|log| log.identity.name.queue().is_none());
         let bytes = logs.iter().flat_map(|log| &log.segments).map(|entry| entry.bytes);
         let progress = Progress {
@@ -243,8 +246,8 @@ impl<'a> Attempt<'a> {
         Ok(Outcome::Copied(Box::new(self.state)))
     }
 
-    /// What only the journal has is missing in the logs where it could not be read. But a segment of it that the manifest
-    /// does not name any more was freed: what that had is in the logs' own segments, which are read from now on.
+    /// Damage of the journal after which the logs may lack frames that only it had. A damaged segment that the manifest
+    /// no longer names does not count: it was freed, so its frames are in the logs' own segments, which are read later.
     fn damage_of_journal(&self) -> Result<Option<&Finding>> {
         let mut damage = self
             .found_in_journal
@@ -271,7 +274,7 @@ impl<'a> Attempt<'a> {
         Ok(contents.state().map(names) != Some(names(&self.state)))
     }
 
-    /// Copies the last segment of a log that may be written to. Gives where the log ends in the copy.
+    /// Copies the last segment of a log that may be written to. Gives the end of the log in the copy.
     fn copy_tail(
         &mut self,
         log: &NamedLog,
@@ -283,7 +286,7 @@ impl<'a> Attempt<'a> {
         };
         let name = log.identity.name;
         if let (false, Some(end)) = (self.state.may_go_on(name), log.end) {
-            // It is one of the others.
+            // The segment is one of the others.
             return Ok(end);
         }
         let check = self.check_tail(log, at)?;
@@ -295,7 +298,6 @@ impl<'a> Attempt<'a> {
             end: end.position,
         };
         let journaled = log.journaled.get(&check.entry.first_record);
-        let journaled = journaled.map_or(&[][..], Vec::as_slice);
         let (file, _) = (self.inspection.open_with(&check.path, journaled))
             .map_err(|error| Error::io("open", &check.path, error))?;
         destination.copy(&source, file.as_ref())?;
@@ -304,8 +306,8 @@ impl<'a> Attempt<'a> {
         Ok(end)
     }
 
-    /// Finds the end of a log that may be written to. What looks like damage because it was being written is something
-    /// else the next time.
+    /// Finds the end of a log that may be written to. A place that looks damaged only because it was being written
+    /// looks different the next time.
     fn check_tail(&self, log: &NamedLog, at: usize) -> Result<SegmentCheck> {
         let mut seen = Vec::new();
         for _ in 0..TRIES {
@@ -320,7 +322,7 @@ impl<'a> Attempt<'a> {
                 Some(_) => seen = damage,
             }
         }
-        // It never was the same twice.
+        // It was never the same twice.
         let first = seen.first();
         Err(first.map_or(Error::Closed, damaged))
     }
@@ -375,13 +377,13 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// Whether there is damage of which the copy would have less than the original. What one copy of the manifest lacks is
-/// in the other, and a new manifest is written.
+/// Whether this is damage that the copy would lack. One copy of the manifest has what the other lacks, and a new
+/// manifest is written, so damage of one copy does not count.
 fn prevents_copying(finding: &Finding) -> bool {
     finding.is_damage() && !matches!(finding.consequence, Consequence::HeldByOtherCopy)
 }
 
-/// A file that is not there, or not what it should be, may have been freed. All else fails.
+/// A file that is missing or different may have been freed. Every other error fails.
 fn unsettled(error: Error) -> Result<Outcome> {
     match error {
         Error::Corrupt { .. } => Ok(Outcome::Unsettled(error)),
@@ -400,7 +402,7 @@ fn damaged(finding: &Finding) -> Error {
     Error::corrupt(&finding.path, finding.offset, reason)
 }
 
-/// There is none that can be read, or none yet.
+/// The error for a store without a manifest: none can be read, or there is none yet.
 fn no_manifest(inspection: &Inspection, contents: &Contents) -> Error {
     match contents.findings.iter().find(|finding| finding.is_damage()) {
         Some(damage) => damaged(damage),

@@ -1,10 +1,8 @@
-//! What a store's directory holds besides the segments: who has it, CURRENT, and the manifests.
+//! The contents of a store's directory besides the segments: the holder of the lock, CURRENT, and the manifests.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-
-use bytes::Bytes;
 
 use super::Inspection;
 use super::finding::{Consequence, Damage, Finding};
@@ -12,11 +10,12 @@ use crate::catalog::CatalogState;
 use crate::catalog::manifest::{
     ManifestSurvey, is_unfinished_copy, manifest_name, parse_current, parse_manifest_name, survey_manifest,
 };
-use crate::disk::{DiskFile, LockError, OpenMode, ReadablePages};
+use crate::disk::{DiskFile, LockError, OpenMode, Pieces, ReadablePages};
 use crate::error::{Error, Result};
 use crate::evidence::Evidence;
+use crate::log::{JournaledPieces, JournaledSegment};
 
-/// As it was found at one moment.
+/// The contents at one moment.
 #[derive(Debug)]
 pub(super) struct Contents {
     /// The names in the directory.
@@ -25,27 +24,27 @@ pub(super) struct Contents {
     pub(super) holder: Option<u32>,
     /// The manifest in force, or the one that probably was.
     pub(super) manifest: Option<ManifestSurvey>,
-    /// Whether CURRENT names that one.
+    /// Whether CURRENT names this manifest.
     pub(super) is_in_force: bool,
     pub(super) findings: Vec<Finding>,
 }
 
-/// Who may change a store while it is looked at.
+/// Who may change a store while it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Use {
-    /// The lock tells.
+    /// The program that has the lock, if any.
     AsTheLockTells,
     /// Some program, whether or not it has the lock at this moment.
     Shared,
-    /// None: this process has the lock.
+    /// No other program: this process has the lock.
     Alone,
 }
 
-/// Which edits a manifest has: what is judged by one revision says nothing once there is another.
+/// Which edits a manifest has. A judgement made with one revision is not valid for another.
 pub(super) type Revision = (u64, usize);
 
 impl Contents {
-    /// Reads them. While a program has the store, what looks like damage is believed if it is there twice running.
+    /// Reads the contents. While a program has the store, damage is believed only if two readings in a row find it.
     pub(super) fn read(inspection: &Inspection) -> Result<Self> {
         Self::read_as(inspection, Use::AsTheLockTells)
     }
@@ -65,7 +64,7 @@ impl Contents {
             }
             contents = again;
         }
-        // It never was the same twice, so nothing is known to be damaged.
+        // It was never the same twice, so no damage is certain.
         contents.findings.retain(|finding| !finding.is_damage());
         Ok(contents)
     }
@@ -89,12 +88,12 @@ impl Contents {
             Use::AsTheLockTells | Use::Shared => match disk.probe_lock(&lock) {
                 Ok(()) => (false, None),
                 Err(LockError::Held(holder)) => (true, holder),
-                // Who may not look at the lock may still read; that the store is not in use is then only assumed.
+                // A caller without permission for the lock may still read. The store is then assumed not to be in use.
                 Err(LockError::Io(_)) => (false, None),
             },
         };
         let is_held = is_locked || used == Use::Shared;
-        // A manifest and CURRENT may come and go while a process has the store.
+        // A manifest and CURRENT may be replaced while a process has the store.
         let mut names = disk
             .list(directory)
             .map_err(|error| Error::io("list", directory, error))?;
@@ -143,7 +142,7 @@ impl Contents {
         self.guess_manifest(inspection)
     }
 
-    /// Whether there never was a CURRENT: a store that was being made when its maker ended.
+    /// Whether there was never a CURRENT: the process that made the store ended before it was complete.
     fn is_new_store(&self, inspection: &Inspection) -> Result<bool> {
         let manifests = || self.names.iter().filter_map(|name| parse_manifest_name(name));
         if manifests().any(|number| number != 1) || self.names.iter().any(|name| name == "damaged") {
@@ -221,8 +220,8 @@ impl Contents {
             .push(Finding::new(&manifest.path, defect.offset, damage, consequence));
     }
 
-    /// The manifest that was probably in force, where CURRENT does not say, or not of a usable one: the newest, unless
-    /// it never came to be named and the one before went on.
+    /// Guesses the manifest that was in force, where CURRENT names none or an unusable one. That is the newest, unless
+    /// it was never named and the one before was still written to.
     fn guess_manifest(&mut self, inspection: &Inspection) -> Result<()> {
         let mut numbers: Vec<_> = self
             .names
@@ -259,7 +258,7 @@ enum Problem {
 }
 
 impl Inspection {
-    /// A manifest, if its header holds.
+    /// Reads a manifest whose header holds.
     fn read_manifest(&self, number: u64) -> Result<Option<ManifestSurvey>> {
         match self.survey_manifest(number) {
             Ok(manifest) => Ok(Some(manifest)),
@@ -281,8 +280,8 @@ impl Inspection {
         Ok(manifest)
     }
 
-    /// A last frame that does not hold is torn, unless something shows that it had been durable: then it is damage, and
-    /// no store opens with it.
+    /// A last frame that does not hold is torn, unless something shows that it had been durable. Then it is damage, and
+    /// the store does not open.
     fn weigh_torn_tail(&self, manifest: &mut ManifestSurvey) -> Result<()> {
         let (Some(state), Some(defect)) = (&manifest.state, &mut manifest.defect) else {
             return Ok(());
@@ -303,28 +302,28 @@ impl Inspection {
         Ok(())
     }
 
-    /// A file of which as much is read as can be.
+    /// Opens a file so that every page that can be read is read.
     pub(super) fn open(&self, path: &Path) -> io::Result<Arc<ReadablePages>> {
-        self.open_with(path, &[]).map(|(file, _)| file)
+        self.open_with(path, None).map(|(file, _)| file)
     }
 
-    /// The same, with other bytes in some places, as if they were written. A file that is missing is then one of them alone.
+    /// The same, with other bytes laid over some places, as if they were written. If the file is missing, it consists
+    /// of these bytes alone.
     pub(super) fn open_with(
         &self,
         path: &Path,
-        overlaid: &[(u64, Bytes)],
+        journaled: Option<&Arc<JournaledSegment>>,
     ) -> io::Result<(Arc<ReadablePages>, FileIs)> {
-        match self.disk.open(path, OpenMode::Read) {
-            Ok(file) => Ok((
-                Arc::new(ReadablePages::new(file, overlaid.to_vec())),
-                FileIs::There,
-            )),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !overlaid.is_empty() => Ok((
-                Arc::new(ReadablePages::of_missing_file(overlaid.to_vec())),
-                FileIs::Missing,
-            )),
-            Err(error) => Err(error),
-        }
+        let (file, file_is) = match self.disk.open(path, OpenMode::Read) {
+            Ok(file) => (Some(file), FileIs::There),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && journaled.is_some() => {
+                (None, FileIs::Missing)
+            }
+            Err(error) => return Err(error),
+        };
+        let pieces = journaled.cloned().map(JournaledPieces::of);
+        let pieces = pieces.map(|pieces| Box::new(pieces) as Box<dyn Pieces>);
+        Ok((Arc::new(ReadablePages::with_pieces(file, pieces)), file_is))
     }
 
     pub(super) fn read_whole(&self, path: &Path) -> io::Result<Vec<u8>> {
@@ -335,7 +334,7 @@ impl Inspection {
         Ok(bytes)
     }
 
-    /// The names in a directory, sorted; none if there is no such directory.
+    /// The names in a directory, sorted; none if the directory does not exist.
     pub(super) fn list_if_there(&self, directory: &Path) -> Result<Vec<String>> {
         match self.disk.list(directory) {
             Ok(mut names) => {
@@ -355,7 +354,7 @@ impl Inspection {
     }
 }
 
-/// Whether there is a file under what is laid over it.
+/// Whether a file exists below the bytes that are laid over it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileIs {
     There,

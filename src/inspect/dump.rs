@@ -1,4 +1,4 @@
-//! Showing what is in a store.
+//! Showing the contents of a store.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::encryption::{DataKey, KeyFingerprint, KeyRing};
 use crate::error::{Error, Result};
 use crate::log::{SegmentKey, SurveyedFrame};
 use crate::model::{
-    PartitionKey, RecordNumber, SequenceNumber, Shard, ShardId, StreamId, StreamName, Timestamp,
+    LogName, PartitionKey, RecordNumber, SequenceNumber, Shard, ShardId, StreamId, StreamName, Timestamp,
 };
 use crate::seam::ReadRecord;
 
@@ -26,8 +26,8 @@ use crate::seam::ReadRecord;
 pub struct DumpOptions {
     /// Which layer of the store.
     pub what: DumpWhat,
-    /// Only this stream, by its name, with its namespace and a slash in front if it has one, or by its number. The
-    /// namespace may be left out where one stream alone has the name.
+    /// Only this stream, by its name or its number. A name may have its namespace and a slash in front, and needs them
+    /// if streams of several namespaces have the name.
     pub stream: Option<String>,
     /// Only this shard of each stream.
     pub shard: Option<ShardId>,
@@ -75,51 +75,51 @@ pub enum DumpItem {
     Finding(Finding),
 }
 
-/// A change that the manifest holds. It serializes with all that is in it, but for the store's secret, which is zeros.
+/// A change that the manifest holds. It serializes with all its fields; the store's secret is replaced by zeros.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DumpedEdit {
     /// The manifest.
     pub path: PathBuf,
-    /// Where its frame begins. Edits of one frame happened together.
+    /// Where its frame begins. Edits of one frame took effect together.
     pub offset: u64,
     /// Which frame of the manifest it is in, from 0.
     pub frame: u64,
     /// What happened.
     pub kind: &'static str,
-    /// All that is known of it.
+    /// All fields of the change.
     pub edit: EditDetails,
 }
 
-/// What an edit says. For reading by people and by programs that print it; its shape is that of the format.
+/// The fields of an edit, for people to read and for programs that print them. Their shape is that of the format.
 #[derive(Clone)]
-pub struct EditDetails(Edit);
+pub struct EditDetails(pub(super) Edit);
 
-/// A shard, and what the manifest knows of its log.
+/// A shard, and the manifest's entry of its log.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DumpedShard {
     /// Its stream and its name.
     pub log: InspectedLog,
-    /// Its range, its parents and its life; `None` without a manifest.
+    /// Its range, its parents, and when it was opened and closed; `None` without a manifest.
     pub shard: Option<Shard>,
     /// How many segments it has.
     pub segments: u64,
-    /// The number that its next record can have, while that is known without reading it.
+    /// The lowest number that its next record can have, if it is known without reading the log.
     pub next_record: Option<RecordNumber>,
 }
 
-/// A segment, as it is named and as it is.
+/// A segment, from its name and its contents.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DumpedSegment {
-    /// Whose it is.
+    /// Its log.
     pub log: InspectedLog,
     /// The file.
     pub path: PathBuf,
     /// The file's length in bytes.
     pub bytes: u64,
-    /// No record in it has a lower number.
+    /// The lowest number that a record in it can have.
     pub first_record: RecordNumber,
     /// The number behind its last whole record.
     pub next_record: RecordNumber,
@@ -127,11 +127,11 @@ pub struct DumpedSegment {
     pub base_position: u64,
     /// Position behind its last whole frame.
     pub end_position: u64,
-    /// Nothing in it arrived earlier.
+    /// The earliest time at which a record in it can have arrived.
     pub base_arrival: Timestamp,
     /// When its last record arrived.
     pub last_arrival: Timestamp,
-    /// What its checksums are seeded with.
+    /// The seed of its checksums.
     pub salt: u64,
     /// How many frames hold.
     pub frames: u64,
@@ -145,13 +145,13 @@ pub struct DumpedSegment {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DumpedFrame {
-    /// Whose it is.
+    /// Its log.
     pub log: InspectedLog,
     /// The segment's file.
     pub path: PathBuf,
     /// Where in the file it begins.
     pub offset: u64,
-    /// With its header.
+    /// Its length, with its header.
     pub bytes: u64,
     /// Its position in the shard's log.
     pub position: u64,
@@ -173,11 +173,11 @@ pub struct DumpedFrame {
     pub encrypted_with: Option<u64>,
 }
 
-/// A record, with where it is.
+/// A record and its place.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DumpedRecord {
-    /// Whose it is.
+    /// The log it is in.
     pub log: InspectedLog,
     /// The segment's file.
     pub path: PathBuf,
@@ -185,7 +185,7 @@ pub struct DumpedRecord {
     pub offset: u64,
     /// Its number in the shard.
     pub record: RecordNumber,
-    /// Its number in Kinesis' words, where the manifest can be read.
+    /// Its number in the form of Kinesis, if the manifest can be read.
     pub sequence_number: Option<SequenceNumber>,
     /// When it arrived.
     pub arrival: Timestamp,
@@ -196,11 +196,11 @@ pub struct DumpedRecord {
 }
 
 impl Inspection {
-    /// Shows one layer of the store, item by item, until `on_item` says to stop. Records behind the trim horizon are
-    /// shown as long as their segment is there.
+    /// Shows one layer of the store, item by item, until `on_item` asks to stop. Records behind the trim horizon are
+    /// shown as long as their segment exists.
     ///
-    /// What is whole is shown also where other things are damaged; damage comes as a [`DumpItem::Finding`]. Without a
-    /// manifest the segments are found by their header pages. While a program has the store, what it trims meanwhile
+    /// Whole items are shown even if other places are damaged; damage is shown as a [`DumpItem::Finding`]. Without a
+    /// manifest the segments are found by their header pages. Records that a program trims meanwhile may be left out.
     /// may be left out.
     ///
     /// ```
@@ -238,7 +238,7 @@ impl Inspection {
         if matches!(options.what, DumpWhat::Segments | DumpWhat::Frames) {
             logs.extend(contents.state().and_then(|state| NamedLog::journal(self, state)));
         }
-        let stream = options.stream_number(&contents)?;
+        let stream = options.stream_number(contents.state())?;
         let mut dump = Dump {
             options,
             stream,
@@ -246,7 +246,7 @@ impl Inspection {
             shown: 0,
             on_item,
         };
-        // Told that it ended early: so it was asked to.
+        // It ended early only because the caller asked for it.
         let _ = match options.what {
             DumpWhat::Manifest => dump.manifest(&contents),
             _ => dump.logs(self, &logs),
@@ -269,11 +269,11 @@ impl DumpOptions {
         }
     }
 
-    fn stream_number(&self, contents: &Contents) -> Result<Option<StreamId>> {
+    pub(super) fn stream_number(&self, state: Option<&CatalogState>) -> Result<Option<StreamId>> {
         let Some(name) = &self.stream else {
             return Ok(None);
         };
-        let by_name = contents.state().and_then(|state| {
+        let by_name = state.and_then(|state| {
             let StreamName { namespace, local } = StreamName::parse(name);
             state
                 .id_of(&namespace, &local)
@@ -286,29 +286,29 @@ impl DumpOptions {
     }
 }
 
-/// The stream that has this name in its namespace, if no other has it in another.
+/// The stream that has this name in its namespace, if no other namespace has a stream of this name.
 fn only_one_named(state: &CatalogState, name: &str) -> Option<StreamId> {
     let mut named = state.streams().filter(|(_, stream)| stream.name.local == name);
     let (id, _) = named.next()?;
     named.next().is_none().then_some(id)
 }
 
-struct Dump<'a> {
-    options: &'a DumpOptions,
-    stream: Option<StreamId>,
-    is_held: bool,
-    shown: u64,
-    on_item: &'a mut dyn FnMut(DumpItem) -> ControlFlow<()>,
+pub(super) struct Dump<'a> {
+    pub(super) options: &'a DumpOptions,
+    pub(super) stream: Option<StreamId>,
+    pub(super) is_held: bool,
+    pub(super) shown: u64,
+    pub(super) on_item: &'a mut dyn FnMut(DumpItem) -> ControlFlow<()>,
 }
 
 impl Dump<'_> {
-    fn show(&mut self, item: DumpItem) -> ControlFlow<()> {
+    pub(super) fn show(&mut self, item: DumpItem) -> ControlFlow<()> {
         if self.options.limit.is_some_and(|limit| self.shown >= limit) {
             return ControlFlow::Break(());
         }
         self.shown += 1;
         (self.on_item)(item)?;
-        // Known to be the last one before more is read for nothing.
+        // This is known to be the last item before more is read in vain.
         match self.options.limit {
             Some(limit) if self.shown >= limit => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
@@ -336,22 +336,22 @@ impl Dump<'_> {
         ControlFlow::Continue(())
     }
 
-    fn wants_edit(&self, edit: &Edit) -> bool {
+    pub(super) fn wants_edit(&self, edit: &Edit) -> bool {
         self.stream.is_none_or(|wanted| edit.streams().contains(&wanted))
     }
 
     fn logs(&mut self, inspection: &Inspection, logs: &[NamedLog]) -> ControlFlow<()> {
         for log in logs {
-            let is_wanted = self.stream.is_none_or(|stream| log.name.stream() == Some(stream))
-                && self
-                    .options
-                    .shard
-                    .is_none_or(|shard| log.name.shard() == Some(shard));
-            if is_wanted {
+            if self.wants_log(log.name.name) {
                 self.log(inspection, log)?;
             }
         }
         ControlFlow::Continue(())
+    }
+
+    pub(super) fn wants_log(&self, log: LogName) -> bool {
+        self.stream.is_none_or(|stream| log.stream() == Some(stream))
+            && self.options.shard.is_none_or(|shard| log.shard() == Some(shard))
     }
 
     fn log(&mut self, inspection: &Inspection, log: &NamedLog) -> ControlFlow<()> {
@@ -437,7 +437,7 @@ impl Dump<'_> {
     }
 }
 
-/// Damage that only those see who have the key: the frame was changed, and its checksums with it.
+/// Damage that is seen only with the key: the frame was changed, and its checksums with it.
 fn changed_frame(log: &NamedLog, path: &Path, frame: &SurveyedFrame) -> Finding {
     let lost = LostRecords {
         from: frame.header.first_record,
@@ -460,7 +460,7 @@ enum Encryption {
     None,
     Encrypted {
         fingerprint: KeyFingerprint,
-        /// The segment's own, if the one that it is wrapped with was given.
+        /// The segment's own key, if the key that it is wrapped with was given.
         key: Option<Box<DataKey>>,
     },
 }

@@ -1,4 +1,4 @@
-//! What is found in a store, and what it means.
+//! Findings in a store, and their consequences.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ pub struct Finding {
     pub path: PathBuf,
     /// Where in the file, in bytes.
     pub offset: u64,
-    /// Whose data the file holds, if it is a shard's.
+    /// The log whose data the file holds, if it holds a log's data.
     pub log: Option<InspectedLog>,
     /// What is wrong there.
     pub damage: Damage,
@@ -25,7 +25,7 @@ pub struct Finding {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InspectedLog {
-    /// What the store calls it. A stream's number is the name of its directory.
+    /// The log's name. A stream's number is the name of its directory.
     pub name: LogName,
     /// Its stream's name, where the manifest can be read.
     pub stream_name: Option<String>,
@@ -39,7 +39,7 @@ pub enum Damage {
     Missing,
     /// The operating system does not hand out the file.
     Unreadable {
-        /// What it said.
+        /// Its error.
         error: String,
     },
     /// A later version of this crate compressed or encrypted the segment.
@@ -75,7 +75,7 @@ pub enum Damage {
         /// What does not hold.
         reason: String,
     },
-    /// A segment does not end where, or as, the manifest says.
+    /// A segment ends at another place, or in another way, than the manifest says.
     End {
         /// What differs.
         reason: String,
@@ -95,7 +95,7 @@ pub enum Damage {
     ManifestCopy,
 }
 
-/// What a place that is damaged means for the data.
+/// The consequence of a finding for the data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Consequence {
@@ -106,10 +106,10 @@ pub enum Consequence {
     },
     /// Nothing yet: the program that has the store is writing there.
     BeingWritten,
-    /// Nothing that was acknowledged at the default durability: a crash came while it was written. The next opener
-    /// of the store drops it.
+    /// No record is affected that was acknowledged at the default durability: a crash came while the place was written.
+    /// The next opener of the store drops it.
     NeverAcknowledged,
-    /// These records are whole, but the store does not serve them as long as it is not repaired.
+    /// These records are whole, but the store does not serve them until it is repaired.
     Unavailable {
         /// The first of them.
         from: RecordNumber,
@@ -118,18 +118,18 @@ pub enum Consequence {
     },
     /// These records are gone.
     Lost(LostRecords),
-    /// Records that were acknowledged last may be missing in the shards that were being written to. They serve what they
-    /// have, and refuse writes, as long as the store is not repaired.
+    /// The newest acknowledged records may be missing in the shards that were being written to. These shards serve the
+    /// records they have, and refuse writes until the store is repaired.
     LastMayBeMissing,
-    /// The file may hold records from this one on that were acknowledged. The store does not serve them, and an opener
-    /// leaves the file alone.
+    /// The file may hold acknowledged records from this number on. The store does not serve them, and an opener leaves
+    /// the file alone.
     MayHoldRecords {
-        /// No record in the file has a lower number.
+        /// The lowest number that a record in the file can have.
         from: RecordNumber,
     },
     /// The store does not open.
     DoesNotOpen,
-    /// Nothing is lost: the other copy has it. Both are written again when the store is next opened, or repaired.
+    /// Nothing is lost: the other copy is whole. Both are written again when the store is next opened, or repaired.
     HeldByOtherCopy,
 }
 
@@ -141,9 +141,9 @@ pub struct LostRecords {
     pub from: RecordNumber,
     /// The number behind the last, where it is known.
     pub to: Option<RecordNumber>,
-    /// None of them arrived earlier.
+    /// The earliest time at which one of them can have arrived.
     pub arrived_from: Timestamp,
-    /// None of them arrived later, where it is known.
+    /// The latest time at which one of them can have arrived, where it is known.
     pub arrived_until: Option<Timestamp>,
 }
 
@@ -168,13 +168,13 @@ impl Finding {
         self
     }
 
-    /// Whether the file may be whole, and cannot be read here and now: the operating system does not hand it out, or a
-    /// later version wrote it.
+    /// Whether the file may be whole but cannot be read now: the operating system gives an error, or a later version
+    /// wrote it.
     pub(super) fn is_unreadable(&self) -> bool {
         self.damage.is_unreadable()
     }
 
-    /// Whether something is wrong, and not merely untidy or unfinished.
+    /// Whether data is wrong, as opposed to untidy or unfinished.
     pub fn is_damage(&self) -> bool {
         match self.consequence {
             Consequence::Harmless { .. } | Consequence::BeingWritten | Consequence::NeverAcknowledged => {

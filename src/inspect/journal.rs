@@ -1,7 +1,7 @@
 //! The commit journal: a log of other logs' frames, some of which may not be in their segments yet.
 //!
-//! The opener of a store that was not closed puts them back first. To look at such a store as it will be then, the
-//! frames are laid over what is read of the segments.
+//! When a store was not closed, its next opener first writes these frames back to their segments. To read the store as
+//! it will be then, an inspection lays the frames over the bytes read of the segments.
 
 use std::ops::ControlFlow;
 
@@ -9,50 +9,48 @@ use super::Inspection;
 use super::contents::Contents;
 use super::finding::Finding;
 use super::named_log::NamedLog;
+use crate::disk::OpenMode;
 use crate::error::Result;
-use crate::log::{JournaledFrames, SegmentEntry};
+use crate::log::{FramesInJournal, SegmentEntry};
 
 impl NamedLog {
     /// Whether the journal has frames behind the end at which the log is said to rest.
-    pub(super) fn goes_on_in(&self, frames: &JournaledFrames) -> bool {
+    pub(super) fn goes_on_in(&self, frames: &FramesInJournal) -> bool {
         let (Some(end), Some(last)) = (&self.end, self.segments.last()) else {
             return false;
         };
         let journaled = frames.of_segment(self.identity, last);
-        journaled
-            .iter()
-            .any(|(offset, _)| *offset >= last.offset_of(end.position))
+        journaled.is_some_and(|journaled| journaled.reaches_behind(last.offset_of(end.position)))
     }
 
     /// Takes what the journal has of the last segment, if the next opener puts it back.
-    pub(super) fn take_journaled(&mut self, frames: &JournaledFrames) {
+    pub(super) fn take_journaled(&mut self, frames: &FramesInJournal) {
         if let (None, Some(last)) = (&self.end, self.segments.last().copied()) {
             self.take_journaled_of(&last, frames);
         }
     }
 
     /// Takes what the journal has of any segment.
-    pub(super) fn take_all_journaled(&mut self, frames: &JournaledFrames) {
+    pub(super) fn take_all_journaled(&mut self, frames: &FramesInJournal) {
         for segment in self.segments.clone() {
             self.take_journaled_of(&segment, frames);
         }
     }
 
-    fn take_journaled_of(&mut self, segment: &SegmentEntry, frames: &JournaledFrames) {
-        let journaled = frames.of_segment(self.identity, segment);
-        if !journaled.is_empty() {
+    fn take_journaled_of(&mut self, segment: &SegmentEntry, frames: &FramesInJournal) {
+        if let Some(journaled) = frames.of_segment(self.identity, segment) {
             self.journaled.insert(segment.first_record, journaled);
         }
     }
 }
 
 impl Inspection {
-    /// The logs to look at, and what was found out on the way.
+    /// The logs to read, with the findings on the way.
     pub(super) fn logs(&self, contents: &Contents, findings: &mut Vec<Finding>) -> Result<Vec<NamedLog>> {
         match contents.state() {
             Some(state) => {
                 let mut logs = NamedLog::all_of(self, state);
-                // Who wants to know of damage of the journal checks it as one of the logs.
+                // A caller that wants the damage of the journal checks the journal as one of the logs.
                 drop(self.lay_over_journaled(contents, &mut logs));
                 Ok(logs)
             }
@@ -60,8 +58,8 @@ impl Inspection {
         }
     }
 
-    /// Gives logs what the journal has of their last segments. A program that has the store puts it there itself, but not
-    /// at once. Gives what was found in the journal: where it is damaged, the logs may lack something.
+    /// Gives logs the journal's frames of their last segments. A program that has the store writes them there itself,
+    /// but later. Gives the findings in the journal: where it is damaged, the logs may lack frames.
     pub(super) fn lay_over_journaled(&self, contents: &Contents, logs: &mut [NamedLog]) -> Vec<Finding> {
         let journal = contents.state().and_then(|state| NamedLog::journal(self, state));
         let Some(journal) = journal.filter(|journal| journal.end.is_none()) else {
@@ -72,15 +70,18 @@ impl Inspection {
         findings
     }
 
-    /// All frames that a journal has and that are whole, and what was found by the same reading.
-    pub(super) fn read_journal(&self, journal: &NamedLog, is_held: bool) -> (JournaledFrames, Vec<Finding>) {
-        let mut frames = JournaledFrames::default();
+    /// Where all frames are that a journal has and that are whole, and what was found by the same reading.
+    pub(super) fn read_journal(&self, journal: &NamedLog, is_held: bool) -> (FramesInJournal, Vec<Finding>) {
+        let mut frames = FramesInJournal::new(journal.identity.store);
         let mut findings = Vec::new();
-        for at in 0..journal.segments.len() {
+        for (at, entry) in journal.segments.iter().enumerate() {
+            let path = journal.directory.join(entry.file_name());
+            // One that does not open has no frames, which the check tells.
+            if let Ok(file) = self.disk.open(&path, OpenMode::Read) {
+                frames.begin_file(&path, file);
+            }
             let check = self.check_segment(journal, at, is_held, &mut |frame| {
-                for record in frame.records() {
-                    frames.add(record.partition_key.as_str(), record.data);
-                }
+                frames.take_in(frame, |_, _, _| true);
                 ControlFlow::Continue(())
             });
             findings.extend(check.iter().flat_map(|check| check.findings(journal, is_held)));

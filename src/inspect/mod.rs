@@ -1,11 +1,11 @@
-//! Looking into a store without opening it: verifying every byte, showing what is there, repairing what is damaged,
-//! copying all of it.
+//! Inspecting a store without opening it: verifying every byte, showing the contents, repairing damage, and copying all
+//! of it.
 //!
-//! This floor stands beside `store`: it knows the catalog and the logs, and nothing above them, but for what tells a
-//! torn manifest from a damaged one, which it shares with the store. It reads by `pread` alone, never through a mapping,
-//! so that a failing disk is an error and not a signal; it opens no file for writing unless a repair is applied; and it
-//! works on stores that no longer open. While a program has the store it goes on reading, and takes what changes under it
-//! for what it is; only a repair needs the store for itself.
+//! This floor stands beside `store`. It uses the catalog and the logs, and nothing above them, except the code that
+//! tells a torn manifest from a damaged one, which it shares with the store. It reads by `pread` alone and never
+//! through a mapping, so that a failing disk causes an error and not a signal. It opens no file for writing unless a
+//! repair is applied, and it works on stores that no longer open. While a program has the store, an inspection goes on
+//! reading and expects files to change; only a repair needs exclusive use of the store.
 //!
 //! ```
 //! # fn main() -> anabranch::Result<()> {
@@ -27,6 +27,8 @@ mod aside;
 mod backup;
 mod contents;
 mod dump;
+#[cfg(feature = "nats")]
+mod dump_cluster;
 mod finding;
 mod journal;
 mod named_log;
@@ -64,12 +66,12 @@ pub fn verify(directory: impl AsRef<Path>) -> Result<Verification> {
 pub struct Inspection {
     directory: PathBuf,
     disk: Arc<dyn Disk>,
-    /// The manifest that is in force, where `CURRENT` does not say so yet.
+    /// The manifest that is in force, where `CURRENT` does not name it yet.
     manifest: Option<u64>,
 }
 
 impl Inspection {
-    /// Of the store in this directory, which need not be one that opens. Nothing is read yet.
+    /// An inspection of the store in this directory. The store need not be one that opens. Nothing is read yet.
     pub fn of(directory: impl AsRef<Path>) -> Self {
         Self {
             directory: directory.as_ref().to_owned(),
@@ -85,10 +87,11 @@ impl Inspection {
         self
     }
 
-    /// Checks every byte: which manifest is in force, each of its frames, each segment's header page and frames and
-    /// records, how they join and where they end, the index files, and whether there are files that the manifest does not name.
+    /// Checks every byte: which manifest is in force, each of its frames, each segment's header page, frames and
+    /// records, how segments join and where they end, the index files, and whether there are files that the manifest
+    /// does not name.
     ///
-    /// Works while a program has the store: what it is just writing is said to be that.
+    /// Works while a program has the store: bytes that it is just writing are reported as being written.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {

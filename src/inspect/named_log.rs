@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-use bytes::Bytes;
+use std::sync::Arc;
 
 use super::Inspection;
 use super::contents::damage_of;
@@ -11,10 +10,12 @@ use super::finding::{Consequence, Damage, Finding, InspectedLog};
 use crate::catalog::{CatalogState, LogState};
 use crate::disk::DiskFile;
 use crate::error::Result;
-use crate::log::{HeaderDefect, LogEnd, LogIdentity, PAGE_BYTES, SegmentEntry, number_of_segment};
+use crate::log::{
+    HeaderDefect, JournaledSegment, LogEnd, LogIdentity, PAGE_BYTES, SegmentEntry, number_of_segment,
+};
 use crate::model::{LogName, RecordNumber, Shard, StreamId};
 
-/// A log, and what is to be found in it.
+/// A log and its parts.
 #[derive(Clone, Debug)]
 pub(super) struct NamedLog {
     pub(super) identity: LogIdentity,
@@ -25,8 +26,8 @@ pub(super) struct NamedLog {
     pub(super) end: Option<LogEnd>,
     /// The shard, where the manifest can be read.
     pub(super) shard: Option<Shard>,
-    /// Frames that the commit journal has of segments, by the segment's first record, each with its offset there.
-    pub(super) journaled: BTreeMap<RecordNumber, Vec<(u64, Bytes)>>,
+    /// Frames that the commit journal has of segments, by the segment's first record.
+    pub(super) journaled: BTreeMap<RecordNumber, Arc<JournaledSegment>>,
     /// Of the commit journal: whether it may have what the segments of other logs lack.
     pub(super) is_needed: bool,
 }
@@ -85,8 +86,7 @@ impl NamedLog {
         }
     }
 
-    /// What the header pages say that there is, for a store without a manifest. Files whose pages do not hold are
-    /// reported.
+    /// The logs that the header pages name, for a store without a manifest. Files whose pages do not hold are reported.
     pub(super) fn all_by_header(inspection: &Inspection, findings: &mut Vec<Finding>) -> Result<Vec<Self>> {
         let mut logs: Vec<Self> = Vec::new();
         for path in inspection.segment_files()? {
@@ -100,7 +100,8 @@ impl NamedLog {
         }
         for log in &mut logs {
             log.segments.sort_by_key(|segment| segment.first_record);
-            // Positions only rise: what does not fit is of a shorter life, and not part of the log.
+            // Positions only rise: an entry that does not fit is from another life of the file, and not part of the
+            // log.
             let mut base = None;
             log.segments.retain(|segment| {
                 let fits = base.is_none_or(|base| base <= segment.base_position);
@@ -128,7 +129,7 @@ impl NamedLog {
         self.shard.as_ref().is_none_or(Shard::is_open)
     }
 
-    /// Whether two looks at the catalog found the same.
+    /// Whether two readings of the catalog gave the same log.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.segments == other.segments && self.end == other.end
     }
@@ -163,7 +164,7 @@ impl Inspection {
         Ok(files)
     }
 
-    /// Whose segment a file is by its place, and the number in its name.
+    /// The log that a file belongs to by its place, and the number in its name.
     pub(super) fn log_of_file(&self, path: &Path) -> Option<(LogName, RecordNumber)> {
         let first = number_of_segment(path.file_name()?.to_str()?)?;
         let mut parts = path.strip_prefix(self.directory.join("streams")).ok()?.iter();

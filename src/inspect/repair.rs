@@ -1,30 +1,29 @@
-//! Repairing: what would be done and lost, and then doing it.
+//! Repairing: a plan of what would be done and lost, and then doing it.
 //!
 //! # What is done
-//! - A manifest that is damaged, or that CURRENT does not name any more, is rewritten. What one copy lost is taken from the
-//!   other. Edits that neither has are lost; whole ones behind them are applied as far as they fit, and segments that
-//!   belong to a log that is known are taken in again.
-//! - Segments with whole records that belong to no log that is known are set aside, but only if a person says so. So are
-//!   files with segments' names that no edit accounts for and whose header pages are damaged: records may be in them.
-//! - What is set aside keeps its numbers: no stream, no shard and no record gets one of them again.
-//! - In a damaged segment the records of the damaged frames are given up, and all others are kept (`log::recover::mend`).
-//! - What only the commit journal has is written to the segments; a journal that is damaged is then given up.
-//! - A file that the operating system does not hand out is left alone: it may do so another time.
-//! - A log whose last segment was touched is left as one that was interrupted, so that the next opener reads it
-//!   again and leaves out numbers as it always does then: none that anyone may have seen is given out again.
+//! - A manifest that is damaged, or that CURRENT no longer names, is rewritten. Edits that one copy lost are taken from
+//!   the other. Edits that neither copy has are lost. Whole edits behind them are applied as far as they fit, and
+//!   segments of known logs are named again.
+//! - Segments with whole records that belong to no known log are set aside, but only if a person agrees. So are files
+//!   with segments' names that no edit accounts for and whose header pages are damaged: they may hold records.
+//! - The numbers of files that are set aside stay reserved: no stream, shard or record gets one of them again.
+//! - In a damaged segment the records of the damaged frames are given up, and all others are kept
+//!   (`log::recover::mend`).
+//! - Frames that only the commit journal has are written to the segments. A damaged journal is then given up.
+//! - A file for which the operating system gives an error is not changed: it may be readable later.
+//! - A log whose last segment was changed is marked as interrupted. So the next opener reads it again and leaves out
+//!   numbers as after every crash: no number that a reader may have seen is given out again.
 //!
 //! # In which order
-//! What the journal has is laid over what is read of the segments, so that the plan is made for what they will be. Then
-//! everything that will change is copied aside and synced, frames of the journal are put back, new segments are written,
-//! the new manifest comes into force, and damaged segments are put right. Interrupted anywhere, it can be done again. At
-//! the end the store is verified.
+//! The journal's frames are laid over the bytes read of the segments, so the plan is made for the segments with these
+//! frames. Then the files that will change are copied aside and synced, frames of the journal are put back, new
+//! segments are written, the new manifest comes into force, and damaged segments are mended. An interrupted repair can
+//! be repeated. At the end the store is verified.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
-
-use bytes::Bytes;
 
 use super::Inspection;
 use super::aside::Aside;
@@ -39,38 +38,38 @@ use crate::catalog::manifest::{ManifestSurvey, parse_manifest_name, write_manife
 use crate::disk::{DiskFile, LockError, LockGuard, OpenMode, Step, is_left_out, perform};
 use crate::error::{Error, InvalidArgument, Result};
 use crate::log::{
-    INTERRUPTION_GAP, JournaledFrames, LogIdentity, LogPosition, Mend, SegmentEntry, make_log_directory,
-    remove_if_there,
+    FramesInJournal, INTERRUPTION_GAP, JournaledSegment, LogIdentity, LogPosition, Mend, SegmentEntry,
+    make_log_directory, remove_if_there,
 };
 use crate::model::{LogName, RecordNumber, Timestamp};
 
-/// What a repair would do. The store is locked for as long as this is there.
+/// The plan of a repair. The store is locked while this exists.
 #[derive(Debug)]
 pub struct RepairPlan {
-    /// What would be done, in order. Empty if there is nothing to repair.
+    /// The steps, in order. Empty if there is nothing to repair.
     pub steps: Vec<RepairStep>,
-    /// What cannot be repaired, and stays as it is.
+    /// Damage that cannot be repaired, and stays.
     pub hopeless: Vec<Finding>,
     inspection: Inspection,
     changes: Option<Changes>,
     _lock: Box<dyn LockGuard>,
 }
 
-/// One part of a repair.
+/// One step of a repair.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RepairStep {
-    /// The file that is concerned.
+    /// The file that it changes.
     pub path: PathBuf,
-    /// Whose data it holds, if it is a shard's.
+    /// The log whose data the file holds, if it holds a log's data.
     pub log: Option<InspectedLog>,
     /// What is done.
     pub action: RepairAction,
-    /// What is lost for good. It is lost already; the repair says so.
+    /// The data that is lost for good. It was lost before the repair, which only records this.
     pub loses: Vec<Loss>,
 }
 
-/// What is done to a file.
+/// The change to a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RepairAction {
@@ -80,9 +79,8 @@ pub enum RepairAction {
     MendSegment,
     /// A missing segment is made again, without its records.
     ReplaceSegment,
-    /// A segment that belongs to no shard that the manifest knows, or whose header page is damaged so that nothing says
-    /// what it belongs to, is moved to the copies. Only a person may say that this is done:
-    /// [`RepairPlan::apply_and_set_aside`].
+    /// A segment that belongs to no shard that the manifest knows, or whose header page is damaged so that its log is
+    /// unknown, is moved to the copies. Only a person may allow this: [`RepairPlan::apply_and_set_aside`].
     SetAside {
         /// Whole records that will not be served; unknown where the header page is damaged.
         records: Option<u64>,
@@ -100,55 +98,55 @@ pub enum RepairAction {
     ForgetJournal,
 }
 
-/// What a repair cannot bring back.
+/// Data that a repair cannot bring back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Loss {
     /// Records.
     Records(LostRecords),
-    /// What the manifest said where it is damaged: streams, splits, merges, deletions, retention, checkpoints.
+    /// Edits in a damaged part of the manifest: streams, splits, merges, deletions, retention, checkpoints.
     Edits {
-        /// Whole changes behind the damage that do not fit without it, where they can be counted.
+        /// Whole edits behind the damage that do not fit without the lost ones, where they can be counted.
         misfits: Option<u64>,
     },
     /// Perhaps the records that were acknowledged last in shards that were being written to.
     LastRecords,
 }
 
-/// What a repair did.
+/// The result of a repair.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Repaired {
-    /// Where the files are as they were before, under the names that they have in the store.
+    /// The directory with copies of the files as they were before, under the names that they have in the store.
     pub aside: PathBuf,
     /// Those files, as they are called in the store.
     pub copied: Vec<PathBuf>,
-    /// What a verification found afterwards.
+    /// The verification afterwards.
     pub verification: Verification,
 }
 
-/// A segment, and the frames at their offsets that are to be written to it.
-type PutBack<'a> = (&'a NamedLog, SegmentEntry, Vec<(u64, Bytes)>);
+/// A segment, and the frames that are to be written to it.
+type PutBack<'a> = (&'a NamedLog, SegmentEntry, JournaledSegment);
 
 #[derive(Debug)]
 struct Changes {
     number: u64,
     state: CatalogState,
     /// Segments, and the frames that only the journal has of them.
-    journaled: Vec<(PathBuf, Vec<(u64, Bytes)>)>,
+    journaled: Vec<(PathBuf, JournaledSegment)>,
     mends: Vec<(LogIdentity, PathBuf, Mend)>,
-    /// To be copied aside.
+    /// Files to be copied aside.
     files: Vec<PathBuf>,
-    /// To be removed once the manifest is in force.
+    /// Files to be removed once the manifest is in force.
     set_aside: Vec<PathBuf>,
-    /// Of what the new manifest will not name: whose data it is, and its first record.
+    /// For each file that the new manifest will not name: its log, and its first record.
     numbers_set_aside: Vec<(LogName, RecordNumber)>,
-    /// When the newest record arrived of those that are set aside, as far as that is known.
+    /// The arrival of the newest record in the files that are set aside, as far as it is known.
     newest_set_aside: Timestamp,
 }
 
 impl Inspection {
-    /// Finds out what can be repaired, and what would be lost. Nothing is changed before [`RepairPlan::apply`].
+    /// Finds out what can be repaired, and what would be lost. Changes nothing; [`RepairPlan::apply`] does.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -169,14 +167,14 @@ impl Inspection {
     /// # Errors
     /// [`Error::Locked`] while a program has the store; otherwise as for [`verify`](Self::verify).
     pub fn plan_repair(&self, on_progress: &mut dyn FnMut(&Progress)) -> Result<RepairPlan> {
-        // Looked at first, so that a directory that is no store gets no lock file.
+        // Read first, so that a directory that is no store gets no lock file.
         Contents::read(self)?;
         let path = self.directory.join("LOCK");
         let lock = self.disk.lock(&path).map_err(|error| match error {
             LockError::Held(holder) => Error::Locked { path, holder },
             LockError::Io(error) => Error::io("lock", &path, error),
         })?;
-        // It is this plan that has the store.
+        // This plan has the store.
         let contents = Contents::read_as(self, Use::Alone)?;
         let mut plan = RepairPlan {
             steps: Vec::new(),
@@ -193,7 +191,7 @@ impl Inspection {
 impl RepairPlan {
     fn make(&mut self, contents: &Contents, on_progress: &mut dyn FnMut(&Progress)) -> Result<()> {
         let mut damage = contents.findings.iter().filter(|finding| finding.is_damage());
-        // What cannot be read may be readable again tomorrow, so nothing is put in its place.
+        // A file that cannot be read may be readable later, so nothing replaces it.
         let is_unreadable = contents.findings.iter().any(Finding::is_unreadable);
         let usable = contents.manifest.as_ref().filter(|_| !is_unreadable);
         let Some((manifest, state)) = usable.and_then(|manifest| Some((manifest, manifest.state.as_ref()?)))
@@ -215,11 +213,11 @@ impl RepairPlan {
         if damage.next().is_some() {
             self.plan_manifest(contents, manifest);
         }
-        // The logs may have been gone on with, and the manifest not say so.
+        // A program may have written to the logs after the last edit that this manifest has.
         let is_cut = !contents.is_in_force || manifest.has_lost_edits();
         let (journal, damaged_in_journal) = self.find_journal(manifest, state, is_cut)?;
         let frames = match journal.end {
-            Some(_) => JournaledFrames::default(),
+            Some(_) => FramesInJournal::new(manifest.store),
             None => self.inspection.read_journal(&journal, false).0,
         };
         let mut logs = NamedLog::all_of(&self.inspection, state);
@@ -251,7 +249,7 @@ impl RepairPlan {
         if is_cut {
             self.plan_lost_journaled(manifest, &logs, &forgotten, &frames, &journal, &mut changes);
         }
-        self.plan_journal(&journal, &logs, &mut changes, &mut progress, on_progress);
+        self.plan_journal(&journal, &logs, &mut changes, &mut progress, on_progress)?;
         if !self.steps.is_empty() {
             if is_cut || !changes.numbers_set_aside.is_empty() {
                 self.keep_what_is_not_named(contents, &logs, &mut changes)?;
@@ -274,7 +272,7 @@ impl RepairPlan {
             Some(lost) => vec![Loss::Edits {
                 misfits: Some(lost.misfits),
             }],
-            // The name alone was lost, or one copy.
+            // Only the name was lost, or one copy.
             None if contents.is_in_force || is_current_damaged => Vec::new(),
             None => vec![Loss::Edits { misfits: None }],
         };
@@ -286,8 +284,8 @@ impl RepairPlan {
         });
     }
 
-    /// The commit journal, with the segments that the manifest may have lost; and files that may have been some, whose
-    /// header pages are damaged.
+    /// The commit journal, with the segments that the manifest may have lost, and files with damaged header pages that
+    /// may have been its segments.
     fn find_journal(
         &self,
         manifest: &ManifestSurvey,
@@ -337,7 +335,7 @@ impl RepairPlan {
         }
     }
 
-    /// What the journal has is put where it belongs, and then it is not needed any more.
+    /// Puts the journal's frames back into their segments. Then the journal is not needed any more.
     fn plan_journal(
         &mut self,
         journal: &NamedLog,
@@ -345,9 +343,9 @@ impl RepairPlan {
         changes: &mut Changes,
         progress: &mut Progress,
         on_progress: &mut dyn FnMut(&Progress),
-    ) {
+    ) -> Result<()> {
         let Some(last) = journal.segments.last() else {
-            return;
+            return Ok(());
         };
         let checked = check_log(&self.inspection, journal, false, progress, on_progress);
         let damage: Vec<_> = checked
@@ -357,7 +355,7 @@ impl RepairPlan {
             .collect();
         if damage.iter().any(Finding::is_unreadable) {
             self.hopeless.extend(damage);
-            return;
+            return Ok(());
         }
         if let Some(damaged) = damage.first() {
             self.steps.push(RepairStep {
@@ -367,12 +365,12 @@ impl RepairPlan {
                 loses: vec![Loss::LastRecords],
             });
         }
-        let put_back = self.frames_to_put_back(logs);
+        let put_back = self.frames_to_put_back(logs)?;
         // An opener puts back what the last segment of an interrupted log lacks.
         let is_damage =
             |(log, entry, _): &PutBack<'_>| log.end.is_some() || log.segments.last() != Some(entry);
         if self.steps.is_empty() && !put_back.iter().any(is_damage) {
-            return;
+            return Ok(());
         }
         let end = Some(last.end_behind_all());
         changes
@@ -392,38 +390,32 @@ impl RepairPlan {
             changes.add_file(path.clone());
             changes.journaled.push((path, frames));
         }
+        Ok(())
     }
 
     /// Frames that the journal has and that are not in their segments as they should be.
-    fn frames_to_put_back<'a>(&self, logs: &'a [NamedLog]) -> Vec<PutBack<'a>> {
+    fn frames_to_put_back<'a>(&self, logs: &'a [NamedLog]) -> Result<Vec<PutBack<'a>>> {
         let mut put_back = Vec::new();
         for log in logs {
             for entry in &log.segments {
+                let Some(journaled) = log.journaled.get(&entry.first_record) else {
+                    continue;
+                };
                 let path = log.directory.join(entry.file_name());
                 let file = self.inspection.open(&path).ok();
-                let is_there = |(offset, frame): &(u64, Bytes)| {
+                let missing = journaled.filtered(|offset, frame| {
                     let mut there = vec![0; frame.len()];
-                    file.as_ref().is_some_and(|file| {
-                        file.read_exact_at(&mut there, *offset).is_ok() && there == *frame
-                    })
-                };
-                let journaled = log.journaled.get(&entry.first_record);
-                let missing: Vec<_> = journaled
-                    .into_iter()
-                    .flatten()
-                    .filter(|frame| !is_there(frame))
-                    .cloned()
-                    .collect();
-                if !missing.is_empty() {
-                    put_back.push((log, *entry, missing));
-                }
+                    file.as_ref()
+                        .is_none_or(|file| file.read_exact_at(&mut there, offset).is_err() || there != *frame)
+                })?;
+                put_back.extend(missing.map(|missing| (log, *entry, missing)));
             }
         }
-        put_back
+        Ok(put_back)
     }
 
-    /// Names the segments of a log that the manifest has forgotten, as far as they join those that it has. Takes them out
-    /// of `forgotten`.
+    /// Names the segments of a log that the manifest has forgotten, as far as they join the named ones. Removes them
+    /// from `forgotten`.
     fn take_in_forgotten(&mut self, log: &mut NamedLog, forgotten: &mut Vec<ForgottenSegment>) -> bool {
         let mut is_changed = false;
         forgotten.retain(|segment| {
@@ -433,7 +425,7 @@ impl RepairPlan {
             let at = log
                 .segments
                 .partition_point(|named| named.first_record < entry.first_record);
-            // What lies between must have had room in the segment before.
+            // The frames between must have had room in the segment before.
             let joins = log.segments[..at].last().is_none_or(|before| {
                 before.base_position <= entry.base_position
                     && before.offset_of(entry.base_position) <= before.bytes
@@ -478,17 +470,17 @@ impl RepairPlan {
         }
     }
 
-    /// Frames that the journal has of segments that are nowhere.
+    /// The journal's frames of segments that do not exist.
     fn plan_lost_journaled(
         &mut self,
         manifest: &ManifestSurvey,
         logs: &[NamedLog],
         forgotten: &[ForgottenSegment],
-        frames: &JournaledFrames,
+        frames: &FramesInJournal,
         journal: &NamedLog,
         changes: &mut Changes,
     ) {
-        let elsewhere = frames.records_elsewhere(manifest.store, |name, salt| {
+        let elsewhere = frames.records_elsewhere(|name, salt| {
             let is_forgotten = |segment: &ForgottenSegment| {
                 segment.identity.name == name && segment.entry().is_some_and(|entry| entry.salt == salt)
             };
@@ -522,7 +514,7 @@ impl RepairPlan {
         }
     }
 
-    /// Copies what the new manifest will not name, and gives no stream a number that may have been another's.
+    /// Has the segments copied that the new manifest will not name, and reserves their numbers and their streams'.
     fn keep_what_is_not_named(
         &self,
         contents: &Contents,
@@ -551,7 +543,7 @@ impl RepairPlan {
         Ok(())
     }
 
-    /// What becomes of a segment, if something has to.
+    /// The step for a segment, if it needs one.
     fn plan_segment(
         &mut self,
         checked: &CheckedLog,
@@ -601,7 +593,8 @@ impl RepairPlan {
         self.steps.iter().any(is_set_aside)
     }
 
-    /// Does it: copies aside what will change, then changes it, then verifies the store. `None` if there was nothing to do.
+    /// Applies the plan: copies aside the files that will change, changes them, and verifies the store. `None` if there
+    /// was nothing to do.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -620,8 +613,8 @@ impl RepairPlan {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a plan that [sets segments aside](Self::sets_aside), where nothing is changed;
-    /// [`Error::Io`], [`Error::StorageFull`]. Nothing is lost then that was not lost before: the plan can be made and
+    /// [`Error::InvalidArgument`] for a plan that [sets segments aside](Self::sets_aside); then nothing is changed.
+    /// [`Error::Io`], [`Error::StorageFull`]; nothing is lost then that was not lost before: the plan can be made and
     /// applied again.
     pub fn apply(self) -> Result<Option<Repaired>> {
         match self.sets_aside() {
@@ -630,7 +623,7 @@ impl RepairPlan {
         }
     }
 
-    /// Does it, also where segments with whole records are set aside. They stay among the copies.
+    /// Applies the plan, even if it sets segments with whole records aside. They stay among the copies.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::StorageFull`], as for [`apply`](Self::apply).
@@ -665,7 +658,7 @@ impl RepairPlan {
         }))
     }
 
-    /// Durably: a segment that a crash brought back would be one that the manifest has forgotten.
+    /// Removes them durably: if a crash brought a segment back, it would look like one that the manifest has forgotten.
     fn remove_set_aside(&self, files: &[PathBuf]) -> Result<()> {
         let disk = self.inspection.disk.as_ref();
         for path in files {
@@ -690,7 +683,7 @@ impl RepairPlan {
             .collect())
     }
 
-    fn put_back(&self, path: &Path, frames: &[(u64, Bytes)]) -> Result<()> {
+    fn put_back(&self, path: &Path, journaled: &JournaledSegment) -> Result<()> {
         let disk = self.inspection.disk.as_ref();
         let file = match disk.open(path, OpenMode::Write) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -700,8 +693,9 @@ impl RepairPlan {
             other => other,
         };
         let file = file.map_err(|error| Error::io("open", path, error))?;
-        for (offset, frame) in frames {
-            file.write_all_at(frame, *offset)
+        for frame in journaled.frames() {
+            let (offset, frame) = frame?;
+            file.write_all_at(&frame, offset)
                 .map_err(|error| Error::preparing("write to", path, error))?;
         }
         perform(Step::RepairPutBackSync, || file.sync_data()).map_err(|error| Error::io("sync", path, error))
@@ -720,13 +714,13 @@ impl Changes {
         self.numbers_set_aside.push((log, first));
     }
 
-    /// Has the new manifest give no number again that something had which it does not name.
+    /// Reserves, in the new manifest, the numbers of files that it does not name, so that they are not given out again.
     fn reserve_numbers(&mut self) {
         let now = Timestamp::from(SystemTime::now());
         for (log, first) in &self.numbers_set_aside {
             if let Some(stream) = log.stream() {
                 if self.state.stream(stream).is_none() {
-                    // Its shards were made before its records arrived, and before now.
+                    // The shards were made before their records arrived, and before now.
                     let newest = self.newest_set_aside.max(now);
                     self.state.note_unknown_streams(newest.as_seconds());
                 }
@@ -737,7 +731,7 @@ impl Changes {
                 }
             }
             let last = self.state.log(*log).and_then(|known| known.segments.last());
-            // What another segment follows has none of the numbers from there on.
+            // A segment that is followed by another has no numbers from the other's first on.
             if last.is_none_or(|last| *first > last.first_record) {
                 self.state
                     .reserve_record_numbers(*log, first.saturating_add(INTERRUPTION_GAP));

@@ -15,10 +15,10 @@ use crate::log::{
 };
 use crate::model::RecordNumber;
 
-/// Numbers may be left out between segments by this many or more, and by fewer only where a repair gave some up.
+/// If numbers are left out between two segments, they are at least this many. Only a repair leaves out fewer.
 const INTERRUPTION_GAP: u64 = 1 << 32;
 
-/// What one segment of a log is.
+/// The check of one segment of a log.
 #[derive(Debug)]
 pub(super) struct SegmentCheck {
     pub(super) entry: SegmentEntry,
@@ -29,18 +29,18 @@ pub(super) struct SegmentCheck {
     pub(super) file_damage: Option<(u64, Damage)>,
     pub(super) survey: SegmentSurvey,
     pub(super) is_index_damaged: bool,
-    /// Records behind the end that the manifest says.
+    /// Records behind the end that the manifest gives.
     pub(super) forgotten: u64,
 }
 
-/// What comes behind a segment's frames.
+/// What follows a segment's frames.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Expected {
     /// Another segment.
     Next(SegmentEntry),
-    /// The end, as the manifest has it.
+    /// The end, as the manifest gives it.
     End(LogEnd),
-    /// Only reading tells.
+    /// Unknown without reading.
     Unknown,
 }
 
@@ -71,7 +71,7 @@ impl Expected {
 }
 
 impl Inspection {
-    /// Checks the segment at `at` of a log. If `on_frame` stops it, the rest of the check means nothing.
+    /// Checks the segment at `at` of a log. If `on_frame` stops it, the rest of the result has no meaning.
     pub(super) fn check_segment(
         &self,
         log: &NamedLog,
@@ -91,16 +91,13 @@ impl Inspection {
             forgotten: 0,
             path,
         };
-        let journaled = log
-            .journaled
-            .get(&entry.first_record)
-            .map_or(&[][..], Vec::as_slice);
+        let journaled = log.journaled.get(&entry.first_record);
         let survey = self
             .open_with(&check.path, journaled)
             .and_then(|(file, file_is)| {
                 if !is_held {
-                    // What the device has is wanted, not what the system remembers. Where that is not to be had, there is
-                    // nothing better to read.
+                    // The check is of the bytes on the device, not of those in the system's cache. If the cache cannot
+                    // be dropped, its bytes are the best there are.
                     let _ = file.drop_cache();
                 }
                 let survey = survey_segment(&file, log.identity, &entry, expected.position(), |frame| {
@@ -195,7 +192,7 @@ impl SegmentCheck {
             add(*offset, damage.clone(), self.consequence_of_file_damage(damage));
         }
         for stretch in &self.survey.damage {
-            // A file that is missing or cut was told of already, with what it costs.
+            // A file that is missing or cut was reported already, with the records it costs.
             if self.is_told_by_file_damage(stretch) {
                 continue;
             }
@@ -267,7 +264,7 @@ impl SegmentCheck {
         }
     }
 
-    /// All records of this segment that are gone.
+    /// All records of this segment that are lost.
     pub(super) fn losses(&self) -> Vec<LostRecords> {
         let mut losses: Vec<_> = self
             .survey
@@ -292,8 +289,8 @@ impl SegmentCheck {
         losses
     }
 
-    /// Whether the log goes on, or ends, behind the last frame of this segment and behind all damage in it: the segment
-    /// that was there is lost, and so is the edit that named it.
+    /// Whether the log goes on, or ends, behind the last frame of this segment and behind all damage in it: then the
+    /// segment between is lost, and the edit that named it.
     pub(super) fn is_followed_by_a_gap(&self) -> bool {
         let damaged = self.survey.damage.last();
         let damaged_through = damaged.map_or(0, |damaged| damaged.offset + damaged.bytes);
@@ -302,7 +299,7 @@ impl SegmentCheck {
         expected.is_some_and(|expected| self.entry.offset_of(expected) > end)
     }
 
-    /// Without an end that the manifest knows, the number of records lost behind the surviving part of a file is unknown.
+    /// The records lost behind the surviving part of a file. Their number is unknown unless the manifest gives an end.
     fn lost_from_the_end(&self) -> LostRecords {
         LostRecords {
             from: self.survey.end.next_record,
@@ -315,7 +312,7 @@ impl SegmentCheck {
     /// The records that were in a stretch.
     fn lost_in(&self, stretch: &DamagedStretch) -> LostRecords {
         let from = stretch.lost_from();
-        // Behind a segment numbers may have been left out, so its last ones are known only if none were.
+        // Numbers may have been left out behind a segment, so its last numbers are known only if none were.
         let by_next = self
             .expected
             .next_record()
@@ -333,7 +330,7 @@ impl SegmentCheck {
         }
     }
 
-    /// What differs between where the frames end and where the manifest says that they do.
+    /// The difference between the end of the frames and the end that the manifest gives.
     fn wrong_end(&self) -> Option<String> {
         let end = &self.survey.end;
         let is_given_up = self.survey.ends_in_gap;
@@ -361,7 +358,7 @@ impl SegmentCheck {
             (Some(0), _) => true,
             // The log rested before the first record of the segment came.
             (None, Expected::End(_)) => self.survey.frames == 0,
-            // A segment that was begun for a record that never came keeps a number to itself.
+            // A segment that was begun for a record that never came reserves a number.
             (Some(left_out), Expected::Next(_)) => {
                 is_given_up || left_out >= INTERRUPTION_GAP || self.survey.frames == 0
             }
@@ -393,7 +390,7 @@ impl SegmentCheck {
     }
 }
 
-/// What damage of the journal means: records of other logs, if anything.
+/// The consequence of damage of the journal: records of other logs may be lost.
 fn of_journal(mut finding: Finding, journal: &NamedLog) -> Finding {
     if finding.is_damage() {
         finding.consequence = match journal.is_needed {

@@ -12,22 +12,22 @@ use crate::catalog::manifest::{ManifestSurvey, parse_manifest_name};
 use crate::disk::{EntryKind, ReadablePages, kind_if_there};
 use crate::error::Result;
 use crate::log::{
-    JournaledFrames, LogIdentity, SegmentEntry, UnnamedFile, examine_unnamed, number_of_segment,
+    FramesInJournal, LogIdentity, SegmentEntry, UnnamedFile, examine_unnamed, number_of_segment,
     survey_segment,
 };
 use crate::model::{LogName, RecordNumber, StreamId};
 
-/// A file with a segment's name that has whole records, or may have some, and that the manifest does not name, and does
-/// not account for either: no stream was deleted, no shard has expired, and no log was trimmed that it belonged to.
+/// A file with a segment's name that has whole records, or may have some, and that the manifest neither names nor
+/// accounts for: its stream was not deleted, its shard has not expired, and its log was not trimmed that far.
 #[derive(Clone, Debug)]
 pub(super) struct ForgottenSegment {
     pub(super) path: PathBuf,
-    /// By the directory that it is in.
+    /// The log, by the directory that the file is in.
     pub(super) identity: LogIdentity,
-    /// As the file's name says.
+    /// The number in the file's name.
     pub(super) first_record: RecordNumber,
-    /// What its header page says, and how many records are whole behind it. `None` where the page does not hold: then
-    /// nothing can be told of the rest.
+    /// The entry in its header page, and the number of whole records behind it. `None` where the page does not hold:
+    /// then nothing is known of the rest.
     pub(super) found: Option<(SegmentEntry, u64)>,
 }
 
@@ -63,17 +63,17 @@ impl ForgottenSegment {
     }
 }
 
-/// What is known of a log when its directory is looked through.
+/// The owner of a directory that is examined, as far as it is known.
 enum Owner<'a> {
     Log(&'a NamedLog),
-    /// It is gone, and the manifest says why.
+    /// The log is gone, and the manifest explains why.
     Gone,
-    /// Nothing explains it.
+    /// The manifest does not explain the directory.
     Unknown,
 }
 
 impl Inspection {
-    /// All files and directories that are not named, but for those that a program may be working on.
+    /// All files and directories that are not named, except those that a program may be working on.
     pub(super) fn unnamed_files(&self, contents: &Contents, logs: &[NamedLog]) -> Result<Vec<Finding>> {
         let mut findings = Vec::new();
         let mut add = |path: PathBuf, reason| findings.push(harmless(path, reason));
@@ -99,7 +99,7 @@ impl Inspection {
         else {
             return Ok(findings);
         };
-        let forgotten = self.forgotten_segments(manifest, logs, &JournaledFrames::default())?;
+        let forgotten = self.forgotten_segments(manifest, logs, &FramesInJournal::new(manifest.store))?;
         self.unnamed_files_of_journal(manifest, &mut findings)?;
         let streams = self.directory.join("streams");
         for stream in self.list_if_there(&streams)? {
@@ -168,13 +168,13 @@ impl Inspection {
         Ok(())
     }
 
-    /// Segments that have whole records, or may have some, and that nothing names and nothing explains: the manifest lost
-    /// what was durable.
+    /// Segments that have whole records, or may have some, and that the manifest neither names nor explains: it lost
+    /// durable edits.
     pub(super) fn forgotten_segments(
         &self,
         manifest: &ManifestSurvey,
         logs: &[NamedLog],
-        journaled: &JournaledFrames,
+        journaled: &FramesInJournal,
     ) -> Result<Vec<ForgottenSegment>> {
         let mut forgotten = Vec::new();
         let streams = self.directory.join("streams");
@@ -206,13 +206,13 @@ impl Inspection {
         Ok(forgotten)
     }
 
-    /// Segments of the commit journal that the manifest does not name although they come behind all that it does.
+    /// Segments of the commit journal that the manifest does not name although they follow all that it names.
     pub(super) fn forgotten_journal_segments(
         &self,
         manifest: &ManifestSurvey,
         journal: &NamedLog,
     ) -> Result<Vec<ForgottenSegment>> {
-        let frames = JournaledFrames::default();
+        let frames = FramesInJournal::new(manifest.store);
         let owner = Owner::Log(journal);
         self.forgotten_in(&journal.directory, journal.identity, &owner, manifest, &frames)
     }
@@ -223,7 +223,7 @@ impl Inspection {
         identity: LogIdentity,
         owner: &Owner<'_>,
         manifest: &ManifestSurvey,
-        journaled: &JournaledFrames,
+        journaled: &FramesInJournal,
     ) -> Result<Vec<ForgottenSegment>> {
         let mut forgotten = Vec::new();
         if matches!(owner, Owner::Gone) {
@@ -273,7 +273,7 @@ impl Inspection {
         Ok(forgotten)
     }
 
-    /// `None` where there is nothing to be read: something else than a file, or one that is not handed out.
+    /// Examines a file. `None` if it is no file, or the system gives an error for it.
     fn examine_unnamed(&self, path: &Path) -> Option<UnnamedFile> {
         let kind = kind_if_there(self.disk.as_ref(), path).ok()?;
         let file = self.open(path).ok().filter(|_| kind == Some(EntryKind::File))?;
@@ -286,10 +286,10 @@ impl Inspection {
         path: &Path,
         identity: LogIdentity,
         entry: &SegmentEntry,
-        journaled: &JournaledFrames,
+        journaled: &FramesInJournal,
     ) -> u64 {
         let survey = self
-            .open_with(path, &journaled.of_segment(identity, entry))
+            .open_with(path, journaled.of_segment(identity, entry).as_ref())
             .and_then(|(file, _): (Arc<ReadablePages>, _)| {
                 survey_segment(&file, identity, entry, None, |_| ControlFlow::Continue(()))
             });
@@ -305,8 +305,8 @@ impl Inspection {
 }
 
 impl NamedLog {
-    /// Whether a segment that is not named can have been part of the log, and was not trimmed away: behind all that are
-    /// named, or, where edits are lost, anywhere between or before them.
+    /// Whether a segment that is not named can have been part of the log without having been trimmed: it lies behind
+    /// all that are named, or, where edits are lost, anywhere between or before them.
     fn may_have_lost(&self, entry: &SegmentEntry, manifest: &ManifestSurvey) -> bool {
         let at = self
             .segments
@@ -327,7 +327,7 @@ impl NamedLog {
         follows && precedes && is_before_end && !was_dropped && may_be_lost
     }
 
-    /// Whether the manifest accounts for a file of which no more is known than the number in its name: it was trimmed away.
+    /// Whether the manifest accounts for a file of which only the number in its name is known: it was trimmed.
     fn has_dropped(&self, first_record: RecordNumber, manifest: &ManifestSurvey) -> bool {
         let is_before_all = self
             .segments
@@ -337,8 +337,8 @@ impl NamedLog {
         is_before_all && was_trimmed || self.was_dropped_whole(first_record, manifest)
     }
 
-    /// A shard with an end and without segments has lost the edits that named them. What a journal without segments had
-    /// is in other segments.
+    /// Whether all segments of the log were dropped. If edits are lost, a shard may have lost those that named its
+    /// segments. The frames of a journal without segments are in other segments.
     fn was_dropped_whole(&self, first_record: RecordNumber, manifest: &ManifestSurvey) -> bool {
         (self.identity.is_commit_journal() || !manifest.has_lost_edits())
             && self.segments.is_empty()

@@ -1,4 +1,4 @@
-//! Verifying: going over everything, and telling what was found.
+//! Verifying: reading everything, and reporting the findings.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -13,17 +13,17 @@ use crate::error::Result;
 use crate::log::PAGE_BYTES;
 use crate::model::LogName;
 
-/// What a verification found.
+/// The result of a verification.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Verification {
     /// The store's number, where the manifest can be read.
     pub store: Option<u128>,
-    /// Who had the store meanwhile.
+    /// The program that had the store meanwhile.
     pub holder: Option<Holder>,
-    /// What was looked at.
+    /// How much was checked.
     pub checked: Checked,
-    /// Everything that is not as it was written, and what merely lies about.
+    /// Everything that is not as it was written, and files that are superfluous.
     pub findings: Vec<Finding>,
 }
 
@@ -35,7 +35,7 @@ pub struct Holder {
     pub process: Option<u32>,
 }
 
-/// How much was looked at.
+/// How much was checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Checked {
@@ -43,13 +43,13 @@ pub struct Checked {
     pub streams: u64,
     /// Shards, open and closed.
     pub shards: u64,
-    /// Segment files of shards and queues. What the commit journal has is not counted: it has copies of frames.
+    /// Segment files of shards and queues. Those of the commit journal are not counted: they have copies of frames.
     pub segments: u64,
     /// Frames in them that hold.
     pub frames: u64,
-    /// Records of shards in them.
+    /// Records of shards in these frames.
     pub records: u64,
-    /// Bytes of manifest, segments and commit journal that hold or should.
+    /// Bytes of manifest, segments and commit journal that hold or should hold.
     pub bytes: u64,
 }
 
@@ -57,11 +57,11 @@ pub struct Checked {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// Bytes that were looked at.
+    /// Bytes that were checked.
     pub bytes_done: u64,
-    /// Bytes that there are to look at, at most.
+    /// An upper bound of the bytes to check.
     pub bytes_total: u64,
-    /// The file that is being looked at.
+    /// The file that is being checked.
     pub path: PathBuf,
 }
 
@@ -77,7 +77,7 @@ impl Verification {
     }
 }
 
-/// A log with what its segments are.
+/// A log with the checks of its segments.
 #[derive(Debug)]
 pub(super) struct CheckedLog {
     pub(super) log: NamedLog,
@@ -93,7 +93,7 @@ impl CheckedLog {
     }
 }
 
-/// Verifies. A store that was not in use may be opened meanwhile; then it is verified again as one that is in use.
+/// Verifies. If a program opens a store that was not in use, the store is verified again as one in use.
 pub(super) fn verify(
     inspection: &Inspection,
     on_progress: &mut dyn FnMut(&Progress),
@@ -156,7 +156,7 @@ fn verify_contents(
         progress.bytes_done = end;
     }
 
-    // Files are listed before the catalog is read again: what is named by then is no leftover.
+    // Files are listed before the catalog is read again: a file that it names by then is no leftover.
     if contents.is_held {
         findings.retain(|finding| !matches!(finding.damage, Damage::Index));
     } else {
@@ -172,9 +172,9 @@ fn verify_contents(
     })
 }
 
-/// Checks a log of a store that a program has, and gives what it finds. What looks like damage is believed if it is there
-/// twice running, and the catalog says the same of the log before and after: what is written meanwhile is there the second
-/// time, and a file is taken for something else only after the catalog has let it go. A log that is gone is `None`.
+/// Checks a log of a store that a program has, and gives the findings. Damage is believed if it is found twice in a
+/// row, and the catalog gives the same log before and after. A frame that was being written is whole the second time,
+/// and a file gets another use only after the catalog has stopped naming it. The result is `None` if the log is gone.
 pub(super) fn check_log_in_use(
     inspection: &Inspection,
     log: &NamedLog,
@@ -208,7 +208,7 @@ pub(super) fn check_log_in_use(
             return Ok(Some((checked, findings)));
         }
         if tries_left == 0 {
-            // It never was the same twice, so nothing is known to be damaged.
+            // It was never the same twice, so no damage is certain.
             findings.retain(|finding| !finding.is_damage());
             return Ok(Some((checked, findings)));
         }
@@ -253,7 +253,7 @@ pub(super) fn check_log(
 impl Checked {
     fn add(&mut self, log: &CheckedLog) {
         let name = log.log.identity.name;
-        // What the journal has is a copy of what segments get.
+        // The journal's frames are copies of frames that the segments get.
         let is_copy = matches!(name, LogName::CommitJournal);
         let is_shard = name.shard().is_some();
         self.shards += u64::from(is_shard);

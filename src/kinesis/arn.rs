@@ -35,8 +35,8 @@ fn partition(region: &str) -> &'static str {
     }
 }
 
-/// `arn:aws:kinesis:REGION:ACCOUNT:queue/ID` and `…:channel/ID`, where the id says which queue or channel of which stream it
-/// is, and of which store.
+/// `arn:aws:kinesis:REGION:ACCOUNT:queue/ID` and `…:channel/ID`, where the id stands for a queue or a channel of a
+/// stream, and for the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ReaderArn<'a> {
     pub(super) region: &'a str,
@@ -51,18 +51,18 @@ pub(super) enum ReaderKind {
     Channel,
 }
 
-/// A queue or a channel as its ARN has it.
+/// A queue or a channel as in its ARN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ReaderName {
     pub(super) stream: StreamId,
-    /// Among the stream's queues, or among its channels.
+    /// Its number among the stream's queues, or among its channels.
     pub(super) number: u32,
-    /// Some bits of the store's number, so that an ARN of another store names nothing here.
+    /// Some bits of the store's number, so that an ARN of another store matches nothing here.
     pub(super) store: u32,
 }
 
 impl ReaderKind {
-    /// What comes between the account and the id.
+    /// The part between the account and the id.
     fn text(self) -> &'static str {
         match self {
             ReaderKind::Queue => ":queue/",
@@ -106,7 +106,7 @@ impl ReaderName {
             number: u32::from_str_radix(parts.next()?, 16).ok()?,
             store: u32::from_str_radix(parts.next()?, 16).ok()?,
         };
-        // Only as it is written.
+        // Only this spelling is accepted.
         (name.to_string() == text).then_some(name)
     }
 }
@@ -150,7 +150,7 @@ const CONSUMER: &str = "/consumer/";
 
 /// The stream that an ARN names, if `arn` matches the API model's `arn:aws.*:kinesis:.*:\d{12}:stream/\S+`.
 ///
-/// Whose stream that is says its [scope](super::scope::Scope).
+/// The [scope](super::scope::Scope) decides whose stream that is.
 pub(super) fn stream_name(arn: &str) -> Option<&str> {
     behind(":stream/", arn)
 }
@@ -165,7 +165,7 @@ pub(super) fn is_channel(arn: &str) -> bool {
     behind(ReaderKind::Channel.text(), arn).is_some()
 }
 
-/// What an ARN has behind the account and this kind of resource.
+/// The part of an ARN behind the account and this kind of resource.
 fn behind<'a>(kind: &str, arn: &'a str) -> Option<&'a str> {
     let parts = Parts::of(arn)?;
     arn.match_indices(kind).find_map(|(at, _)| {
@@ -175,7 +175,7 @@ fn behind<'a>(kind: &str, arn: &'a str) -> Option<&'a str> {
     })
 }
 
-/// The region and the account that an ARN is of, both unchecked.
+/// The region and the account of an ARN, both unchecked.
 pub(super) fn region_and_account(arn: &str) -> Option<(&str, &str)> {
     let mut parts = arn.get(Parts::of(arn)?.service_end..)?.split(':');
     Some((parts.next()?, parts.next()?))
@@ -188,7 +188,8 @@ fn is_account(text: &str) -> bool {
     text.strip_prefix(':').is_some_and(is_account_id)
 }
 
-/// Where the parts of an ARN may begin and end, each looked for once: an ARN that is too long has not been refused yet.
+/// Where the parts of an ARN may begin and end. Each is searched for once, since a too long ARN has not been refused
+/// yet.
 struct Parts {
     /// Behind `:kinesis:`.
     service_end: usize,
@@ -213,13 +214,13 @@ impl Parts {
         })
     }
 
-    /// Whether what is from here to the end is one word, and what is before it one line.
+    /// Whether the text from here to the end is one word, and the text before it one line.
     fn ends_in_a_word(&self, from: usize) -> bool {
         from <= self.line_end && from >= self.word_start && from < self.len
     }
 }
 
-/// What the ARN of a resource names.
+/// The resource that an ARN names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ResourceName<'a> {
     Stream(&'a str),
@@ -233,7 +234,7 @@ pub(super) enum ResourceName<'a> {
     Queue(ReaderName),
     /// `…:channel/ID`
     Channel(ReaderName),
-    /// Nothing that there could be.
+    /// No resource that can exist.
     Unknown,
 }
 
@@ -257,7 +258,7 @@ pub(super) fn is_resource(arn: &str) -> bool {
     })
 }
 
-/// What the ARN of a resource names.
+/// The resource that an ARN names.
 pub(super) fn resource(arn: &str) -> ResourceName<'_> {
     let Some(name) = stream_name(arn) else {
         let reader = |kind: ReaderKind| behind(kind.text(), arn).and_then(ReaderName::parse);
@@ -290,10 +291,10 @@ pub(super) fn is_account_id(text: &str) -> bool {
     text.len() == ACCOUNT_ID_BYTES && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The longest name that is taken for a region's. AWS' longest has 14 bytes.
+/// The longest accepted name of a region. AWS' longest has 14 bytes.
 pub(super) const MOST_REGION_BYTES: usize = 32;
 
-/// Whether `text` looks like a region's name: `eu-west-1`, `us-gov-east-1`. Clients that derive the region from a
+/// Whether `text` has the form of a region's name: `eu-west-1`, `us-gov-east-1`. Clients that derive the region from a
 /// host name sign for regions such as `0` or `localhost`.
 pub(super) fn is_region(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();

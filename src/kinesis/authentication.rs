@@ -1,7 +1,7 @@
-//! Whether a request is signed at all, in the form of Signature Version 4, and by whom.
+//! Whether a request has a signature in the form of Signature Version 4, and whose it is.
 //!
-//! Without credentials signatures are not verified: every client that reaches the server may use it, with any key. What
-//! AWS answers to an incomplete signature is answered all the same, since clients and their tests depend on it.
+//! Without credentials signatures are not verified: every client that reaches the server may use it, with any key. An
+//! incomplete signature still gets AWS' answers, since clients and their tests depend on them.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ const IN_QUERY: [&str; 5] = [
     "X-Amz-Date",
 ];
 
-/// Who has sent the request, if it is signed with one of these keys. Hashes the body.
+/// The sender of the request, if it is signed with one of these keys. Hashes the body.
 pub(super) fn verify(
     parts: &Parts,
     body: &[u8],
@@ -36,13 +36,13 @@ pub(super) fn verify(
     signature::verify(&signature_of(parts), parts, body, now, keys)
 }
 
-/// The same as far as the head shows it, before any of the body is read.
+/// The same checks as far as the head allows, before any of the body is read.
 pub(super) fn check_head(parts: &Parts, now: Timestamp, keys: &Keys) -> Result<(), ApiError> {
     check(parts)?;
     signature::check_head(&signature_of(parts), parts, now, keys).map(|_| ())
 }
 
-/// Checks that one complete signature is there, in the header or in the query string.
+/// Checks that there is exactly one complete signature, in the header or in the query string.
 pub(super) fn check(parts: &Parts) -> Result<(), ApiError> {
     let header = authorization(parts);
     let in_query = query_pairs(parts).any(|(name, _)| name == IN_QUERY[0]);
@@ -62,8 +62,8 @@ pub(super) fn check(parts: &Parts) -> Result<(), ApiError> {
     }
 }
 
-/// Whose streams the request is about: those of `home`, in the region that the request was signed for. One that was
-/// signed for what does not look like a region is taken to be signed for home's.
+/// The scope of the request: the account of `home`, in the region that the request was signed for. If that does not
+/// have the form of a region, home's region is used.
 pub(super) fn scope(parts: &Parts, home: Scope) -> Scope {
     let region = credential_scope(parts).and_then(|scope| {
         // AKID/20261122/eu-west-1/kinesis/aws4_request
@@ -72,7 +72,7 @@ pub(super) fn scope(parts: &Parts, home: Scope) -> Scope {
     region.unwrap_or(home)
 }
 
-/// The parts of a signature that is complete.
+/// The parts of a complete signature.
 fn signature_of(parts: &Parts) -> Signature<'_> {
     let headers = &parts.headers;
     let payload_hash = text(headers, "x-amz-content-sha256").map(Cow::Borrowed);
@@ -109,7 +109,7 @@ fn signature_of(parts: &Parts) -> Signature<'_> {
     }
 }
 
-/// The first value of a header, unless that is empty or no text.
+/// The first value of a header, unless it is empty or not text.
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let value = std::str::from_utf8(headers.get(name)?.as_bytes()).ok()?;
     (!value.is_empty()).then_some(value)
@@ -169,7 +169,7 @@ fn authorization(parts: &Parts) -> Option<String> {
 /// A parameter of `AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…,Signature=…`: boto 2 puts no blanks between.
 fn header_parameter<'a>(header: &'a str, name: &str) -> Option<&'a str> {
     let parameters = header.split([',', ' ']).skip(1);
-    // Of two with the same name the last one counts.
+    // If two have the same name, the last one counts.
     parameters
         .filter_map(|parameter| parameter.split_once('='))
         .filter(|(found, _)| *found == name)

@@ -1,9 +1,9 @@
-//! What a caller may do to whose resources, by the policies that they have.
+//! Decides by the policies of resources what a caller may do.
 //!
-//! It only matters with credentials: without them all callers are the same, and may do everything. With them, callers
-//! of the account that a resource belongs to may do what its policy does not deny them, and those of other accounts what
-//! it allows them. Whether the policy itself may be read and changed is not for it to say to its own account: a denial
-//! of everything could not be taken back otherwise.
+//! It only matters with credentials: without them all callers are the same, and may do everything. With them, a caller
+//! of the account that owns a resource may do everything that its policy does not deny, and a caller of another account
+//! only what it allows. The policy cannot keep its own account from reading and changing it: otherwise a denial of
+//! everything could never be removed.
 
 use serde_json::Value as Json;
 
@@ -15,10 +15,10 @@ use super::policy::{self, Decision, Question};
 use super::service::Context;
 use crate::{Channel, ConsumerDescription, Error, Queue, Stream};
 
-/// The attribute of a resource that keeps its policy.
+/// The attribute of a resource that has its policy.
 pub(super) const POLICY_ATTRIBUTE: &str = "resource-policy";
 
-/// The ARN by which the input names what the call is about.
+/// The ARN of the call's resource in the input.
 pub(super) fn named_arn<'a>(input: &'a Input<'_>) -> Option<&'a str> {
     const MEMBERS: [&str; 5] = [
         "StreamARN",
@@ -37,7 +37,7 @@ fn text<'a>(input: &'a Input<'_>, member: &str) -> Option<&'a str> {
     }
 }
 
-/// What a policy can let other accounts do. All else is for the account that a resource belongs to.
+/// The operations that a policy can allow to other accounts. All others are for the owning account.
 const SHARED: [&str; 10] = [
     "DescribeStream",
     "DescribeStreamConsumer",
@@ -51,7 +51,7 @@ const SHARED: [&str; 10] = [
     "SubscribeToShard",
 ];
 
-/// What a call is about.
+/// The resource of a call.
 enum Named {
     Stream(Stream),
     Consumer(Stream, ConsumerDescription),
@@ -59,13 +59,13 @@ enum Named {
     Channel(Channel),
 }
 
-/// Why a caller may not make a call, with the ARN of what it is about.
+/// Why a caller may not make a call, with the ARN of the resource.
 enum Refused {
-    /// A policy says so.
+    /// A policy denies it.
     ByPolicy(String),
-    /// No policy says that it may.
+    /// No policy allows it.
     NotAllowed(String),
-    /// It cannot be found out whether it may.
+    /// The answer cannot be found out.
     Unknown(ApiError),
 }
 
@@ -80,8 +80,8 @@ impl Refused {
 }
 
 impl Context<'_> {
-    /// Refuses a call whose caller may not make it for what the input names. What is named and is not there is for the
-    /// operation to refuse, unless it would be another account's.
+    /// Refuses a call whose caller may not make it for the resource in the input. The operation refuses a resource that
+    /// does not exist, unless it would belong to another account.
     pub(super) fn authorize(&self, input: &Input<'_>) -> Result<(), ApiError> {
         let Some(caller) = self.caller else {
             return Ok(());
@@ -98,7 +98,7 @@ impl Context<'_> {
         authorized.map_err(|refused| self.told_to(caller, refused, named_arn.unwrap_or("*")))
     }
 
-    /// Another account must not learn by the ARN in a refusal whether there is what it names.
+    /// The ARN in a refusal must not tell another account whether the named resource exists.
     fn told_to(&self, caller: &Identity, refused: Refused, named: &str) -> ApiError {
         match is_foreign(caller, self.account_id()) {
             true => self.told(caller, refused.about(named)),
@@ -123,7 +123,8 @@ impl Context<'_> {
         })
     }
 
-    /// What the input names, if it is there. A name that a consumer may get is one of the stream.
+    /// The resource in the input, if it exists. The name of a consumer that is about to be registered stands for the
+    /// stream.
     fn named(&self, input: &Input<'_>, named_arn: Option<&str>) -> Result<Option<Named>, ApiError> {
         let stream = |name| self.stream(name).ok();
         match named_arn.map(arn::resource) {
@@ -139,7 +140,7 @@ impl Context<'_> {
                 None => Ok(None),
             },
             Some(ResourceName::Stream(name)) => match (stream(name), text(input, "ConsumerName")) {
-                // One that is registered is none yet: the stream's policy says who may.
+                // A consumer that is about to be registered does not exist yet, so the stream's policy decides.
                 (Some(stream), Some(_)) if self.operation == "RegisterStreamConsumer" => {
                     Ok(Some(Named::Stream(stream)))
                 }
@@ -165,7 +166,7 @@ impl Context<'_> {
         decided.map_err(|refused| self.told(caller, refused))
     }
 
-    /// The same for a stream that a member of the input names by a well-formed ARN, whether or not it is there.
+    /// The same for a stream that a member of the input names by a well-formed ARN, whether or not it exists.
     pub(super) fn authorize_stream_arn(&self, arn: &str) -> Result<(), ApiError> {
         let stream = arn::stream_name(arn).and_then(|name| self.stream(name).ok());
         let Some(caller) = self.caller else {
@@ -226,7 +227,7 @@ impl Context<'_> {
         }
         let policy = match policy {
             Ok(policy) => policy,
-            // It has gone since it was found. The operation finds that out too.
+            // It was removed since it was found. The operation finds that out too.
             Err(
                 Error::StreamNotFound { .. }
                 | Error::ConsumerNotFound { .. }
@@ -254,7 +255,7 @@ impl Context<'_> {
                     resource_arn,
                 },
             ),
-            // What it denies is not known.
+            // It is not known what the policy denies.
             Some(Err(_)) => Decision::Denied,
         };
         match decision {
@@ -276,7 +277,7 @@ fn is_foreign(caller: &Identity, owner: &str) -> bool {
     caller.account_id != owner
 }
 
-/// The consumer, if there is such a one.
+/// The consumer, if it exists.
 fn registered(
     stream: &Stream,
     name: &str,
@@ -292,7 +293,7 @@ fn registered(
     }))
 }
 
-/// The ARN of a stream by the namespace that it is in, which does not depend on the request.
+/// The ARN of a stream by its namespace, which does not depend on the request.
 pub(super) fn stream_arn(stream: &Stream) -> StreamArn<'_> {
     let (account_id, region) = stream.namespace().split_once('/').unwrap_or_default();
     StreamArn {

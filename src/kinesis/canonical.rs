@@ -1,4 +1,4 @@
-//! What a signature of Signature Version 4 is over: the canonical form of a request.
+//! The canonical form of a request, which is the text that Signature Version 4 signs.
 
 use std::borrow::Cow;
 
@@ -7,11 +7,11 @@ use hyper::http::request::Parts;
 
 use crate::http::query::{self, decoded};
 
-/// The name by which a signature goes into the query string, which it cannot be over.
+/// The name of the signature in the query string, which the signature does not cover.
 const SIGNATURE: &str = "X-Amz-Signature";
 
-/// The canonical request. The names of `signed_headers` are looked for in the request as they are, so each of them may
-/// be there only once: otherwise a long value would be copied as often as its client likes.
+/// The canonical request. The names of `signed_headers` are searched for in the request, so each may occur only once:
+/// otherwise a client could have a long value copied any number of times.
 pub(super) fn request(parts: &Parts, signed_headers: &[&str], payload_hash: &str) -> Vec<u8> {
     let mut text = Vec::with_capacity(1024);
     text.extend_from_slice(parts.method.as_str().as_bytes());
@@ -40,7 +40,7 @@ fn header(parts: &Parts, name: &str, text: &mut Vec<u8>) {
         return;
     }
     let name = match name {
-        // What only HTTP/2 has, signed for a request that came over HTTP/1.1.
+        // This field exists only in HTTP/2, and was signed for a request that came over HTTP/1.1.
         ":authority" => "host",
         name => name,
     };
@@ -58,7 +58,7 @@ fn header(parts: &Parts, name: &str, text: &mut Vec<u8>) {
     }
 }
 
-/// HTTP/2 says the host in a field of its own, and clients sign it under either name.
+/// HTTP/2 has the host in its own field, and clients sign it under either name.
 fn authority_for<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {
     let is_wanted = name == ":authority" || (name == "host" && !has(&parts.headers, "host"));
     let authority = parts.uri.authority().filter(|_| is_wanted)?;
@@ -69,7 +69,7 @@ fn has(headers: &HeaderMap, name: &str) -> bool {
     headers.contains_key(name)
 }
 
-/// A path without empty segments and dots, encoded once more than it was sent, as all services but S3 want it.
+/// A path without empty segments and dots, encoded once more than it was sent, as all services except S3 require.
 fn path(raw: &str) -> String {
     let mut segments: Vec<&str> = Vec::new();
     for segment in raw.split('/') {
@@ -91,7 +91,7 @@ fn path(raw: &str) -> String {
     path
 }
 
-/// All parameters but the signature, in order.
+/// All parameters except the signature, in order.
 fn query_string(raw: &str) -> String {
     let mut pairs: Vec<(String, String)> = query::pairs(raw)
         .filter(|(name, _)| decoded(name) != SIGNATURE)

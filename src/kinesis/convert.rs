@@ -1,4 +1,5 @@
-//! Gives the members of a request the types that the operation's shape asks for, or says which one cannot have it.
+//! Converts the members of a request to the types of the operation's shape, or names the member that cannot be
+//! converted.
 
 use std::borrow::Cow;
 
@@ -8,8 +9,8 @@ use super::error::ApiError;
 use super::protocol::{Document, milliseconds};
 use super::shape::{AnyShape, Kind, Member};
 
-/// A structure whose members have the types of its shape. Absent and null members are not in it. Operations get
-/// members by their [keys](super::key).
+/// A structure whose members have the types of its shape, without absent and null members. Operations get members by
+/// their [keys](super::key).
 #[derive(Debug)]
 pub(super) struct Input<'a> {
     pub(super) declared: &'static [Member],
@@ -30,8 +31,8 @@ pub(super) enum Value<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// Types every member of `document` that `members` knows, in the order of `members`; the first that cannot be
-    /// typed is a SerializationException. Members that are not in the shape are ignored.
+    /// Converts every member of `document` that is in `members`, in the order of `members`. The first that cannot be
+    /// converted is a SerializationException. Members that are not in the shape are ignored.
     pub(super) fn from_document(
         document: Document<'a>,
         members: &'static [Member],
@@ -70,7 +71,7 @@ fn structure<'a>(
     Ok(input)
 }
 
-/// The value with the type of `shape`; null is no value.
+/// The value with the type of `shape`; `None` for null.
 fn typed<'a>(value: Document<'a>, shape: &'static AnyShape) -> Result<Option<Value<'a>>, ApiError> {
     if value == Document::Null {
         return Ok(None);
@@ -108,7 +109,7 @@ fn boolean(value: &Document<'_>) -> Result<bool, ApiError> {
 fn integer(value: &Document<'_>) -> Result<i64, ApiError> {
     let number = match value {
         Document::Integer(number) | Document::Milliseconds(number) => *number,
-        // Too large a number becomes the largest, as for AWS.
+        // A number that is too large becomes the largest, as on AWS.
         Document::Float(number) if !number.is_nan() => number.floor() as i64,
         other => return Err(not_convertible(other, "an Integer")),
     };
@@ -160,7 +161,7 @@ fn not_base64(text: &str) -> ApiError {
     ))
 }
 
-/// The first character that is not of the alphabet, or is a padding sign with something else behind it.
+/// The first character that is not in the alphabet, or is a padding sign followed by something else.
 fn first_outside_base64(text: &str) -> Option<char> {
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
@@ -240,7 +241,7 @@ fn not_convertible(value: &Document<'_>, wanted: &str) -> ApiError {
     ApiError::serialization(format!("class {found} can not be converted to {wanted}"))
 }
 
-/// As much of a value as a message repeats: a refused body of megabytes is not sent back whole.
+/// The part of a value that a message repeats: a refused body of megabytes is not sent back.
 pub(super) fn shown(text: &str) -> &str {
     const MOST_BYTES: usize = 2048;
     let mut end = text.len().min(MOST_BYTES);

@@ -1,4 +1,4 @@
-//! Who may come in: the keys that requests are signed with, as a file of AWS credentials has them.
+//! The keys that requests may be signed with, from a file of AWS credentials.
 //!
 //! ```text
 //! [alice]
@@ -20,10 +20,9 @@ use thiserror::Error;
 use super::arn::is_account_id;
 use crate::disk::{PrivateFileError, read_private};
 
-/// The keys that requests may be signed with, and whose they are.
+/// The keys that requests may be signed with, and their owners.
 ///
-/// Clones share the keys: a server that was bound with credentials has what they are [replaced](Credentials::replace) by from
-/// then on.
+/// Clones share the keys: after a [replacement](Credentials::replace), a running server uses the new keys.
 ///
 /// ```
 /// use anabranch::kinesis::{Credentials, ServerOptions};
@@ -38,14 +37,14 @@ pub struct Credentials {
     keys: Arc<RwLock<HashMap<String, Arc<Key>>>>,
 }
 
-/// The keys of credentials, for a server with an account of its own.
+/// The keys of credentials, for a server with its own account.
 #[derive(Debug)]
 pub(super) struct Keys {
     credentials: Credentials,
     own_account_id: String,
 }
 
-/// A profile with a key: what a request that is signed with it has to prove, and who has sent it then.
+/// A profile with a key: verifies a request that is signed with it, and identifies its sender.
 pub(super) struct Key {
     user: String,
     id: String,
@@ -54,7 +53,7 @@ pub(super) struct Key {
     account_id: Option<String>,
 }
 
-/// Who has a key.
+/// The owner of a key.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     /// The name of the profile.
@@ -104,20 +103,20 @@ pub enum CredentialsError {
     Incomplete {
         /// The name of the profile.
         profile: String,
-        /// What is missing, or has no value.
+        /// The part that is missing or empty.
         name: &'static str,
     },
-    /// An account id is twelve digits.
+    /// The account id is not twelve digits.
     #[error(
         "profile [{profile}] has the account id {account_id:?}; expected twelve digits, as in 000000000000"
     )]
     AccountId {
         /// The name of the profile.
         profile: String,
-        /// What was given.
+        /// The value that was given.
         account_id: String,
     },
-    /// Two profiles have the same access key id, so nothing says who has signed.
+    /// Two profiles have the same access key id, so the signer would be ambiguous.
     #[error(
         "profiles [{first}] and [{second}] have the same aws_access_key_id; every profile needs one of its own"
     )]
@@ -127,7 +126,7 @@ pub enum CredentialsError {
         /// The name of the second one.
         second: String,
     },
-    /// There is no key at all, so that no request could be signed.
+    /// There is no key, so no request could be signed.
     #[error(
         "there is no profile with aws_access_key_id and aws_secret_access_key, so no request could ever be signed"
     )]
@@ -140,10 +139,10 @@ const SESSION_TOKEN: &str = "aws_session_token";
 const ACCOUNT_ID: &str = "aws_account_id";
 
 impl Credentials {
-    /// Reads a credentials file. Others must not be able to read it.
+    /// Reads a credentials file. Other users must not be able to read it.
     ///
     /// # Errors
-    /// If the file cannot be read, or others can; otherwise as for [`parse`](Credentials::parse).
+    /// If the file cannot be read, or other users can read it; otherwise as for [`parse`](Credentials::parse).
     pub fn read(path: &Path) -> Result<Credentials, CredentialsError> {
         Credentials::parse(&read_private(path)?)
     }
@@ -151,7 +150,7 @@ impl Credentials {
     /// Reads the text of a credentials file.
     ///
     /// # Errors
-    /// If the text has another form, or has no key, or has one twice.
+    /// If the text has another form, has no key, or has one twice.
     pub fn parse(text: &str) -> Result<Credentials, CredentialsError> {
         let mut keys: HashMap<String, Arc<Key>> = HashMap::new();
         for profile in profiles(text)? {
@@ -204,7 +203,7 @@ impl Credentials {
 }
 
 impl Keys {
-    /// The keys of a server whose own account is this one.
+    /// The keys of a server with this account.
     pub(super) fn new(credentials: &Credentials, own_account_id: &str) -> Keys {
         Keys {
             credentials: credentials.clone(),
@@ -212,12 +211,12 @@ impl Keys {
         }
     }
 
-    /// The key of this id, as it is at the moment.
+    /// The key of this id at present.
     pub(super) fn get(&self, id: &str) -> Option<Arc<Key>> {
         self.credentials.key(id)
     }
 
-    /// Who has this key.
+    /// The owner of this key.
     pub(super) fn identity(&self, key: &Key) -> Identity {
         let account_id = key.account_id.as_ref().unwrap_or(&self.own_account_id);
         Identity {
@@ -228,7 +227,7 @@ impl Keys {
 }
 
 impl Identity {
-    /// As policies name it.
+    /// The ARN by which policies name it.
     pub(super) fn arn(&self) -> String {
         format!("arn:aws:iam::{}:user/{}", self.account_id, self.user)
     }
@@ -236,7 +235,7 @@ impl Identity {
 
 impl fmt::Debug for Key {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A secret gets into no log.
+        // Secrets must not get into a log.
         formatter
             .debug_struct("Key")
             .field("user", &self.user)
@@ -245,7 +244,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// What one section has.
+/// The values of one section.
 #[derive(Default)]
 struct Profile<'a> {
     name: &'a str,
@@ -256,7 +255,7 @@ struct Profile<'a> {
 }
 
 impl<'a> Profile<'a> {
-    /// Where the value of this name is kept, if it is one that we know.
+    /// Where the value of this name is kept, if it is a known one.
     fn value(&mut self, name: &str) -> Option<(&'static str, &mut Option<&'a str>)> {
         let known = |known: &'static str| name.eq_ignore_ascii_case(known).then_some(known);
         if let Some(name) = known(KEY_ID) {
@@ -300,11 +299,11 @@ impl<'a> Profile<'a> {
     }
 }
 
-/// The sections of the file. Values that concern clients only are left out.
+/// The sections of the file, without values that concern only clients.
 fn profiles(text: &str) -> Result<Vec<Profile<'_>>, CredentialsError> {
     let mut profiles: Vec<Profile<'_>> = Vec::new();
     let mut names = HashSet::new();
-    // Below a name without a value, as in `s3 =`, indented lines are values of that.
+    // Indented lines below a name without a value, such as `s3 =`, are values of that name.
     let mut is_nested = false;
     for (number, raw) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let line = number + 1;

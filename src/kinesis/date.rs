@@ -1,4 +1,4 @@
-//! Dates in the two forms of AWS: as Java prints them, and as signatures have them.
+//! Dates in AWS' two forms: as Java prints them, and as signatures have them.
 
 use std::fmt;
 
@@ -34,7 +34,7 @@ impl fmt::Display for JavaDate {
 /// ISO 8601 without separators, to the second: `20150122T012202Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct BasicDate {
-    /// Since 1970.
+    /// Seconds since 1970.
     pub(super) seconds: u64,
 }
 

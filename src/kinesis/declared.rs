@@ -1,4 +1,4 @@
-//! What the server declares of the API, in the terms of the API model.
+//! The server's declarations of the API, in the terms of the API model.
 
 use serde_json::{Map, Value, json};
 
@@ -6,11 +6,11 @@ use super::operation::{Class, Operation, Resource};
 use super::operations::ALL;
 use super::shape::{AnyShape, Kind, Lengths, Member};
 
-/// What the server declares of all operations of Kinesis, as JSON: their inputs and outputs, the exceptions they answer
-/// with, and whether it offers them.
+/// The server's declarations of all operations of Kinesis, as JSON: their inputs and outputs, their exceptions, and
+/// whether the server offers them.
 ///
-/// A shape has the keys that the model of an AWS SDK has (`type`, `required`, `members`, `member`, `key`, `value`, `min`,
-/// `max`, `pattern`, `enum`), and stands where the model names it. It is for comparing the two.
+/// A shape has the same keys as in the model of an AWS SDK (`type`, `required`, `members`, `member`, `key`, `value`,
+/// `min`, `max`, `pattern`, `enum`), in place of the name that the model has. It is for comparing the two.
 pub fn declared_api() -> String {
     let operations: Map<String, Value> = ALL
         .iter()

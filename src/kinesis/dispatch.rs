@@ -1,4 +1,4 @@
-//! From a request to its operation, and from the operation's reply to its body, with the memory that it may hold.
+//! From a request to its operation, and from the operation's reply to its body, with the memory for the reply.
 
 use std::sync::Arc;
 
@@ -16,19 +16,19 @@ use super::subject::Subject;
 use crate::admin::Calls;
 use crate::http::{Connection, Granted, MOST_SMALL, ReplyBody, ReplyShare};
 
-/// A request as HTTP brought it.
+/// A request as it came over HTTP.
 #[derive(Debug)]
 pub(super) struct ApiRequest {
-    /// What the log calls it by.
+    /// The name of the request in the log.
     pub(super) subject: Arc<Subject>,
     /// `None` if there is no such operation.
     pub(super) operation: Option<&'static Operation>,
     pub(super) protocol: Protocol,
-    /// Whose streams it is about, unless it names an ARN.
+    /// The scope, unless the request names an ARN.
     pub(super) scope: Scope,
-    /// Who has sent it; `None` unless signatures are verified.
+    /// The sender; `None` unless signatures are verified.
     pub(super) authenticated: Result<Option<Arc<Identity>>, ApiError>,
-    /// What a fault answers instead of doing anything.
+    /// The error of a fault, which replaces the call.
     pub(super) injected: Option<ApiError>,
     pub(super) body: Bytes,
 }
@@ -38,7 +38,7 @@ pub(super) fn operation(name: &str) -> Option<&'static Operation> {
     operations::ALL.iter().find(|operation| operation.name == name)
 }
 
-/// What counts the calls of all operations.
+/// The counters of the calls of all operations.
 pub(super) fn calls() -> Calls {
     Calls::of(operations::ALL.iter().map(|operation| operation.name))
 }
@@ -46,14 +46,14 @@ pub(super) fn calls() -> Calls {
 /// The body of a status 200, and its content type unless it is that of the request.
 pub(super) type Performed = (Option<&'static str>, ReplyBody);
 
-/// Performs the request, or says why not. The reply holds its share of the memory for replies, which is taken before
-/// anything is done.
+/// Performs the request, or gives the error. The reply holds its share of the memory for replies, which is taken before
+/// anything else is done.
 pub(super) async fn perform(
     service: Arc<Service>,
     connection: &Arc<Connection>,
     request: ApiRequest,
 ) -> Result<Performed, ApiError> {
-    // What is refused has a small answer, whatever was asked for.
+    // A refusal has a small answer, whatever was asked for.
     let admitted = request.operation.filter(|_| request.authenticated.is_ok());
     let class = admitted.map_or(Class::Control, |operation| operation.class);
     let (mut share, most_read_bytes) = match class {
@@ -91,7 +91,7 @@ pub(super) async fn perform(
             reply.await.map_err(|error| declared(operation, error))?
         }
         Err(refusal) => {
-            // What cannot be parsed is told so first.
+            // A body that cannot be parsed is reported first.
             let parsed = operation::on_blocking_thread(&service, move || {
                 operation::parse(request.protocol, &request.body).map(drop)
             });
@@ -103,7 +103,7 @@ pub(super) async fn perform(
         share = taken;
     }
     let (content_type, body) = reply.into_body(&service);
-    // What is stored, or noted as given out, is never answered with an error.
+    // A call that has stored something, or noted it as given out, is never answered with an error.
     let has_effect = matches!(class, Class::Write | Class::Receive);
     if service.http.replies.fit(&mut share, connection, body.len()) || has_effect {
         Ok((content_type, body.holding(share)))
@@ -115,7 +115,7 @@ pub(super) async fn perform(
 type Admitted = (&'static Operation, Option<Arc<Identity>>);
 
 impl ApiRequest {
-    /// The operation, if this client may call it now, and who that is.
+    /// The operation, if this client may call it now, and the client's identity.
     fn admitted(&self, service: &Service) -> Result<Admitted, ApiError> {
         let operation = self.operation.ok_or_else(ApiError::unknown_operation)?;
         let caller = self.authenticated.clone()?;
@@ -133,10 +133,10 @@ impl ApiRequest {
     }
 }
 
-/// Longer replies take more once they are made.
+/// The usual size of a reply. Longer replies take more memory once they are made.
 const BYTES_OF_USUAL_REPLY: usize = 4 << 10;
 
-/// A number and a shard for each record, which has at least 31 bytes in the request.
+/// A number and a shard for each record, which takes at least 31 bytes in the request.
 fn most_bytes_of_put_reply(request_bytes: usize) -> usize {
     (512 + 4 * request_bytes).min(MOST_SMALL)
 }
@@ -146,9 +146,9 @@ async fn reserve(service: &Service, bytes: usize) -> Result<ReplyShare, ApiError
     reserved.map_err(|_| ApiError::too_many_replies())
 }
 
-/// An operation answers with the exceptions of its declaration, and with those that any operation may answer with: of
-/// the checks of its input, of a server that fails, and of one that does not allow it. A server that lacks a key has failed
-/// for operations that know nothing of keys.
+/// An operation answers with the exceptions of its declaration, and with those of any operation: for the checks of its
+/// input, for a failure of the server, and for a refused caller. For an operation without exceptions about keys, a
+/// missing key is a failure of the server.
 fn declared(operation: &Operation, error: ApiError) -> ApiError {
     let is_declared = operation.errors.contains(&error.kind);
     if error.kind == exception::KMS_NOT_FOUND && !is_declared {
@@ -180,7 +180,7 @@ mod tests {
     const COUNT: Key<Integer> = required("Count", INTEGER.at_least(1));
     const NUMBER: Key<Text> = required("Number", TEXT);
 
-    /// It counts, one event for each number.
+    /// An operation that counts, with one event for each number.
     static COUNTING: Operation = Operation {
         name: "Counting",
         class: Class::Data,
@@ -290,7 +290,7 @@ mod tests {
         assert_eq!((refused.status, refused.kind), (400, "ValidationException"));
     }
 
-    /// It ends when its client has gone.
+    /// It ends when its client is gone.
     #[tokio::test]
     async fn a_stream_that_is_dropped_ends_its_operation() {
         static ENDED: std::sync::Mutex<Option<oneshot::Sender<()>>> = std::sync::Mutex::new(None);

@@ -1,4 +1,4 @@
-//! What a client is told when its request fails, and what only the log is told.
+//! The answer to a failed request, and the cause, which only the log gets.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ pub(super) struct ApiError {
     pub(super) status: u16,
     pub(super) kind: &'static str,
     pub(super) message: Option<Cow<'static, str>>,
-    /// What went wrong inside. It may name files of the server, so it is logged and never sent.
+    /// The internal cause. It may name files of the server, so it is logged and never sent.
     pub(super) cause: Option<String>,
 }
 
@@ -36,7 +36,7 @@ pub(super) mod exception {
     pub(in crate::kinesis) const VALIDATION: &str = "ValidationException";
 }
 
-/// SerializationException is the one whose message AWS spells with a capital.
+/// AWS spells the message of SerializationException alone with a capital.
 const SERIALIZATION: &str = "SerializationException";
 
 impl ApiError {
@@ -53,7 +53,7 @@ impl ApiError {
         ApiError::new(400, kind, message)
     }
 
-    /// A type without any message.
+    /// An exception without a message.
     pub(super) fn bare(status: u16, kind: &'static str) -> ApiError {
         ApiError {
             status,
@@ -67,7 +67,7 @@ impl ApiError {
         ApiError::client(exception::KMS_NOT_FOUND, message)
     }
 
-    /// The body is not of its encoding, or not an object.
+    /// The body does not have its encoding, or is not an object.
     pub(super) fn not_parsable() -> ApiError {
         ApiError::bare(400, SERIALIZATION)
     }
@@ -128,12 +128,12 @@ impl ApiError {
         )
     }
 
-    /// A fault of ours. Every client tries such a request again.
+    /// A fault of the server. Every client repeats such a request.
     pub(super) fn internal(message: &'static str) -> ApiError {
         ApiError::new(500, exception::INTERNAL_FAILURE, message)
     }
 
-    /// The same as a fault of ours, told in the same words.
+    /// The same as a fault of the server, with the same message.
     pub(super) fn into_failure(self) -> ApiError {
         ApiError {
             status: 500,
@@ -158,7 +158,7 @@ impl ApiError {
         ApiError::unavailable("The server has too many replies that are not read.")
     }
 
-    /// The same for all errors of one kind, for counting them.
+    /// A text that is the same for all errors of one kind, for counting them.
     pub(super) fn reason(&self) -> &'static str {
         match self.message {
             Some(Cow::Borrowed(message)) => message,

@@ -1,4 +1,4 @@
-//! The log of failed and refused requests, which clients that try again and again do not flood.
+//! The log of failed and refused requests, which clients that retry without end cannot flood.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,13 +12,13 @@ use super::error::ApiError;
 use super::subject::Subject;
 use crate::http::Refusal;
 
-/// Logs a failure at once. Failures of the same kind and stream in the second after it are only counted, and the next
-/// line of that kind and stream has the count, or one of its own once they have ended and a request comes. Time is the store's
-/// monotonic clock.
+/// Logs a failure at once. Failures of the same kind and stream within the next second are only counted. The next line
+/// of that kind and stream has the count, or a separate line has it after the failures have ended and another request
+/// comes. Time is the store's monotonic clock.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     state: Mutex<State>,
-    /// Whether some failure was counted and not told yet.
+    /// Whether a count has not been logged yet.
     has_counts: AtomicBool,
 }
 
@@ -28,7 +28,7 @@ struct State {
     cleaned: Duration,
 }
 
-/// What failed, and of which stream.
+/// The kind of failure, and its stream.
 type Kind = (&'static str, Option<Box<str>>);
 
 #[derive(Debug, Clone, Copy)]
@@ -39,11 +39,11 @@ struct Recent {
 
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// After so long without a failure of a kind and stream that was counted, the count is told.
+/// A count is logged after this time without a failure of its kind and stream.
 const SILENCE: Duration = Duration::from_secs(10);
 
 impl Failures {
-    /// Logs the error of a whole request, if it is one of ours and not of the client's.
+    /// Logs the error of a whole request, if it is the server's and not the client's.
     pub(super) fn note_request(&self, now: Duration, subject: &Subject, error: &ApiError) {
         if error.status < 500 {
             return;
@@ -68,7 +68,7 @@ impl Failures {
         }
     }
 
-    /// Logs that some records of a batch were not stored, for `reason` and in particular because of `cause`.
+    /// Logs that some records of a batch were not stored, for `reason`, with one `cause` as an example.
     pub(super) fn note_records(
         &self,
         now: Duration,
@@ -93,7 +93,8 @@ impl Failures {
         }
     }
 
-    /// Logs that a request was not looked at, which its client may not show to the people who could let it in.
+    /// Logs a refused request, because its client may not show the refusal to the people who could change the
+    /// configuration.
     pub(super) fn note_refusal(&self, now: Duration, subject: &Subject, refusal: &Refusal) {
         const KIND: &str = "a request was not let in";
         self.close_ended(now);
@@ -103,15 +104,14 @@ impl Failures {
         }
     }
 
-    /// Has told what was only counted of failures that have ended. Called for each request, and costs it nothing while nothing
-    /// was.
+    /// Logs the counts of failures that have ended. Called for each request, and costs nothing if there are none.
     pub(super) fn tell_ended(&self, now: Duration) {
         if self.has_counts.load(Ordering::Relaxed) {
             self.close_ended(now);
         }
     }
 
-    /// Logs how many there were of kinds that have ended, which no later line tells. Looks once a second at most.
+    /// Logs the counts of kinds that have ended, which no later line has. Looks at most once a second.
     fn close_ended(&self, now: Duration) {
         for ((reason, stream), not_logged) in self.take_ended(now) {
             let stream = stream.as_deref();
@@ -122,7 +122,7 @@ impl Failures {
         }
     }
 
-    /// Forgets the kinds of which there was none for long enough, and gives those of which some were only counted.
+    /// Removes the kinds without a failure for long enough, and gives the counts that were not logged.
     fn take_ended(&self, now: Duration) -> Vec<(Kind, u64)> {
         let mut state = self.state();
         if now.saturating_sub(state.cleaned) < PAUSE {
@@ -147,7 +147,8 @@ impl Failures {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether this failure, of that many requests or records, may be logged, and how many of its kind were not since
+    /// Whether a failure of so many requests or records may be logged, and how many of its kind were not since the last
+    /// line.
     /// the last line.
     fn admit(&self, kind: Kind, now: Duration, count: u64) -> Option<u64> {
         let mut state = self.state();

@@ -1,4 +1,4 @@
-//! Faults that a test asks for: calls that are throttled, fail, are slow, or lose their answer.
+//! Faults for tests: calls that are throttled, fail, are slow, or lose their answer.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,15 +9,14 @@ use thiserror::Error;
 
 use super::error::{ApiError, exception};
 
-/// A fault of some calls, for testing what a client makes of it: `OPERATION:KIND:AMOUNT`.
+/// A fault of some calls, for testing how a client reacts: `OPERATION:KIND:AMOUNT`.
 ///
 /// - OPERATION is the name of an operation, or `*` for all of them.
-/// - KIND is `throttle`, `fail`, `error=NAME`, `slow=TIME` or `lose`. A throttled call and one that fails have no effect.
-///   NAME is an exception that the operation has in the API, as `KMSThrottlingException` of PutRecord; calls of operations
-///   that do not have it are none of the fault's. A lost
-///   answer is one of a call that has had its effect: its connection ends, or in HTTP/2 its stream. PutRecords is
-///   throttled record by record.
-/// - AMOUNT is a share of the calls, `25%` or `0.5%`, or how many of the first calls: `3`.
+/// - KIND is `throttle`, `fail`, `error=NAME`, `slow=TIME` or `lose`. A call that is throttled or fails has no effect.
+///   NAME is an exception that the operation has in the API, for example `KMSThrottlingException` of PutRecord; the
+///   fault does not apply to operations without it. With `lose` the call has its effect, and then its connection ends,
+///   or in HTTP/2 its stream. PutRecords is throttled record by record.
+/// - AMOUNT is a share of the calls, `25%` or `0.5%`, or a number of calls from the first on: `3`.
 ///
 /// ```
 /// use anabranch::kinesis::Fault;
@@ -132,7 +131,7 @@ impl Amount {
 }
 
 impl Fault {
-    /// The exception that it answers with, if it names one.
+    /// The exception that it gives, if it names one.
     pub(super) fn exception(&self) -> Option<&str> {
         match &self.kind {
             Kind::Error(name) => Some(name),
@@ -140,7 +139,7 @@ impl Fault {
         }
     }
 
-    /// The operation that it is about, unless it is about all.
+    /// Its operation, unless it applies to all.
     pub(super) fn operation(&self) -> Option<&str> {
         self.operation.as_deref()
     }
@@ -163,7 +162,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The faults of a server. Which calls they strike follows from the seed and the order of the calls.
+/// The faults of a server. The seed and the order of the calls decide which calls they affect.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     rules: Vec<Rule>,
@@ -173,17 +172,17 @@ pub(super) struct Faults {
 #[derive(Debug)]
 struct Rule {
     fault: Fault,
-    /// Among the rules.
+    /// Its place among the rules.
     place: u64,
-    /// How many calls, or records, it could have struck.
+    /// How many calls, or records, it could have affected.
     calls: AtomicU64,
 }
 
-/// What is done to a call.
+/// The effects of faults on a call.
 #[derive(Debug, Default)]
 pub(super) struct Injected {
     pub(super) delay: Duration,
-    /// Answered instead of doing anything.
+    /// The answer that replaces the call.
     pub(super) refusal: Option<ApiError>,
     pub(super) loses_answer: bool,
 }
@@ -201,7 +200,7 @@ impl Faults {
         }
     }
 
-    /// What is done to the next call of an operation of this name, which answers with these exceptions.
+    /// The effects on the next call of an operation with this name and these exceptions.
     pub(super) fn inject(&self, operation: &str, exceptions: &[&'static str]) -> Injected {
         let mut injected = Injected::default();
         for rule in self.rules_of(operation) {
@@ -211,7 +210,7 @@ impl Faults {
                 .map(|name| exceptions.iter().find(|known| **known == name));
             match &rule.fault.kind {
                 Kind::Error(_) if declared.flatten().is_none() => {}
-                // Record by record, where the records are known.
+                // Record by record, in the operation itself.
                 Kind::Throttle if operation == PUT_RECORDS => {}
                 _ if !self.strikes(rule) => {}
                 Kind::Throttle => injected.refusal = Some(throttled(exceptions)),
@@ -256,8 +255,8 @@ impl Faults {
         match rule.fault.amount {
             Amount::First(calls) => call < calls,
             Amount::Share(share) => {
-                // A generator for each call, so that calls of other operations change nothing; and for each rule, so that
-                // two of them strike independently.
+                // A new generator for each call, so that calls of other operations change nothing; and one for each
+                // rule, so that two rules are independent.
                 let of_rule = mixed(self.seed) ^ rule.place;
                 let mut random = fastrand::Rng::with_seed(mixed(of_rule) ^ call);
                 random.u32(..WHOLE) < share
@@ -266,7 +265,7 @@ impl Faults {
     }
 }
 
-/// Numbers that are near each other are far apart then.
+/// Spreads numbers that are near each other.
 fn mixed(number: u64) -> u64 {
     fastrand::Rng::with_seed(number).u64(..)
 }
@@ -280,7 +279,7 @@ fn named(exception: &'static str) -> ApiError {
     }
 }
 
-/// What AWS answers where there are too many calls: that of these exceptions which says so.
+/// AWS' answer to too many calls, among these exceptions.
 fn throttled(exceptions: &[&'static str]) -> ApiError {
     const MESSAGE: &str = "Rate exceeded: the server was told to throttle this call.";
     let kinds = [

@@ -1,5 +1,4 @@
-//! One HTTP request, from its head to its answer: everything that is the same for all operations, in the order in
-//! which AWS looks at it.
+//! One HTTP request, from its head to its answer: the steps that are the same for all operations, in AWS' order.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -35,7 +34,7 @@ const TARGET_PREFIX: &str = "Kinesis_20131202.";
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
     "x-amzn-RequestId,x-amzn-ErrorType,x-amz-request-id,x-amz-id-2,x-amzn-ErrorMessage,Date",
 );
-/// It is recognised, and never works.
+/// A content type that is recognised, and never accepted.
 const PLAIN_JSON: &str = "application/json";
 
 impl Routes for Service {
@@ -132,14 +131,14 @@ fn not_admitted(service: &Service, subject: &Subject, parts: &Parts, refusal: &R
     reply
 }
 
-/// The page for those who run the server that is asked for. A path says nothing where an operation is called.
+/// The page for people who run the server that is requested. The path does not matter if an operation is called.
 fn page_of(service: &Service, parts: &Parts) -> Option<Page> {
     let page = Page::at(parts.uri.path()).filter(|page| service.pages.has(*page))?;
     let is_call = parts.headers.contains_key(TARGET) || is_head_too_large(parts);
     (!is_call).then_some(page)
 }
 
-/// The console, if that is asked for and is here.
+/// The console, if it is requested and is here.
 fn console_of<'a>(service: &'a Service, parts: &Parts) -> Option<&'a Console> {
     let console = service.console.as_deref();
     let console = console.filter(|_| service.pages.have_console() && Console::is_asked_for(parts))?;
@@ -148,7 +147,7 @@ fn console_of<'a>(service: &'a Service, parts: &Parts) -> Option<&'a Console> {
 }
 
 fn count(service: &Service, parts: &Parts, reply: &Reply) {
-    /// It was refused before it could have been one of an operation.
+    /// The request was refused before an operation was known.
     const NO_EXCEPTION: &str = "(none)";
     let operation = Target::of(&parts.headers).operation().map(|known| known.name);
     let error = match reply.extensions().get::<Exception>() {
@@ -162,7 +161,7 @@ fn count(service: &Service, parts: &Parts, reply: &Reply) {
 #[derive(Clone, Copy)]
 struct Exception(&'static str);
 
-/// What the head says about the body.
+/// The content type in the head.
 enum ContentType {
     Spoken(Protocol),
     PlainJson,
@@ -191,8 +190,8 @@ impl ContentType {
         }
     }
 
-    /// The encoding of an error that has nothing to do with the operation. Clients that speak JSON fail on anything
-    /// else, whatever the status.
+    /// The encoding of an error that does not belong to an operation. Clients that speak JSON fail on any other,
+    /// whatever the status.
     fn of_errors(&self) -> Protocol {
         match self {
             ContentType::Spoken(protocol) => *protocol,
@@ -232,7 +231,7 @@ async fn answer_call(
         (ContentType::Spoken(_), Target::Operation(_))
     );
     if service.keys.is_some() && !is_checked && !body.is_end_stream() {
-        // It is refused whatever is in it, also if its client has a key.
+        // It is refused whatever the body is, also if its client has a key.
         service.http.bodies.refuse(parts.version, body).await;
         return match content_type {
             ContentType::Spoken(protocol) => error_reply(&ApiError::unknown_operation(), protocol),
@@ -272,7 +271,7 @@ async fn answer_call(
         ContentType::Spoken(protocol) => {
             let authenticated = match target {
                 Target::Operation(_) => authenticate(service, parts, &body.bytes).await,
-                // Every client is told the same of it.
+                // Every client gets the same answer.
                 Target::Unknown | Target::None => Ok(None),
             };
             let scope = authentication::scope(parts, service.scope);
@@ -281,7 +280,7 @@ async fn answer_call(
                 _ => None,
             };
             let scope = of_caller.unwrap_or(scope);
-            // A client that is not let in uses up no fault of others.
+            // A client that is not let in does not use up a fault that is meant for others.
             let struck = target.operation().filter(|_| authenticated.is_ok());
             let injected = inject(service, struck).await;
             let request = ApiRequest {
@@ -321,7 +320,7 @@ fn refused_as_unknown(content_type: &ContentType, target: &Target) -> Reply {
     }
 }
 
-/// Who has sent the request, if signatures are verified.
+/// The sender of the request, if signatures are verified.
 async fn authenticate(
     service: &Service,
     parts: &Parts,
@@ -341,7 +340,7 @@ async fn authenticate(
     verified.await.map(Some)
 }
 
-/// The faults that a test asked for, once the time has passed by which they delay the call.
+/// The effects of faults, after the delay that they demand.
 async fn inject(service: &Service, operation: Option<&Operation>) -> Injected {
     let Some(operation) = operation else {
         return Injected::default();
@@ -353,9 +352,9 @@ async fn inject(service: &Service, operation: Option<&Operation>) -> Injected {
     injected
 }
 
-/// What `X-Amz-Target` asks for. Host, path and the scope of the signature say nothing about it.
+/// The operation in `X-Amz-Target`. Host, path and the scope of the signature do not matter.
 enum Target {
-    /// There is no service and operation in it.
+    /// It names no service and operation.
     None,
     Unknown,
     Operation(&'static Operation),
@@ -427,7 +426,7 @@ fn body_error(service: &Service, subject: &Subject, reason: BodyError, protocol:
     service.note_failure(subject, &error);
     let mut reply = error_reply(&error, protocol);
     if matches!(reason, BodyError::TooSlow | BodyError::Stopping) {
-        // What is still to come of the body would be taken for the next request.
+        // The rest of the body would be taken for the next request.
         reply
             .headers_mut()
             .insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -1,8 +1,8 @@
-//! Typed keys: what an operation's table declares, and what its function reads and writes members with.
+//! Typed keys: an operation's table declares them, and its function reads and writes members with them.
 //!
-//! A [`Key`] is a member's name, its shape, and as a type what it holds and whether it may be absent. The table of an
-//! operation lists keys, and its function passes the same keys to [`Input::get`] and
-//! [`Members::set`]: a mistyped member does not compile, and neither does one that is read as another type.
+//! A [`Key`] has a member's name and its shape; its type says what the member holds and whether it may be absent. The
+//! table of an operation lists keys, and its function passes the same keys to [`Input::get`] and [`Members::set`]. A
+//! mistyped member does not compile, and neither does one that is read as another type.
 
 use std::fmt::Display;
 use std::marker::PhantomData;
@@ -15,14 +15,14 @@ use crate::{
     ConsumerStatus, HashKey, ReaderStatus, SequenceNumber, ShardId, StreamMode, StreamStatus, Timestamp,
 };
 
-/// A member of a structure. `T` is [what it holds](Holds), or an `Option` of that if it may be absent.
+/// A member of a structure. `T` is [the type of its value](Holds), or an `Option` of that if it may be absent.
 #[derive(Debug)]
 pub(super) struct Key<T> {
     member: Member,
     of: PhantomData<fn() -> T>,
 }
 
-/// A member that has to be there.
+/// A required member.
 pub(super) const fn required<H: Holds>(name: &'static str, mut shape: Shape<H>) -> Key<H> {
     shape.any.required = true;
     Key::new(name, shape.any)
@@ -70,7 +70,7 @@ macro_rules! members {
 }
 pub(super) use members;
 
-/// Where `members` has this one.
+/// The place of this one in `members`.
 fn position(members: &[Member], member: &Member) -> Option<usize> {
     members.iter().position(|declared| {
         declared.name == member.name
@@ -79,7 +79,7 @@ fn position(members: &[Member], member: &Member) -> Option<usize> {
     })
 }
 
-/// The shape of what a key holds.
+/// The shape of a key's value.
 #[derive(Debug)]
 pub(super) struct Shape<H> {
     any: AnyShape,
@@ -94,7 +94,7 @@ impl<H> Clone for Shape<H> {
 
 impl<H> Copy for Shape<H> {}
 
-/// What a member can hold, and how a function gets it.
+/// The type of a member's value, and how a function gets it.
 pub(super) trait Holds {
     type Read<'v>;
 
@@ -118,10 +118,10 @@ pub(super) enum Time {}
 pub(super) enum Structure {}
 #[derive(Debug)]
 pub(super) enum Events {}
-/// A list of what `H` says.
+/// A list of `H`.
 #[derive(Debug)]
 pub(super) struct List<H>(PhantomData<H>);
-/// A map from strings to what `H` says.
+/// A map from strings to `H`.
 #[derive(Debug)]
 pub(super) struct Map<H>(PhantomData<H>);
 
@@ -336,19 +336,19 @@ impl Input<'_> {
         self.value(key.name()).is_some()
     }
 
-    /// How many items are wanted, of which there are never more than `most`.
+    /// How many items are wanted, at most `most`.
     pub(super) fn limit(&self, key: Key<Option<Integer>>, most: usize) -> usize {
         let wanted = self.get(key).and_then(|number| usize::try_from(number).ok());
         wanted.map_or(most, |wanted| wanted.min(most))
     }
 }
 
-/// What the type of a key says of a member: what it holds, and whether it may be absent.
+/// Whether a member may be absent, by the type of its key.
 pub(super) trait Presence {
     type Held: Holds;
     type Got<'v>;
 
-    /// `None` is absent, which the checks have refused for a member that has to be there.
+    /// `None` means absent, which the checks have refused for a required member.
     fn got<'v>(name: &str, value: Option<&'v Value<'v>>) -> Self::Got<'v>;
 }
 
@@ -376,7 +376,7 @@ impl<H: Holds> Presence for Option<H> {
 pub(super) struct Members<'w> {
     writer: &'w mut Writer,
     declared: &'static [Member],
-    /// Which of those declared have been written; only looked at where assertions are.
+    /// Which of the declared ones have been written; used only in debug builds.
     written: u64,
 }
 
@@ -411,7 +411,7 @@ impl Members<'_> {
         value.write(self.writer, key.member.shape.kind);
     }
 
-    /// Sets what there is.
+    /// Sets a member if there is a value.
     pub(super) fn set_some<H: Holds>(&mut self, key: Key<Option<H>>, value: Option<impl WriteAs<H>>) {
         if let Some(value) = value {
             self.set(key, value);
@@ -434,13 +434,13 @@ impl Members<'_> {
         });
     }
 
-    /// A list for others to fill: how many bytes are written in front of the place where its items go.
+    /// A list that the caller fills later. Gives the number of bytes in front of the place of its items.
     pub(super) fn set_empty_list<H: Holds>(&mut self, key: Key<List<H>>) -> usize {
         self.check_declared(&key.member);
         self.writer.member(key.name()).empty_list()
     }
 
-    /// Leaves out a member that the API model says is always there, and AWS leaves out too.
+    /// Leaves out a member that the API model requires, and that AWS leaves out too.
     pub(super) fn leave_out<T: Presence>(&mut self, key: Key<T>) {
         self.check_declared(&key.member);
     }
@@ -500,7 +500,7 @@ impl WriteAs<Text> for Digits<'_> {
     }
 }
 
-/// What prints as characters that need no escaping.
+/// A type that prints as characters without the need of escaping.
 trait Plain: Display {}
 impl Plain for ShardId {}
 impl Plain for SequenceNumber {}

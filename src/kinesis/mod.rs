@@ -1,18 +1,17 @@
-//! The Kinesis API over HTTP: what clients of Amazon Kinesis put on the wire, answered from a [`Store`].
+//! The Kinesis API over HTTP: answers requests of Amazon Kinesis' clients from a [`Store`].
 //!
-//! This floor knows JSON and CBOR, the shapes of Kinesis' operations, the checks that AWS makes and the words in which
-//! it refuses. Connections, and the memory of requests and replies, belong to the floor below, `http`. It is one user
-//! of the engine among others: everything it does to a stream goes through [`Store`] and [`Stream`](crate::Stream), and
-//! an embedder could do the same.
+//! This floor knows JSON and CBOR, the shapes of Kinesis' operations, AWS' checks and AWS' messages. Connections, and
+//! the memory of requests and replies, belong to the floor below, `http`. It is one user of the engine among others:
+//! everything it does to a stream goes through [`Store`] and [`Stream`](crate::Stream), and an embedder could do the
+//! same.
 //!
-//! It must not know files, segments or the manifest, and holds no state of its own that would have to survive it:
-//! shard iterators and paging tokens carry what they need.
+//! It must not know files, segments or the manifest, and has no state that would have to survive it: shard iterators
+//! and paging tokens carry what they need.
 //!
-//! Inside, a request goes down one path: `front` answers what concerns HTTP itself, finds out who has sent the request
-//! (`authentication`) and names the operation, `dispatch`
-//! finds it and takes memory for its reply, and the operation does the rest (`operation`): a `Request` becomes a `Call`
-//! once its body has passed the checks of the operation's declaration (`shape`, `convert`, `validate`), and its function
-//! makes a `Reply`.
+//! A request takes one path: `front` does everything that concerns HTTP itself, identifies the sender
+//! (`authentication`) and names the operation. `dispatch` finds the operation and takes memory for its reply. The
+//! operation does the rest (`operation`): a `Request` becomes a `Call` once its body has passed the checks of the
+//! operation's declaration (`shape`, `convert`, `validate`), and its function makes a `Reply`.
 //!
 //! An operation is one row of the table in `operations` and one place in a file there: its declaration, written with
 //! typed keys (`key`), and its function, which reads and writes members with the same keys.

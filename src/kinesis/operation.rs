@@ -1,9 +1,9 @@
-//! What an operation is: one declaration and one async function.
+//! Operations: each is one declaration and one async function.
 //!
-//! A declaration says all that the server knows of an operation before a request comes: the members of its input and
-//! its output with their constraints, the exceptions it answers with, what it is about, and how much its replies can
-//! hold. Its function takes a [`Request`] and makes a [`Reply`]. Most operations wait for the disk or a lock, and are
-//! written as a function of a checked [`Call`], which [`Request::blocking`] turns into an async one.
+//! A declaration has everything that the server knows of an operation before a request: the members of its input and
+//! its output with their constraints, its exceptions, the resource that it concerns, and how large its replies can be.
+//! Its function takes a [`Request`] and makes a [`Reply`]. Most operations wait for the disk or a lock, and are written
+//! as a function of a checked [`Call`], which [`Request::blocking`] turns into an async one.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -41,22 +41,23 @@ pub(super) struct Operation {
     pub(super) run: Run,
 }
 
-/// What kind of call an operation is, which says how much memory its reply needs.
+/// The class of an operation, which decides how much memory its reply needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
     /// It describes or changes resources.
     Control,
-    /// It is about records, and neither takes nor brings them.
+    /// It concerns records, and neither takes nor returns them.
     Data,
-    /// It writes records, with a reply that grows with the request. What is stored is never answered with an error.
+    /// It writes records, with a reply that grows with the request. After something is stored the answer is never an
+    /// error.
     Write,
     /// It reads records, with a reply of megabytes.
     Read,
-    /// It waits for records, and reads them then, with a reply of megabytes whose memory it takes itself.
+    /// It waits for records, and then reads them, with a reply of megabytes whose memory it takes itself.
     Receive,
 }
 
-/// What an operation is about.
+/// The resource that an operation concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Resource {
     Account,
@@ -64,38 +65,38 @@ pub(super) enum Resource {
     Consumer,
     Queue,
     Channel,
-    /// Whatever its `ResourceARN` names.
+    /// The resource of its `ResourceARN`.
     Any,
 }
 
 /// Starts an operation.
 pub(super) type Run = fn(Request) -> Running;
 
-/// An operation that runs.
+/// A running operation.
 pub(super) type Running = Pin<Box<dyn Future<Output = Result<Reply, ApiError>> + Send>>;
 
-/// A signed request for an operation that this server offers. Nothing in its body has been looked at, but for its
+/// A signed request for an operation that this server offers. Nothing in its body has been looked at, except for its
 /// signature.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
     pub(super) service: Arc<Service>,
-    /// What the log calls it by.
+    /// The name of the request in the log.
     pub(super) subject: Arc<Subject>,
     pub(super) operation: &'static Operation,
     pub(super) protocol: Protocol,
-    /// Whose streams it is about, unless it names an ARN.
+    /// The scope, unless the request names an ARN.
     pub(super) scope: Scope,
-    /// Who has sent it, if signatures are verified.
+    /// The sender, if signatures are verified.
     pub(super) caller: Option<Arc<Identity>>,
     pub(super) body: Bytes,
-    /// The one that the request came on.
+    /// The connection of the request.
     pub(super) connection: Arc<Connection>,
     /// The most bytes of data and partition keys that a read may read.
     pub(super) most_read_bytes: usize,
 }
 
 impl Request {
-    /// Runs a function that may wait for the disk or a lock, to its end, once the input is checked.
+    /// Checks the input, and runs a function that may wait for the disk or a lock, to its end.
     pub(super) fn blocking(self, run: fn(&Call<'_>) -> Result<Reply, ApiError>) -> Running {
         Box::pin(self.on_blocking_thread(move |request| run(&request.checked()?)))
     }
@@ -109,13 +110,12 @@ impl Request {
         on_blocking_thread(&service, move || work(&self)).await
     }
 
-    /// The call, after the checks of the operation's shape, in the order in which AWS makes them, and of what its caller
-    /// may do.
+    /// The call, after the checks of the operation's shape, in AWS' order, and of the caller's rights.
     pub(super) fn checked(&self) -> Result<Call<'_>, ApiError> {
         self.checked_by(|_, input| validate(input, self.operation.input))
     }
 
-    /// The same with a check of the input's constraints that depends on what the call is about.
+    /// The same with a check of the input's constraints that depends on the resource.
     pub(super) fn checked_by(
         &self,
         check: impl FnOnce(Context<'_>, &Input<'_>) -> Result<(), ApiError>,
@@ -157,7 +157,7 @@ pub(super) fn parse(protocol: Protocol, body: &[u8]) -> Result<Document<'_>, Api
     }
 }
 
-/// Does `work` on a thread that may wait, once there is one: their number is limited.
+/// Does `work` on a thread that may wait, once one is free: their number is limited.
 pub(super) async fn on_blocking_thread<T: Send + 'static>(
     service: &Service,
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
@@ -196,21 +196,21 @@ impl Call<'_> {
         Reply::whole(self.members(members))
     }
 
-    /// The members of a reply, of which something is still missing.
+    /// The members of a reply that is not complete yet.
     pub(super) fn members(&self, members: impl FnOnce(&mut Members<'_>)) -> Vec<u8> {
         const USUAL_BYTES: usize = 256;
         write_structure(self.context.protocol, USUAL_BYTES, self.operation.output, members)
     }
 }
 
-/// What an operation answers if it succeeds: the content of a status 200.
+/// The successful answer of an operation: the content of a status 200.
 pub(super) struct Reply {
-    /// `None` if it is that of the request.
+    /// `None` for the content type of the request.
     content_type: Option<&'static str>,
     content: Content,
-    /// Of the memory for replies, where the operation has taken it.
+    /// The share of the memory for replies, if the operation has taken it.
     share: Option<ReplyShare>,
-    /// What is done if it does not reach its client.
+    /// The action if the reply does not reach its client.
     unsent: Option<Unsent>,
 }
 
@@ -237,7 +237,7 @@ impl Reply {
     }
 
     /// Messages of an [event stream](super::protocol::event_stream), which are sent as they come, until the sender is
-    /// dropped. A message that has to count for the memory of replies owns its share of that.
+    /// dropped. A message that has to count for the memory of replies owns its share.
     pub(super) fn events(messages: mpsc::Receiver<Bytes>) -> Reply {
         Reply {
             content_type: Some(super::protocol::event_stream::CONTENT_TYPE),
@@ -264,7 +264,7 @@ impl Reply {
         }
     }
 
-    /// The same, with what is done if it does not reach its client.
+    /// The same, with the action if it does not reach its client.
     pub(super) fn or_unsent(self, unsent: Unsent) -> Reply {
         Reply {
             unsent: Some(unsent),
@@ -272,12 +272,12 @@ impl Reply {
         }
     }
 
-    /// The share that the operation has taken, if it has.
+    /// The share of memory, if the operation has taken it.
     pub(super) fn take_share(&mut self) -> Option<ReplyShare> {
         self.share.take()
     }
 
-    /// The content type that is not the request's, and the body.
+    /// The content type, if it is not the request's, and the body.
     pub(super) fn into_body(self, service: &Service) -> (Option<&'static str>, ReplyBody) {
         let body = match self.content {
             Content::Whole(bytes) => bytes.into(),

@@ -11,18 +11,18 @@ use crate::{Delivery, Retention};
 /// How many bytes of data and partition keys a read may read.
 pub(super) const MOST_READ_BYTES: usize = 10 << 20;
 
-/// How many bytes a read may read where there are many replies that are not read.
+/// How many bytes a read may read while many replies are unread.
 pub(super) const LESS_READ_BYTES: usize = 256 << 10;
 
-/// What the API lets the retention of a stream be.
+/// The range of a stream's retention in the API.
 pub(super) const RETENTION_HOURS: RangeInclusive<u32> = 24..=8760;
 
-/// What a reply takes with so many bytes in it, most of them in base64.
+/// The size of a reply with so many bytes of records, most of them in base64.
 pub(super) const fn reply_bytes(read: usize) -> usize {
     read / 2 * 3
 }
 
-/// How a [`Server`](super::Server) is run.
+/// The options of a [`Server`](super::Server).
 ///
 /// ```
 /// # use anabranch::kinesis::ServerOptions;
@@ -52,7 +52,7 @@ pub struct ServerOptions {
     pub(super) http: HttpOptions,
 }
 
-/// Where the pages are for those who run the server.
+/// Where the pages for people who run the server are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum AdminPlace {
     BesideApi,
@@ -63,13 +63,13 @@ pub(super) enum AdminPlace {
 impl ServerOptions {
     /// The region of requests that are not signed for one.
     pub const DEFAULT_REGION: &'static str = "us-east-1";
-    /// The account of requests that name no ARN of another.
+    /// The account of requests that name no ARN of another account.
     pub const DEFAULT_ACCOUNT_ID: &'static str = "000000000000";
 
     /// The most open shards of all streams together: the greatest quota that AWS gives to a new account.
     pub const DEFAULT_SHARD_LIMIT: u64 = 20_000;
 
-    /// The shards of a stream that is created without saying how many, which is what AWS gives it.
+    /// The number of shards of a stream that is created without one, which is AWS' default.
     pub const DEFAULT_SHARD_COUNT: u32 = 4;
 
     /// The largest head of a request, over HTTP/1.1 and HTTP/2: the names and values of all fields, and 32 bytes for each
@@ -120,52 +120,52 @@ impl ServerOptions {
         }
     }
 
-    /// The region that a request is about if it is not signed for one (default `us-east-1`). A stream belongs to an account
-    /// and a region: the same name in another one is another stream.
+    /// The region of requests that are not signed for one (default `us-east-1`). A stream belongs to an account and a
+    /// region: the same name in another one is another stream.
     pub fn region(mut self, region: impl Into<String>) -> ServerOptions {
         self.region = region.into();
         self
     }
 
-    /// The account that a request is about if it names no ARN of another, twelve digits (default `000000000000`).
+    /// The account of requests that name no ARN of another account, twelve digits (default `000000000000`).
     pub fn account_id(mut self, account_id: impl Into<String>) -> ServerOptions {
         self.account_id = account_id.into();
         self
     }
 
-    /// The keys that requests have to be signed with (default: none, and signatures are not verified). The streams that a
-    /// caller names are those of its account, and what it may do to those of others is up to their policies. What the
-    /// credentials are [replaced](Credentials::replace) by while the server runs counts from then on.
+    /// The keys that requests have to be signed with (default: none, and signatures are not verified). A caller's
+    /// stream names are those of its account, and policies decide what it may do to streams of others. A later
+    /// [replacement](Credentials::replace) of the credentials counts from then on.
     pub fn credentials(mut self, credentials: Credentials) -> ServerOptions {
         self.credentials = Some(credentials);
         self
     }
 
-    /// Serves on addresses that other machines can reach although signatures are not verified (default: not, which is a
-    /// [`BindError::Unsigned`](super::BindError::Unsigned)): everyone there can read and write everything then, or with
-    /// credentials, see the pages of [`admin_listen`](ServerOptions::admin_listen).
+    /// Allows addresses that other machines can reach although signatures are not verified (default: not allowed, with
+    /// the error [`BindError::Unsigned`](super::BindError::Unsigned)). Then everyone there can read and write
+    /// everything, or, with credentials, see the pages of [`admin_listen`](ServerOptions::admin_listen).
     pub fn allow_unsigned_beyond_loopback(mut self, allow: bool) -> ServerOptions {
         self.allow_unsigned_beyond_loopback = allow;
         self
     }
 
-    /// One more host that requests may be sent to by their `Host` or `:authority`, without a port (default: loopback's
-    /// names and addresses, what is listened on, and the names that AWS has for Kinesis). `*.NAME` stands for all
-    /// names below one, `*` for all. The others get status 403: they are those of web pages that had a browser look
-    /// up our address under their name.
+    /// Admits one more host of requests, by their `Host` or `:authority`, without a port (default: loopback's names and
+    /// addresses, the addresses that are listened on, and the names that AWS has for Kinesis). `*.NAME` stands for all
+    /// names below one, `*` for all. Other hosts get status 403: they belong to web pages whose names were pointed at
+    /// our address.
     pub fn allow_host(mut self, host: impl Into<String>) -> ServerOptions {
         self.allowed_hosts.push(host.into());
         self
     }
 
-    /// One more origin of web pages that may use the server: `https://app.example:8443` (default: those of this
-    /// machine). `*` stands for all, `null` for pages without one. The others get status 403.
+    /// Admits one more origin of web pages: `https://app.example:8443` (default: those of this machine). `*` stands for
+    /// all, `null` for pages without one. Other origins get status 403.
     pub fn allow_origin(mut self, origin: impl Into<String>) -> ServerOptions {
         self.allowed_origins.push(origin.into());
         self
     }
 
-    /// Speaks TLS, with this certificate and its key, and nothing else (default: not).
+    /// Speaks TLS with this certificate and its key, and only TLS (default: no TLS).
     pub fn tls(mut self, identity: TlsIdentity) -> ServerOptions {
         self.http.tls = Some(identity);
         self
@@ -177,31 +177,31 @@ impl ServerOptions {
         self
     }
 
-    /// For how long a new stream keeps its records, until a client says otherwise: 24 to 8760 hours, which is what the API
-    /// can say. Default: 24 hours.
+    /// How long a new stream keeps its records, until a client changes it: 24 to 8760 hours, the range of the API.
+    /// Default: 24 hours.
     pub fn retention_of_new_streams(mut self, hours: u32) -> ServerOptions {
         let (shortest, longest) = RETENTION_HOURS.into_inner();
         self.retention = Retention::hours(hours.clamp(shortest, longest));
         self
     }
 
-    /// The most open shards that all streams may have together, those that are being made included (default
-    /// [`DEFAULT_SHARD_LIMIT`](ServerOptions::DEFAULT_SHARD_LIMIT), at least 1), as an AWS account has a quota. A
+    /// The most open shards that all streams may have together, including those that are being made (default
+    /// [`DEFAULT_SHARD_LIMIT`](ServerOptions::DEFAULT_SHARD_LIMIT), at least 1), like the quota of an AWS account. A
     /// store that has more keeps them, and gets no more.
     pub fn shard_limit(mut self, shards: u64) -> ServerOptions {
         self.shard_limit = shards.max(1);
         self
     }
 
-    /// The most connections at once (default 8192, at least 1). For a newcomer beyond it, the connection that has been
-    /// idle for longest is closed; if none is idle, the newcomer waits.
+    /// The most connections at once (default 8192, at least 1). For a new connection beyond it, the one that has been
+    /// idle for longest is closed; if none is idle, the new one waits.
     pub fn max_connections(mut self, connections: usize) -> ServerOptions {
         self.http.max_connections = connections;
         self
     }
 
-    /// The most requests that a connection of HTTP/2 may have open at once (default 128; 1 to 32,767). Each may have
-    /// 64 KiB of its body on the way, so that none keeps back another; where no more than 64 are open at once, more.
+    /// The most requests that a connection of HTTP/2 may have open at once (default 128; 1 to 32,767). Each may have 64
+    /// KiB of its body in flight, so that none holds up another; more if at most 64 may be open at once.
     pub fn max_streams_per_connection(mut self, streams: u32) -> ServerOptions {
         self.http.max_streams_per_connection = streams;
         self
@@ -214,85 +214,86 @@ impl ServerOptions {
         self
     }
 
-    /// How much memory request bodies may take together, in bytes (default 256 MiB, at least one longest body with the
-    /// largest head beside the part for small ones). A body takes it as it arrives. Bodies that announce up to 64 KiB
-    /// have a quarter of it for themselves. When it is used up, bodies are not read on until there is room, for as long as
-    /// [a body may make no progress](ServerOptions::body_timeouts); then their requests are answered with status 503.
+    /// How much memory all request bodies may take, in bytes (default 256 MiB; at least one longest body with the
+    /// largest head in addition to the part for small ones). A body takes memory as it arrives. Bodies that announce up
+    /// to 64 KiB have a quarter for themselves. When the memory is used up, bodies are not read until there is room,
+    /// for up to the [time without progress](ServerOptions::body_timeouts); after that their requests get status 503.
     pub fn max_buffered_request_bytes(mut self, bytes: usize) -> ServerOptions {
         self.http.max_buffered_request_bytes = bytes;
         self
     }
 
-    /// How much of that the bodies of one connection may take, those of up to 64 KiB aside (default 64 MiB, at least
-    /// one longest body with the largest head).
+    /// How much of that the bodies of one connection may take, not counting those of up to 64 KiB (default 64 MiB, at
+    /// least one longest body with the largest head).
     pub fn max_connection_request_bytes(mut self, bytes: usize) -> ServerOptions {
         self.http.max_connection_request_bytes = bytes;
         self
     }
 
-    /// How much memory replies may take together until they are in their sockets, in bytes (default 256 MiB, at least
-    /// one largest reply beside the part for small ones). A GetRecords takes its share before it reads. An eighth is
-    /// for small replies, and an eighth for a GetRecords of up to 256 KiB where there is no room for more. When all is
+    /// How much memory all replies may take until they are in their sockets, in bytes (default 256 MiB; at least one
+    /// largest reply in addition to the part for small ones). A GetRecords takes its share before it reads. An eighth
+    /// is for small replies, and an eighth for a GetRecords of up to 256 KiB if there is no room for more. When all is
     /// used up, requests wait, as they do for request bodies.
     pub fn max_buffered_reply_bytes(mut self, bytes: usize) -> ServerOptions {
         self.http.max_buffered_reply_bytes = bytes;
         self
     }
 
-    /// How much of that the replies of one connection may take, small ones aside (default 64 MiB, at least one largest
-    /// reply).
+    /// How much of that the replies of one connection may take, not counting small ones (default 64 MiB, at least one
+    /// largest reply).
     pub fn max_connection_reply_bytes(mut self, bytes: usize) -> ServerOptions {
         self.http.max_connection_reply_bytes = bytes;
         self
     }
 
-    /// How many calls may wait for the disk or a lock at once, each on a thread of its own (default 32, at least 1).
-    /// Writes are not among them: they wait without a thread.
+    /// How many calls may wait for the disk or a lock at once, each on its own thread (default 32, at least 1). Writes
+    /// are not among them: they wait without a thread.
     pub fn max_blocking_calls(mut self, calls: usize) -> ServerOptions {
         self.max_blocking_calls = calls;
         self
     }
 
-    /// Makes what the server does follow from `seed` and from what its clients do, for simulations with one thread:
-    /// request ids and the salt of tokens come from the seed, and calls that wait for the disk or a lock do so on the
-    /// thread of the async runtime, instead of on one of their own (default: not). A server that others use must not.
+    /// Makes the server depend only on `seed` and on its clients, for simulations with one thread: request ids and the
+    /// salt of tokens come from the seed, and calls that wait for the disk or a lock do so on the thread of the async
+    /// runtime, instead of on threads of their own (default: off). Not for a server with real clients.
     pub fn simulated(mut self, seed: u64) -> ServerOptions {
         self.simulated = Some(seed);
         self
     }
 
-    /// How long a subscription of SubscribeToShard lasts, by the store's monotonic clock (default 5 min, as on AWS). Then its client
-    /// subscribes again.
+    /// How long a subscription of SubscribeToShard lasts, by the store's monotonic clock (default 5 min, as on AWS).
+    /// After that its client subscribes again.
     pub fn subscription_life(mut self, life: Duration) -> ServerOptions {
         self.subscription_life = life;
         self
     }
 
-    /// Which limits of AWS the server has (default: none): throughput of shards, rates of calls, changes of streams. They are
-    /// for testing programs that back off, and count by the store's clock.
+    /// The limits of AWS that the server has (default: none): throughput of shards, rates of calls, changes of streams.
+    /// They are for testing programs that back off, and count by the store's clock.
     pub fn limits(mut self, limits: Limits) -> ServerOptions {
         self.limits = limits;
         self
     }
 
-    /// Has some calls fail, be slow or lose their answers (default: none), for testing what clients make of that. Which calls
-    /// those are follows from `seed` and their order.
+    /// Makes some calls fail, be slow or lose their answers (default: none), for testing how clients react. `seed` and
+    /// the order of the calls decide which ones.
     pub fn faults(mut self, faults: impl IntoIterator<Item = Fault>, seed: u64) -> ServerOptions {
         self.faults = faults.into_iter().collect();
         self.fault_seed = seed;
         self
     }
 
-    /// What delivers the channels of the store, in threads that the caller has started (default: nothing, and channels show
-    /// that they have failed).
+    /// The delivery of the store's channels, in threads that the caller has started (default: none, and channels are
+    /// FAILED).
     pub fn delivery(mut self, delivery: Arc<Delivery>) -> ServerOptions {
         self.delivery = Some(delivery);
         self
     }
 
-    /// Whether the server has pages for those who run it (default: it has): `GET /health`, `/metrics` and `/version`, beside
-    /// the API unless they have [an address of their own](ServerOptions::admin_listen). Without them, these paths are answered
-    /// like all others. Where requests [have to be signed](ServerOptions::credentials), `/metrics` is not beside the API.
+    /// Whether the server has pages for people who run it (default: yes): `GET /health`, `/metrics` and `/version`,
+    /// beside the API unless they have [an address of their own](ServerOptions::admin_listen). Without them, these
+    /// paths are answered like all others. If requests [have to be signed](ServerOptions::credentials), `/metrics` is
+    /// not beside the API.
     pub fn admin(mut self, has_pages: bool) -> ServerOptions {
         self.admin = match has_pages {
             true => AdminPlace::BesideApi,
@@ -301,22 +302,22 @@ impl ServerOptions {
         self
     }
 
-    /// Has these pages on an address of their own, and not beside the API (default: not). It is a host and a port, as for
-    /// [`new`](ServerOptions::new), speaks TLS if the other one does, and lets in the same hosts and web pages. No request to it
-    /// has to be signed; one that other machines can reach is a
+    /// Puts these pages on an address of their own, and not beside the API (default: beside it). The address is a host
+    /// and a port, as for [`new`](ServerOptions::new). It speaks TLS if the other one does, and admits the same hosts
+    /// and web pages. Requests to it need no signature. An address that other machines can reach is a
     /// [`BindError::AdminBeyondLoopback`](super::BindError::AdminBeyondLoopback) unless
-    /// [that is meant](ServerOptions::allow_unsigned_beyond_loopback), also with credentials.
+    /// [that is allowed](ServerOptions::allow_unsigned_beyond_loopback), also with credentials.
     ///
-    /// A server over a [`Listener`](super::Listener) of its own has no such address, and no pages then.
+    /// A server over a [`Listener`](super::Listener) of its own has no such address; with this option it has no pages.
     pub fn admin_listen(mut self, listen: impl Into<String>) -> ServerOptions {
         self.admin = AdminPlace::Address(listen.into());
         self
     }
 
-    /// Whether the server has its console (default: it has), which shows streams and records in a browser: where the pages
-    /// for those who run the server [are](ServerOptions::admin), and nowhere without them. Where requests
-    /// [have to be signed](ServerOptions::credentials) it is not beside the API, only at
-    /// [an address of its own](ServerOptions::admin_listen), since no browser signs.
+    /// Whether the server has its console (default: yes), which shows streams and records in a browser. It is in the
+    /// same place as [the pages for people who run the server](ServerOptions::admin), and does not exist without them.
+    /// If requests [have to be signed](ServerOptions::credentials) it is not beside the API, only at
+    /// [an address of its own](ServerOptions::admin_listen), since browsers do not sign.
     pub fn console(mut self, has_console: bool) -> ServerOptions {
         self.has_console = has_console;
         self
@@ -330,7 +331,7 @@ impl ServerOptions {
     }
 
     /// How long a reply may make no progress (default 1 min). After that a stream of HTTP/2 is reset, and a connection
-    /// of HTTP/1 is closed. Progress shows in steps of up to 128 KiB: a client that reads steadily should read some
+    /// of HTTP/1 is closed. Progress counts in steps of up to 128 KiB, so a client that reads steadily should read some
     /// kilobytes a second.
     pub fn stall_timeout(mut self, timeout: Duration) -> ServerOptions {
         self.http.stall_timeout = timeout;
@@ -345,8 +346,8 @@ impl ServerOptions {
         self
     }
 
-    /// How long requests that have come as a whole before a shutdown may take to finish (default 5 s). Those that have
-    /// not end at once.
+    /// How long requests that have arrived completely before a shutdown may take to finish (default 5 s). Incomplete
+    /// ones end at once.
     pub fn shutdown_grace(mut self, grace: Duration) -> ServerOptions {
         self.http.shutdown_grace = grace;
         self

@@ -1,11 +1,11 @@
-//! What the policy of a resource says of a caller: documents in the language of AWS IAM.
+//! Decides by the policy of a resource: documents in the language of AWS IAM.
 //!
-//! Of a statement count `Effect`, `Principal`, `Action` and `Resource`, and their forms with `Not`. A `Condition` is not
-//! evaluated: a statement that has one denies in any case, and allows in none.
+//! `Effect`, `Principal`, `Action` and `Resource` of a statement count, and their forms with `Not`. A `Condition` is
+//! not evaluated: a statement that has one always denies, and never allows.
 
 use serde_json::Value;
 
-/// What is asked of a policy.
+/// The question to a policy.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Question<'a> {
     pub(super) account_id: &'a str,
@@ -22,12 +22,12 @@ pub(super) enum Decision {
     Allowed,
     /// A statement denies it.
     Denied,
-    /// No statement is about it.
+    /// No statement applies to it.
     Silent,
 }
 
-/// What a policy says. A statement that cannot be understood allows nothing, and denies everything if it is one that
-/// denies.
+/// The decision of a policy. A statement that cannot be understood allows nothing, and denies everything if its effect
+/// is to deny.
 pub(super) fn decide(policy: &Value, question: &Question<'_>) -> Decision {
     let mut decision = Decision::Silent;
     for statement in items(policy.get("Statement")) {
@@ -43,7 +43,8 @@ pub(super) fn decide(policy: &Value, question: &Question<'_>) -> Decision {
     decision
 }
 
-/// The place of the first statement that neither allows nor denies. It would say nothing, which its author did not mean.
+/// The index of the first statement that neither allows nor denies. It would have no effect, which its author did not
+/// intend.
 pub(super) fn first_without_effect(policy: &Value) -> Option<usize> {
     let mut statements = items(policy.get("Statement")).iter();
     statements.position(|statement| {
@@ -52,7 +53,7 @@ pub(super) fn first_without_effect(policy: &Value) -> Option<usize> {
     })
 }
 
-/// Whether a statement is about the question. `None` if that cannot be said.
+/// Whether a statement applies to the question. `None` if that is not known.
 fn is_about(statement: &Value, question: &Question<'_>) -> Option<bool> {
     let principal = either(statement, "Principal", "NotPrincipal", |value| {
         names_principal(value, question)
@@ -65,7 +66,7 @@ fn is_about(statement: &Value, question: &Question<'_>) -> Option<bool> {
             )
         })
     })??;
-    // A policy is one of its resource, also if it does not say so.
+    // A policy applies to its resource, even if it does not name it.
     let resource = either(statement, "Resource", "NotResource", |value| {
         any_fits(value, |pattern| fits(pattern, question.resource_arn))
     })
@@ -73,7 +74,7 @@ fn is_about(statement: &Value, question: &Question<'_>) -> Option<bool> {
     Some(principal && action && resource)
 }
 
-/// What a member says, or the opposite of what its opposite says. `None` if neither is there.
+/// The result for a member, or the opposite of the result for its opposite. `None` if neither is there.
 fn either(
     statement: &Value,
     member: &str,
@@ -88,7 +89,7 @@ fn either(
     }
 }
 
-/// `"*"`, or `{"AWS": …}` with accounts, users, or lists of them. Principals of other kinds are none of ours.
+/// `"*"`, or `{"AWS": …}` with accounts, users, or lists of them. Principals of other kinds do not exist here.
 fn names_principal(value: &Value, question: &Question<'_>) -> Option<bool> {
     match value {
         Value::String(text) => (text == "*").then_some(true),
@@ -100,7 +101,7 @@ fn names_principal(value: &Value, question: &Question<'_>) -> Option<bool> {
     }
 }
 
-/// `None` if none of the texts names the principal, and one of them is not understood: it might.
+/// `None` if none of the texts names the principal, and one of them is not understood: that one might.
 fn names_one_of(named: &Value, question: &Question<'_>) -> Option<bool> {
     let mut is_clear = true;
     for name in items(Some(named)) {
@@ -113,7 +114,7 @@ fn names_one_of(named: &Value, question: &Question<'_>) -> Option<bool> {
     is_clear.then_some(false)
 }
 
-/// `None` for what names no account, user or role that is known here: a pattern, or something misspelt.
+/// `None` for a text that names no account, user or role that is known here: a pattern, or a misspelling.
 fn is_principal(name: &str, question: &Question<'_>) -> Option<bool> {
     let is_account_id = |text: &str| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
     if name == "*" || name == question.principal_arn {
@@ -131,7 +132,7 @@ fn is_principal(name: &str, question: &Question<'_>) -> Option<bool> {
         return None;
     }
     match (service, resource.split('/').next()) {
-        // Partitions are apart: what has our number in another one is another account.
+        // Partitions are separate: our number in another partition is another account.
         ("iam", Some("root")) if resource == "root" => {
             Some(account == question.account_id && partition == "aws")
         }
@@ -140,14 +141,15 @@ fn is_principal(name: &str, question: &Question<'_>) -> Option<bool> {
     }
 }
 
-/// Whether one of the texts fits. `None` if there is something else than texts, or a variable, which is not replaced here.
+/// Whether one of the texts fits. `None` if there is a value that is not a text, or a variable, which is not replaced
+/// here.
 fn any_fits(value: &Value, fits: impl Fn(&str) -> bool) -> Option<bool> {
     let texts: Option<Vec<&str>> = items(Some(value)).iter().map(Value::as_str).collect();
     let texts = texts.filter(|texts| !texts.iter().any(|text| text.contains("${")))?;
     Some(texts.into_iter().any(fits))
 }
 
-/// The items of a list; what is no list is its own only item.
+/// The items of a list; another value is the only item.
 fn items(value: Option<&Value>) -> &[Value] {
     match value {
         Some(Value::Array(items)) => items,
@@ -160,7 +162,8 @@ fn items(value: Option<&Value>) -> &[Value] {
 fn fits(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut at, mut of_text) = (0, 0);
-    // Where to go on if what follows the last star does not fit here: the star then stands for one byte more.
+    // The place to go on from if the text after the last star does not fit here: the star then stands for one byte
+    // more.
     let mut retry = None;
     while of_text < text.len() {
         match pattern.get(at) {

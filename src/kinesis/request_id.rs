@@ -1,4 +1,4 @@
-//! The ids that every reply carries, and the salt that makes every token a new one.
+//! The ids of replies, and the salt that makes every token unique.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64_simd::STANDARD as BASE64;
 
-/// Numbers that differ from each other, and from those of another run of the server. They are no secrets.
+/// Numbers that differ from each other, and from those of another run of the server. They are not secret.
 #[derive(Debug)]
 pub(super) struct UniqueNumbers {
     state: AtomicU64,
 }
 
 impl UniqueNumbers {
-    /// The numbers of a seed, or of one that no other run has.
+    /// The numbers of a seed, or of a seed that no other run has.
     pub(super) fn new(seed: Option<u64>) -> UniqueNumbers {
         let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(std::process::id()));
         UniqueNumbers {
@@ -21,7 +21,7 @@ impl UniqueNumbers {
         }
     }
 
-    /// The next number of a SplitMix64 generator, which goes through all of them before one comes twice.
+    /// The next number of a SplitMix64 generator, which repeats none before it has given all.
     pub(super) fn next(&self) -> u64 {
         const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
         let mut bits = self.state.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);

@@ -1,4 +1,4 @@
-//! Whose streams a call is about: those of one account in one region.
+//! The scope of a call: the streams of one account in one region.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ impl Scope {
         scope.in_region(region)
     }
 
-    /// The same account in a region, unless that is not the name of one.
+    /// The same account in another region; `None` if that is not a region's name.
     pub(super) fn in_region(mut self, region: &str) -> Option<Scope> {
         if !is_region(region) {
             return None;
@@ -38,13 +38,13 @@ impl Scope {
         Some(self)
     }
 
-    /// The same region of an account, unless that is no account's id.
+    /// The same region of another account; `None` if that is not an account's id.
     pub(super) fn of_account(self, account_id: &str) -> Option<Scope> {
         Scope::new(account_id, self.region())
     }
 
-    /// The scope of a resource by its ARN. This one's region stands for a region that is none: clients that derive it
-    /// from a host name sign for `localhost`, and ask their users for an ARN with it.
+    /// The scope of a resource by its ARN. If the ARN has no valid region, this one's is used: clients that derive the
+    /// region from a host name sign for `localhost`, and ask their users for an ARN with it.
     pub(super) fn of_arn(self, arn: &str) -> Scope {
         let Some((region, account_id)) = arn::region_and_account(arn) else {
             return self;

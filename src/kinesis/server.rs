@@ -1,4 +1,4 @@
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use super::options::{AdminPlace, ServerOptions};
 use super::scope::Scope;
 use super::service::Service;
 use crate::Store;
-use crate::admin::AdminAddress;
+use crate::admin::{AdminAddress, tell_of_hanging_syncs};
 use crate::http::{self, Admission, ListenError, Listener, RuleError, ServerGauges, TcpListener};
 
-/// Serves a store over HTTP/1.1 and HTTP/2 (with prior knowledge, or as TLS agrees on it): on one port, or on what another [`Listener`] takes
-/// connections from.
+/// Serves a store over HTTP/1.1 and HTTP/2 (with prior knowledge, or by agreement in TLS), on one port, or over another
+/// [`Listener`].
 #[derive(Debug)]
 pub struct Server<L = TcpListener> {
     listener: L,
     service: Arc<Service>,
-    /// Where the pages are for those who run the server, if that is not beside the API.
+    /// The address of the pages for people who run the server, if they are not beside the API.
     admin: Option<AdminAddress>,
     options: ServerOptions,
 }
@@ -29,12 +29,12 @@ pub struct Server<L = TcpListener> {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BindError {
-    /// The address is no host and port, or its host is not known.
+    /// The address is not a host and a port, or its host is not known.
     #[error("cannot find the address {listen}: {source}; expected a host and a port, as in 127.0.0.1:4567")]
     Address {
-        /// What was to be listened on.
+        /// The text of the address.
         listen: String,
-        /// What went wrong.
+        /// The system's error.
         source: io::Error,
     },
     /// Another program listens on the port.
@@ -43,18 +43,18 @@ pub enum BindError {
         /// The address.
         address: SocketAddr,
     },
-    /// The system does not let us listen there.
+    /// The system does not allow listening there.
     #[error("cannot listen on {address}: {source}")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What went wrong.
+        /// The system's error.
         source: io::Error,
     },
-    /// An account id is twelve digits.
+    /// The account id is not twelve digits.
     #[error("{account_id:?} is not an account id; expected twelve digits, as in 000000000000")]
     AccountId {
-        /// What was given.
+        /// The text that was given.
         account_id: String,
     },
     /// Other machines can reach the address, and signatures are not verified.
@@ -66,13 +66,13 @@ pub enum BindError {
         /// The address.
         address: SocketAddr,
     },
-    /// The [address](ServerOptions::admin_listen) of the pages for those who run the server cannot be listened on.
+    /// Listening on the [address](ServerOptions::admin_listen) of the pages for people who run the server failed.
     #[error("the address for health and metrics: {source}")]
     Admin {
-        /// Why not.
+        /// The reason.
         source: Box<BindError>,
     },
-    /// Other machines can reach the address of these pages and of the console, where no signature is asked for.
+    /// Other machines can reach the address of these pages and of the console, where no signature is required.
     #[error(
         "other machines can reach {address}: everyone there could see the server's numbers, and its streams and records in the console"
     )]
@@ -80,36 +80,36 @@ pub enum BindError {
         /// The address.
         address: SocketAddr,
     },
-    /// A host that is to be let in is none.
+    /// A host to admit is invalid.
     #[error("{host:?} is no host; expected a name or an address without a port, *.NAME, or *")]
     Host {
-        /// What was given.
+        /// The text that was given.
         host: String,
     },
-    /// An origin that is to be let in is none.
+    /// An origin to admit is invalid.
     #[error("{origin:?} is no origin; expected http://HOST[:PORT], https://HOST[:PORT], null, or *")]
     Origin {
-        /// What was given.
+        /// The text that was given.
         origin: String,
     },
-    /// A fault is about an operation that does not exist.
+    /// A fault names an operation that does not exist.
     #[error("there is no operation {operation:?} that a fault could be about")]
     FaultOperation {
-        /// What was given.
+        /// The name that was given.
         operation: String,
     },
-    /// A fault answers with what an operation never answers with.
+    /// A fault names an exception that its operation does not have.
     #[error("the operation {operation} has no exception {exception:?} that a fault could answer with")]
     FaultException {
         /// The operation.
         operation: String,
-        /// What was given.
+        /// The name that was given.
         exception: String,
     },
-    /// The region does not look like one.
+    /// The region does not have the form of one.
     #[error("{region:?} is not the name of a region; expected something like us-east-1")]
     Region {
-        /// What was given.
+        /// The text that was given.
         region: String,
     },
 }
@@ -136,9 +136,8 @@ impl From<RuleError> for BindError {
 impl Server {
     /// Listens, but accepts no connection before [`run_until`](Server::run_until). Needs a tokio runtime with I/O and
     /// time enabled.
-    ///
     /// # Errors
-    /// If the address cannot be listened on, or an option makes no sense.
+    /// If listening on the address fails, or an option is invalid.
     pub async fn bind(store: Store, options: ServerOptions) -> Result<Server, BindError> {
         let scope = scope(&options)?;
         let admission = admission(&options, &options.listen)?;
@@ -179,13 +178,13 @@ impl Server {
         )))
     }
 
-    /// Where the pages are for those who run the server, with the port that it got, if they have an
+    /// The address of the pages for people who run the server, with its actual port, if they have an
     /// [address of their own](ServerOptions::admin_listen): the first one, if that is a name with several.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(|admin| admin.addresses()[0])
     }
 
-    /// Where the server listens, with the port that it got: the first address, if it was told a name with several.
+    /// The address of the server, with its actual port: the first one, if its name has several.
     pub fn local_addr(&self) -> SocketAddr {
         self.listener.addresses()[0]
     }
@@ -201,7 +200,7 @@ impl<L: Listener> Server<L> {
     /// runtime with time enabled.
     ///
     /// # Errors
-    /// If an option makes no sense.
+    /// If an option is invalid.
     pub fn over(listener: L, store: Store, options: ServerOptions) -> Result<Server<L>, BindError> {
         let scope = scope(&options)?;
         let admission = admission(&options, &options.listen)?;
@@ -224,16 +223,17 @@ impl<L: Listener> Server<L> {
         }
     }
 
-    /// What the server holds at any moment, also while it runs.
+    /// The present counts of the server, also while it runs.
     pub fn gauges(&self) -> ServerGauges {
         ServerGauges::new(Arc::clone(&self.service.http))
     }
 
-    /// Serves until `shutdown` is ready. Then no more connections are accepted, requests that have come as a whole are
-    /// answered within the [grace](ServerOptions::shutdown_grace), and all connections are closed. Pages on an
-    /// [address of their own](ServerOptions::admin_listen) are there until then. The store stays open.
+    /// Serves until `shutdown` is ready. After that no more connections are accepted, requests that have arrived
+    /// completely are answered within the [grace](ServerOptions::shutdown_grace), and all connections are closed. Pages
+    /// on an [address of their own](ServerOptions::admin_listen) are served until then. The store stays open.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) {
         let resources = Arc::clone(&self.service.http);
+        let store = self.service.store.clone();
         let serving = http::serve_until(
             self.listener,
             self.service,
@@ -241,6 +241,7 @@ impl<L: Listener> Server<L> {
             &self.options.http,
             shutdown,
         );
+        let serving = while_hanging_syncs_are_told(&store, serving);
         match self.admin {
             Some(admin) => admin.serve_beside(serving).await,
             None => serving.await,
@@ -265,9 +266,23 @@ impl ServerOptions {
     /// ```
     ///
     /// # Errors
-    /// If the account id or the region is none.
+    /// If the account id or the region is invalid.
     pub fn namespace(&self) -> Result<String, BindError> {
         scope(self).map(|scope| scope.namespace())
+    }
+}
+
+async fn while_hanging_syncs_are_told(store: &Store, serving: impl Future<Output = ()>) {
+    let telling = async {
+        tell_of_hanging_syncs(store).await;
+        // The store is closed, and the server goes on to say so.
+        pending::<()>().await;
+    };
+    tokio::select! {
+        // So that a simulated server does the same in each run.
+        biased;
+        () = serving => {}
+        () = telling => {}
     }
 }
 
@@ -277,7 +292,7 @@ fn beyond_loopback(listener: &TcpListener) -> Option<SocketAddr> {
     addresses.find(|address| !address.ip().is_loopback()).copied()
 }
 
-/// Whom the options let in. A name that is listened on is one of ours.
+/// The hosts and origins that the options admit. A name that is listened on is one of ours.
 fn admission(options: &ServerOptions, listen: &str) -> Result<Admission, RuleError> {
     let mut admission = Admission::default().certified_as(options.http.tls.clone());
     for host in &options.allowed_hosts {
@@ -289,7 +304,7 @@ fn admission(options: &ServerOptions, listen: &str) -> Result<Admission, RuleErr
     let listened_on = listen.rsplit_once(':').map(|(host, _)| host);
     match listened_on.map(|host| admission.clone().allow_host(host)) {
         Some(Ok(admission)) => Ok(admission),
-        // An address, of which the listener knows more, or nothing that could be listened on.
+        // An address, which the listener knows better, or something that cannot be listened on.
         _ => Ok(admission),
     }
 }
@@ -318,7 +333,7 @@ fn check_faults(options: &ServerOptions) -> Result<(), BindError> {
     Ok(())
 }
 
-/// The scope of requests that do not say another one.
+/// The scope of requests without another one.
 fn scope(options: &ServerOptions) -> Result<Scope, BindError> {
     let (account_id, region) = (&options.account_id, &options.region);
     if !is_account_id(account_id) {

@@ -1,4 +1,4 @@
-//! What all requests share.
+//! The state that all requests share.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,40 +23,40 @@ use crate::console::Console;
 use crate::http::{Admission, Resources, ServerGauges};
 use crate::{Channel, ChannelId, Delivery, Error, Namespace, Queue, QueueId, Retention, Store, Stream};
 
-/// The API and its version, as targets have it.
+/// The API and its version, as in `X-Amz-Target`.
 pub(super) const API: &str = "Kinesis_20131202";
 
-/// The store, and what the server itself was told or has to limit.
+/// The store, and the server's own settings and limits.
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) store: Store,
-    /// That of requests which do not say another one.
+    /// The scope of requests without another one.
     pub(super) scope: Scope,
     /// Which hosts and web pages are let in.
     pub(super) admission: Admission,
-    /// What requests have to be signed with. Without it signatures are not verified.
+    /// The keys of signatures. Without them signatures are not verified.
     pub(super) keys: Option<Arc<Keys>>,
     pub(super) shard_limit: u64,
-    /// Of new streams.
+    /// The retention of new streams.
     pub(super) retention: Retention,
-    /// Held by the call that opens shards, from the count of those there are to the end.
+    /// Held by a call that opens shards, from counting the present ones to its end.
     pub(super) shard_claim: Mutex<()>,
     /// Held while a consumer is registered, and from the look for a stream's consumers to its deletion.
     pub(super) consumer_claim: Mutex<()>,
-    /// Held from the reading of the account's settings to the writing of others.
+    /// Held from reading the account's settings to writing changed ones.
     pub(super) account_settings: Mutex<()>,
-    /// Held from the look at a stream's mode and distribution to a change of one of them, which have to agree.
+    /// Held from reading a stream's mode and distribution to a change of one of them, since they have to agree.
     pub(super) mode_changes: Mutex<()>,
-    /// Held from the reading of a stream's metrics to the writing of others.
+    /// Held from reading a stream's metrics to writing changed ones.
     pub(super) shard_level_metrics: Mutex<()>,
-    /// Held from the reading of what is noted of a channel to the writing of something else.
+    /// Held from reading a channel's notes to writing changed ones.
     pub(super) channel_notes: Mutex<()>,
-    /// Held while what is known of a queue's settings is changed.
+    /// Held while a queue's settings are changed.
     pub(super) queue_changes: Mutex<()>,
     pub(super) tokens: Tokens,
     pub(super) subscriptions: Arc<Subscriptions>,
     pub(super) subscription_life: Duration,
-    /// The limits of AWS that this server has, and what counts towards them.
+    /// The limits of AWS that this server has, with their counts.
     pub(super) limits: Limits,
     pub(super) call_rates: CallRates,
     pub(super) throughput: Throughput,
@@ -64,28 +64,28 @@ pub(super) struct Service {
     pub(super) faults: Faults,
     pub(super) request_ids: UniqueNumbers,
     pub(super) failures: Failures,
-    /// What became of the calls.
+    /// Counts the calls by their results.
     pub(super) calls: Arc<Calls>,
     pub(super) admin: Arc<Admin>,
-    /// Whether the pages of `admin` are beside the API.
+    /// Which pages of `admin` are beside the API.
     pub(super) pages: Pages,
     /// The console, if there is one.
     pub(super) console: Option<Arc<Console>>,
-    /// What the connections share, with the memory for requests and replies.
+    /// What the connections share, including the memory for requests and replies.
     pub(super) http: Arc<Resources>,
     /// Whether calls wait on the thread of the async runtime.
     pub(super) waits_inline: bool,
-    /// What delivers the store's channels, if anything does.
+    /// The delivery of the store's channels, if there is one.
     pub(super) delivery: Option<Arc<Delivery>>,
     /// One permit for each call that may be on a blocking thread.
     pub(super) blocking_calls: Arc<Semaphore>,
 }
 
-/// Which of the pages for those who run the server are beside the API.
+/// Which of the pages for people who run the server are beside the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pages {
     None,
-    /// Those that any client may see where clients have to sign.
+    /// The pages that any client may see if clients have to sign.
     WithoutMetrics,
     All,
 }
@@ -99,7 +99,7 @@ impl Pages {
         }
     }
 
-    /// Whether the console is beside the API too, if there is one: who may see it may see all records.
+    /// Whether the console is beside the API too, if there is one: its users see all records.
     pub(super) fn have_console(self) -> bool {
         self == Pages::All
     }
@@ -113,15 +113,15 @@ impl Pages {
     }
 }
 
-/// One request's view of the service: who answers, about whose streams, in which encoding.
+/// The service for one request: with the request's scope and encoding.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) service: &'a Service,
-    /// What the log calls the request by.
+    /// The name of the request in the log.
     pub(super) subject: &'a Subject,
-    /// Whose streams the request is about.
+    /// The scope of the request.
     pub(super) scope: Scope,
-    /// Who has sent the request, if signatures are verified.
+    /// The sender of the request, if signatures are verified.
     pub(super) caller: Option<&'a Identity>,
     /// The name of the operation.
     pub(super) operation: &'static str,
@@ -200,12 +200,12 @@ impl Service {
         }
     }
 
-    /// What the log is to call a new request by.
+    /// The name of a new request in the log.
     pub(super) fn new_subject(&self, operation: Option<&'static str>) -> Subject {
         Subject::new(self.request_ids.request_id(), operation)
     }
 
-    /// Has the log tell of the error of a whole request, if it is one of ours.
+    /// Logs the error of a whole request, if it is the server's.
     pub(super) fn note_failure(&self, subject: &Subject, error: &ApiError) {
         self.failures.note_request(self.store.monotonic(), subject, error);
     }
@@ -225,12 +225,12 @@ impl Context<'_> {
         }
     }
 
-    /// The streams that can be meant by their names.
+    /// The streams of the scope, by their names.
     pub(super) fn streams(&self) -> crate::Result<Namespace> {
         self.service.store.namespace(&self.scope.namespace())
     }
 
-    /// A stream by its name, in whatever state.
+    /// A stream by its name, in any state.
     pub(super) fn stream(&self, name: &str) -> crate::Result<Stream> {
         self.subject.note_stream(name);
         self.streams()?.stream(name)
@@ -244,7 +244,7 @@ impl Context<'_> {
         self.reader_arn(channel.stream(), ReaderKind::Channel, channel.id().value())
     }
 
-    /// The ARN of a queue or a channel, by the namespace that its stream is in.
+    /// The ARN of a queue or a channel, by the namespace of its stream.
     fn reader_arn<'b>(&self, stream: &'b Stream, kind: ReaderKind, number: u32) -> ReaderArn<'b> {
         let (account_id, region) = stream.namespace().split_once('/').unwrap_or_default();
         ReaderArn {
@@ -259,17 +259,17 @@ impl Context<'_> {
         }
     }
 
-    /// The queue that an ARN of this scope names, in whatever state.
+    /// The queue of an ARN of this scope, in any state.
     pub(super) fn queue(&self, name: ReaderName) -> crate::Result<Queue> {
         self.stream_of(name)?.queue_by_id(QueueId::new(name.number))
     }
 
-    /// The channel that an ARN of this scope names, in whatever state.
+    /// The channel of an ARN of this scope, in any state.
     pub(super) fn channel(&self, name: ReaderName) -> crate::Result<Channel> {
         self.stream_of(name)?.channel_by_id(ChannelId::new(name.number))
     }
 
-    /// The stream of a queue or a channel that an ARN of this scope names.
+    /// The stream of a queue or a channel of an ARN of this scope.
     fn stream_of(&self, name: ReaderName) -> crate::Result<Stream> {
         let stream = self.service.store.stream_by_id(name.stream)?;
         let is_here = stream.namespace() == self.scope.namespace() && name.store == self.store_bits();
@@ -289,7 +289,7 @@ impl Context<'_> {
         self.service.store.id() as u32
     }
 
-    /// The same for a request that names its resource by an ARN, which says whose it is.
+    /// The same for a request that names its resource by an ARN, which has the scope.
     pub(super) fn at_arn(self, arn: &str) -> Self {
         let scope = self.scope.of_arn(arn);
         Self { scope, ..self }

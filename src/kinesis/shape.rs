@@ -1,7 +1,7 @@
-//! The types and constraints of members, without the types of this language: what the checks read.
+//! The types and constraints of members as data, for the checks.
 //!
-//! One table per operation drives both checks that come before it: whether every member has the right type
-//! ([`convert`](super::convert)), and whether its value is within its constraints ([`validate`](super::validate)).
+//! One table per operation is used for both checks that come before the operation: whether every member has the right
+//! type ([`convert`](super::convert)), and whether its value is within its constraints ([`validate`](super::validate)).
 //! Operations write their tables with the typed keys of [`key`](super::key).
 
 /// One member of a structure.
@@ -24,7 +24,7 @@ pub(super) struct AnyShape {
     pub(super) maximum: Option<i64>,
     pub(super) key_lengths: Option<Lengths>,
     pub(super) value_lengths: Option<Lengths>,
-    /// AWS does not repeat the value in its message.
+    /// Whether AWS leaves the value out of its message.
     pub(super) masked: bool,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct Lengths {
 #[derive(Clone, Copy)]
 pub(super) struct Pattern {
     pub(super) printed: &'static str,
-    /// Not there for what only outputs have.
+    /// `None` for patterns of outputs only.
     pub(super) matches: Option<fn(&str) -> bool>,
 }
 
@@ -116,7 +116,7 @@ impl Pattern {
         printed: r"arn:aws.*:kinesis:.*:\d{12}:queue/\S+",
         matches: Some(super::arn::is_queue),
     };
-    /// What is the same in all deliveries of a record of a queue.
+    /// The id that is the same in all deliveries of a record of a queue.
     pub(super) const RECORD_ID: Pattern = Pattern {
         printed: r"^[a-z0-9]+$",
         matches: None,

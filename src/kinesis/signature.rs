@@ -1,7 +1,7 @@
-//! Whether a request was signed, by Signature Version 4, with a key that the server knows.
+//! Verifies that a request was signed, by Signature Version 4, with a key that the server knows.
 //!
-//! The form of the signature, with all its parts, was checked before. The checks and their order are those of AWS: the
-//! date, the signed headers, the algorithm, the credential, the key, the signature, and the session token.
+//! The form of the signature, with all its parts, was checked before. The checks and their order are AWS': the date,
+//! the signed headers, the algorithm, the credential, the key, the signature, and the session token.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ use super::error::ApiError;
 use crate::http::MAX_HEADERS;
 use crate::model::Timestamp;
 
-/// The parts of a signature, wherever they were.
+/// The parts of a signature, from the header or the query string.
 pub(super) struct Signature<'a> {
     pub(super) algorithm: Cow<'a, str>,
     pub(super) credential: Cow<'a, str>,
@@ -28,15 +28,15 @@ pub(super) struct Signature<'a> {
     pub(super) signature: Cow<'a, str>,
     pub(super) date: Cow<'a, str>,
     pub(super) session_token: Option<Cow<'a, str>>,
-    /// What the client says of the body: its hash, or that it is not signed.
+    /// The client's statement about the body: its hash, or that it is not signed.
     pub(super) payload_hash: Option<Cow<'a, str>>,
-    /// How many seconds a signature in the query string is good for.
+    /// How many seconds a signature in the query string is valid.
     pub(super) expires: Option<Cow<'a, str>>,
 }
 
 impl std::fmt::Debug for Signature<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // What can be used again gets into no log.
+        // Reusable secrets must not get into a log.
         formatter
             .debug_struct("Signature")
             .field("credential", &self.credential)
@@ -50,17 +50,17 @@ const SERVICE: &str = "kinesis";
 const TERMINATOR: &str = "aws4_request";
 const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 const TARGET: &str = "x-amz-target";
-/// How far a client's clock may be from ours.
+/// How far a client's clock may differ from ours.
 const SKEW_SECONDS: u64 = 5 * 60;
 
-/// What a head shows of a signature that may be right: with which key, and over what.
+/// A signature that has passed the checks of the head: its key, and the signed text.
 pub(super) struct SignedHead<'a> {
     signed_headers: Vec<&'a str>,
     scope: CredentialScope<'a>,
     key: Arc<Key>,
 }
 
-/// Checks all of a signature that the body is not needed for.
+/// Checks everything about a signature that does not need the body.
 pub(super) fn check_head<'a>(
     signature: &'a Signature<'_>,
     parts: &Parts,
@@ -92,7 +92,7 @@ pub(super) fn check_head<'a>(
     })
 }
 
-/// Who has signed the request.
+/// The signer of the request.
 pub(super) fn verify(
     signature: &Signature<'_>,
     parts: &Parts,
@@ -107,7 +107,7 @@ pub(super) fn verify(
     } = check_head(signature, parts, now, keys)?;
     let body_hash = hex(&Sha256::digest(body));
     let payload_hash = match signature.payload_hash.as_deref() {
-        // The client has signed that it does not sign the body.
+        // The client has signed the statement that the body is not signed.
         Some(UNSIGNED_PAYLOAD) => UNSIGNED_PAYLOAD,
         Some(hash) if hash != body_hash => return Err(mismatch()),
         _ => &body_hash,
@@ -165,8 +165,8 @@ fn check_time(date: BasicDate, expires: Option<&str>, now: Timestamp) -> Result<
     Ok(())
 }
 
-/// Refuses a signature that leaves out what a request is about: over a connection without TLS, it could be used for
-/// another one.
+/// Refuses a signature that does not cover the host or the operation: over a connection without TLS, it could be used
+/// for another request.
 fn check_signed_headers(names: &[&str], parts: &Parts) -> Result<(), ApiError> {
     let signs = |wanted: &str| names.iter().any(|name| name.eq_ignore_ascii_case(wanted));
     if !signs("host") && !signs(":authority") {
@@ -179,8 +179,8 @@ fn check_signed_headers(names: &[&str], parts: &Parts) -> Result<(), ApiError> {
             "'X-Amz-Target' must be a 'SignedHeader' in the AWS Authorization.",
         ));
     }
-    // Headers are found whatever the case of a name, so each name must have one form to be there only once. The signature
-    // itself cannot be signed, and no request has more headers than these.
+    // Headers are found in any case of their names, so only one spelling of a name is allowed, and each name only once.
+    // The signature itself cannot be signed, and no request has more headers than these.
     let is_plain = |name: &str| !name.bytes().any(|byte| byte.is_ascii_uppercase());
     if names.len() > MAX_HEADERS + 1 || !names.iter().all(|name| is_plain(name)) || signs("authorization") {
         return Err(invalid(
@@ -267,7 +267,7 @@ impl<'a> CredentialScope<'a> {
         format!("{day}/{region}/{service}/{terminator}")
     }
 
-    /// What signs texts with the key, for this scope.
+    /// Signs texts with the key, for this scope.
     fn signer(&self, key: &Key) -> Hmac<Sha256> {
         let first = ["AWS4", &key.secret].concat();
         let mut signer = hmac(first.as_bytes());
@@ -278,8 +278,8 @@ impl<'a> CredentialScope<'a> {
     }
 }
 
-/// Whether an element of a scope is what boto 2 makes of `127.0.0.1` and `localhost`, from which it takes region and
-/// service, or what aws4 puts there when it knows neither.
+/// Whether an element of a scope is one that boto 2 derives from `127.0.0.1` or `localhost`, or one that aws4 uses when
+/// it does not know region or service.
 fn is_of_loopback(element: &str) -> bool {
     element == "localhost" || element.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -288,7 +288,7 @@ fn check_session_token(key: &Key, given: Option<&str>) -> Result<(), ApiError> {
     let is_right = match (&key.session_token, given) {
         (None, None) => true,
         (Some(wanted), Some(given)) => {
-            // Their codes are compared in constant time, and tell nothing of the token.
+            // The codes are compared in constant time, and reveal nothing about the token.
             let code = |token: &str| hmac(key.secret.as_bytes()).chain_update(token);
             code(wanted)
                 .verify_slice(&code(given).finalize().into_bytes())
@@ -366,7 +366,7 @@ mod tests {
         Keys::new(&Credentials::parse(text).unwrap(), "000000000000")
     }
 
-    /// What is signed, and how the request differs from that.
+    /// The signed request, and how the sent one differs from it.
     #[derive(Clone)]
     struct Sent {
         uri: String,
@@ -408,7 +408,7 @@ mod tests {
             self
         }
 
-        /// Another date, which the scope agrees with.
+        /// Another date, with a scope that agrees.
         fn at(self, date: &str) -> Sent {
             let mut sent = self.header("x-amz-date", date);
             sent.scope = format!("{}/eu-west-1/kinesis/aws4_request", &date[..8]);
@@ -424,7 +424,7 @@ mod tests {
             request.body(()).unwrap().into_parts().0
         }
 
-        /// By the letter of the specification, and not by the code above.
+        /// By the specification, and not with the code above.
         fn signature(&self, parts: &Parts) -> String {
             let names: Vec<&str> = self.signed_headers.split(';').collect();
             let request = canonical::request(parts, &names, &self.payload_hash);
@@ -615,7 +615,7 @@ mod tests {
         unsigned.body = b"anything".to_vec();
         assert_eq!(unsigned.in_header(), alice());
         assert_eq!(unsigned.in_query(""), alice());
-        // It is a part of what is signed.
+        // It is a part of the signed text.
         let mut sent = Sent::by_alice().header("x-amz-content-sha256", "UNSIGNED-PAYLOAD");
         sent.body = b"anything".to_vec();
         assert_eq!(sent.in_header(), mismatched());
@@ -631,7 +631,7 @@ mod tests {
         sent.key_id = "AKID3".to_owned();
         assert_eq!(sent.in_header(), unknown());
         assert_eq!(sent.in_query(""), unknown());
-        // One character more or less, another case, and what is no code at all.
+        // One character more or less, another case, and a text that is no code.
         let sent = Sent::by_alice();
         let signature = sent.signature(&sent.parts());
         for wrong in [

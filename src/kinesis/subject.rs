@@ -1,10 +1,10 @@
-//! What the log calls a request by, in every line about it.
+//! The name of a request in the log, in every line about it.
 
 use std::sync::OnceLock;
 
 use super::request_id::RequestId;
 
-/// Which request it is, which operation it asks for, and which stream it is about as soon as that is known.
+/// The id of a request, its operation, and its stream as soon as that is known.
 #[derive(Debug)]
 pub(super) struct Subject {
     pub(super) request_id: RequestId,
@@ -22,12 +22,12 @@ impl Subject {
         }
     }
 
-    /// The name of the stream, which need not be there.
+    /// The name of the stream, which need not exist.
     pub(super) fn stream(&self) -> Option<&str> {
         self.stream.get().map(|name| &**name)
     }
 
-    /// Notes which stream the request is about. The first one stays.
+    /// Notes the stream of the request. The first one stays.
     pub(super) fn note_stream(&self, name: &str) {
         self.stream.get_or_init(|| name.into());
     }

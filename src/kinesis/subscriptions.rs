@@ -1,4 +1,4 @@
-//! Which consumers get which shards pushed: one subscription at a time for each of them.
+//! The subscriptions of consumers to shards: one at a time for each pair.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::console::Pushes;
 use crate::{ConsumerId, RecordNumber, ShardId, StreamId};
 
-/// The subscriptions that are active.
+/// The active subscriptions.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     state: Mutex<State>,
@@ -22,7 +22,7 @@ struct State {
     begun: u64,
 }
 
-/// What a subscription is to.
+/// The consumer and the shard of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Subscribed {
     pub(super) stream: StreamId,
@@ -33,7 +33,7 @@ pub(super) struct Subscribed {
 #[derive(Debug)]
 struct Active {
     number: u64,
-    /// By the store's monotonic clock.
+    /// When it began, by the store's monotonic clock.
     began: Duration,
     progress: Progress,
     end: oneshot::Sender<Ended>,
@@ -62,7 +62,7 @@ pub(super) struct Subscription {
     home: Arc<Subscriptions>,
     to: Subscribed,
     number: u64,
-    /// Of the first record until it is noted.
+    /// The first record, until progress is noted.
     pub(super) progress: Progress,
     end: oneshot::Receiver<Ended>,
 }
@@ -70,20 +70,20 @@ pub(super) struct Subscription {
 /// Why a subscription cannot begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// Another one is too young to be taken over.
+    /// Another one is too young to be replaced.
     InUse,
-    /// There are as many as there may be.
+    /// The greatest number of subscriptions is reached.
     TooMany,
 }
 
 impl Subscriptions {
-    /// For how long a subscription cannot be taken over.
+    /// How long a subscription cannot be replaced.
     pub(super) const NOT_TAKEN_OVER_FOR: Duration = Duration::from_secs(5);
 
-    /// Each is a task with a few kilobytes, and waits for its shard.
+    /// Each is a task with a few kilobytes, which waits for its shard.
     pub(super) const MOST: usize = 10_000;
 
-    /// A new subscription, which takes over from one that is active. The time is that of the store's monotonic clock.
+    /// A new subscription, which replaces an active one. The time is that of the store's monotonic clock.
     pub(super) fn begin(self: &Arc<Self>, to: Subscribed, now: Duration) -> Result<Subscription, Refused> {
         let mut state = self.state();
         if let Some(active) = state.active.get(&to)
@@ -116,7 +116,7 @@ impl Subscriptions {
         })
     }
 
-    /// Ends all subscriptions of a consumer that is removed.
+    /// Ends all subscriptions of a removed consumer.
     pub(super) fn end_of_consumer(&self, stream: StreamId, consumer: ConsumerId) {
         let is_of_consumer = |to: &Subscribed, _: &mut Active| (to.stream, to.consumer) == (stream, consumer);
         let ended: Vec<_> = self.state().active.extract_if(is_of_consumer).collect();
@@ -148,7 +148,7 @@ impl Pushes for Subscriptions {
 impl Subscription {
     /// Ready when the subscription ends early.
     pub(super) async fn ended(&mut self) -> Ended {
-        // The sender is dropped only where another one took over.
+        // The sender is dropped only if another subscription has taken over.
         (&mut self.end).await.unwrap_or(Ended::TakenOver)
     }
 }
@@ -189,7 +189,7 @@ mod tests {
         let others = [to(1, 1), to(2, 0)].map(|other| subscriptions.begin(other, almost).unwrap());
         let second = subscriptions.begin(to(1, 0), START.saturating_add(Subscriptions::NOT_TAKEN_OVER_FOR));
         assert_eq!(first.ended().await, Ended::TakenOver);
-        // The end of the older one is not that of the newer one.
+        // Ending the older one must not end the newer one.
         drop(first);
         assert_eq!(subscriptions.count(), 3);
         drop((second, others));
@@ -207,7 +207,7 @@ mod tests {
             .collect();
         let more = || subscriptions.begin(to(u64::MAX, 0), START);
         assert_eq!(more().err(), Some(Refused::TooMany));
-        // One that takes over is not one more.
+        // A replacement does not count in addition.
         let later = START.saturating_add(Subscriptions::NOT_TAKEN_OVER_FOR);
         assert!(subscriptions.begin(to(7, 0), later).is_ok());
         all.pop();

@@ -1,7 +1,7 @@
-//! The opaque tokens: shard iterators, and the places where paged lists go on.
+//! Opaque tokens: shard iterators, and the places where paged lists go on.
 //!
-//! A token holds all that is needed to go on, sealed with a key of the store. The server keeps nothing for it, so it
-//! outlives a restart, and a client cannot make one up.
+//! A token has everything that is needed to go on, sealed with a key of the store. The server keeps nothing for it, so
+//! it survives a restart, and a client cannot forge one.
 //!
 //! ```text
 //! kind (1) | issued, ms (8) | nonce (8) | contents | HMAC-SHA256 of all before, first 16 bytes
@@ -16,7 +16,7 @@ use sha2::Sha256;
 use super::request_id::UniqueNumbers;
 use crate::{ConsumerId, QueueId, Receipt, RecordNumber, ShardFilter, ShardId, StreamId, Timestamp};
 
-/// How long a token can be used.
+/// How long a token is valid.
 pub(super) const LIFETIME: Duration = Duration::from_millis(300_000);
 
 /// Seals and opens tokens.
@@ -26,14 +26,14 @@ pub(super) struct Tokens {
     nonces: UniqueNumbers,
 }
 
-/// A token that was ours, whatever its age.
+/// A token of this store, of any age.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Issued<T> {
     pub(super) at: Timestamp,
     pub(super) contents: T,
 }
 
-/// What a shard iterator stands for. The name is for messages; the id decides, since a stream may have been created
+/// The contents of a shard iterator. The name is for messages; the id decides, since a stream may have been created
 /// again under the same name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct IteratorToken {
@@ -82,9 +82,9 @@ pub(super) struct ChannelsToken {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ReceiptToken(pub(super) Receipt);
 
-/// What can be put into a token.
+/// The contents of a token.
 pub(super) trait Contents: Sized {
-    /// Tells the kinds of token apart, so that one cannot be used in place of another.
+    /// Distinguishes the kinds of token, so that one cannot be used in place of another.
     const KIND: u8;
     fn encode(&self, out: &mut Vec<u8>);
     fn decode(bytes: &[u8]) -> Option<Self>;
@@ -93,7 +93,7 @@ pub(super) trait Contents: Sized {
 const MAC_LEN: usize = 16;
 
 impl Tokens {
-    /// Tokens that differ also where they say the same, by numbers of the seed or of one that no other run has.
+    /// Tokens that differ even with the same contents, by numbers of the seed or of a seed that no other run has.
     pub(super) fn new(key: &[u8; 32], seed: Option<u64>) -> Tokens {
         let key = Hmac::new_from_slice(key).expect("HMAC takes keys of any length");
         Tokens {
@@ -114,8 +114,8 @@ impl Tokens {
         BASE64.encode_to_string(&bytes)
     }
 
-    /// What the token holds, if it was sealed with our key and is of this kind. AWS takes it wrapped in double
-    /// quotes as well.
+    /// The contents of the token, if it was sealed with our key and is of this kind. AWS also accepts it in double
+    /// quotes.
     pub(super) fn open<T: Contents>(&self, token: &str) -> Option<Issued<T>> {
         let token = token
             .strip_prefix('"')
@@ -143,7 +143,7 @@ impl Tokens {
 }
 
 impl<T> Issued<T> {
-    /// Whether the token has outlived its time. One from the future is as good as new: the clock was set back.
+    /// Whether the token is too old. One from the future counts as new: the clock was set back.
     pub(super) fn is_expired(&self, now: Timestamp) -> bool {
         now.since(self.at) > LIFETIME
     }
@@ -320,7 +320,7 @@ impl Fields<'_> {
         ShardId::new(self.array().map(u32::from_be_bytes)?).ok()
     }
 
-    /// The rest.
+    /// The remaining bytes.
     fn text(&mut self) -> Option<String> {
         String::from_utf8(std::mem::take(&mut self.0).to_vec()).ok()
     }

@@ -1,5 +1,5 @@
-//! Holds typed members against the constraints of their shape, and reports what fails as AWS does: up to ten
-//! failures in one ValidationException.
+//! Compares typed members with the constraints of their shape, and reports failures as AWS does: up to ten in one
+//! ValidationException.
 
 use std::fmt::Write as _;
 
@@ -27,7 +27,7 @@ pub(super) fn failed_at(path: &str, constraint: &str) -> ApiError {
     )])
 }
 
-/// The exception for one member that is required only under circumstances.
+/// The exception for one member that is required only in some cases.
 pub(super) fn missing(path: &str) -> ApiError {
     exception(&[format!(
         "Value null at '{path}' failed to satisfy constraint: Member must not be null"
@@ -194,7 +194,7 @@ fn characters(text: &str) -> usize {
     text.chars().count()
 }
 
-/// A value as Java prints it.
+/// A value in the form that Java prints.
 fn printed(value: &Value<'_>) -> String {
     match value {
         Value::Boolean(value) => value.to_string(),
@@ -212,7 +212,7 @@ fn printed(value: &Value<'_>) -> String {
             }
             format!("{{{entries}}}")
         }
-        // AWS prints the class and a hash of the object; which class it is depends on where the structure stands.
+        // AWS prints the class and a hash of the object; the class depends on the place of the structure.
         Value::Structure(_) => "com.amazonaws.kinesis.v20131202.PutRecordsRequestEntry@c965e310".to_owned(),
     }
 }

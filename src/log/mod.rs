@@ -2,15 +2,15 @@
 //!
 //! Its folders import only those before them: [`format`], [`segments`], [`commit`], [`read`], [`recover`], [`follow`].
 //!
-//! This floor knows positions and record numbers. It knows no streams, no lineage and no Kinesis: a log is told its
-//! [`LogIdentity`] so that bytes of another log can never pass for its own, and it reports new segments to a
-//! [`SegmentLedger`] without knowing who keeps it.
+//! This floor knows positions and record numbers. It knows no streams, no lineage and no Kinesis. A log has a
+//! [`LogIdentity`], so that bytes of another log can never pass for its own, and it reports new segments to a
+//! [`SegmentLedger`] without knowing the implementation.
 //!
 //! # How a record becomes durable
 //! Callers copy their records into the shard's pending group under one short lock ([`LocalLog::append`]). The first
 //! caller that waits while no commit is in flight leads: it takes the whole group, writes it as one frame with one
-//! `pwrite`, syncs, publishes the new end to readers and wakes all in the group ([`commit`]). Groups form by
-//! themselves while a sync is in flight; there is no timer.
+//! `pwrite`, syncs, publishes the new end to readers and wakes all in the group ([`commit`]). Groups form while a sync
+//! is in flight; there is no timer.
 //!
 //! # Invariants
 //! - A record is visible to readers only below [`LocalLog::readable_end`], which moves after the commit that covers it.
@@ -18,8 +18,8 @@
 //!   that, so only the last segment can hold bytes that a crash could take back.
 //! - A log that was not closed cleanly is never appended to in place: the next group opens a new segment, whose salt
 //!   makes every byte behind the old end meaningless.
-//! - Whatever has a segment's file, its mapping or bytes of that holds the segment, and a held segment's file is
-//!   neither recycled, cut nor removed ([`segments::hold`]).
+//! - A value that has a segment's file, its mapping or bytes of the mapping holds the segment. The file of a held
+//!   segment is neither recycled, cut nor removed ([`segments::hold`]).
 
 mod commit;
 mod follow;
@@ -47,7 +47,8 @@ pub(crate) use format::log_end::{LogEnd, LogPosition};
 pub(crate) use format::segment_header::{
     HeaderDefect, INTERRUPTION_GAP, PAGE_BYTES, SegmentEntry, SegmentKey, number_of_segment,
 };
-pub(crate) use recover::journaled_frames::{JournaledFrames, position_of_frame};
+pub(crate) use recover::frames_in_journal::{FramesInJournal, JournaledPieces, JournaledSegment};
+pub(crate) use recover::journaled_frames::JournaledFrames;
 pub(crate) use recover::mend::Mend;
 pub(crate) use recover::open::LogStart;
 pub(crate) use recover::put_back::PutBack;

@@ -1,7 +1,7 @@
-//! Records that the Kinesis Producer Library has put into one.
+//! Records that the Kinesis Producer Library has aggregated into one.
 //!
-//! It puts small records of several partition keys into one record of the stream, which its consumers take apart: four bytes,
-//! a message of Protocol Buffers, and the MD5 of that message.
+//! It puts small records of several partition keys into one record of the stream, which its consumers take apart: four
+//! bytes, a message of Protocol Buffers, and the MD5 of that message.
 
 use std::iter::FusedIterator;
 
@@ -10,7 +10,8 @@ use md5::{Digest, Md5};
 const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 const HASH_BYTES: usize = 16;
 
-/// The data of a record that has several of the Kinesis Producer Library. All that it gives is borrowed from the data.
+/// The data of a record that the Kinesis Producer Library has aggregated from several. All values are borrowed from the
+/// data.
 ///
 /// ```
 /// use anabranch::Aggregate;
@@ -38,8 +39,8 @@ pub struct AggregatedRecord<'a> {
 }
 
 impl<'a> Aggregate<'a> {
-    /// `None` for data that is no aggregate: its mark or its checksum is another, or what is between cannot be read as a
-    /// whole. Looks at all of the data.
+    /// `None` for data that is no aggregate: its mark or its checksum differs, or the message between them cannot be
+    /// decoded completely. Reads all of the data.
     pub fn of(data: &'a [u8]) -> Option<Self> {
         let body = data.strip_prefix(&MAGIC)?;
         let (message, hash) = body.split_at_checked(body.len().checked_sub(HASH_BYTES)?)?;
@@ -60,7 +61,7 @@ impl<'a> Aggregate<'a> {
                 _ => {}
             }
         }
-        // A record may come before the keys that it names, so they are looked at last.
+        // A record may come before the keys that it names, so the keys are looked up last.
         let whole = aggregate.found().filter(Option::is_some).count();
         (whole == aggregate.records).then_some(aggregate)
     }
@@ -106,13 +107,13 @@ impl<'a> Aggregate<'a> {
     }
 }
 
-/// The fields of a message of Protocol Buffers, each with its number. `None` where it cannot be read on.
+/// The fields of a message of Protocol Buffers, each with its number. `None` if it cannot be decoded further.
 struct Fields<'a>(&'a [u8]);
 
 enum Value<'a> {
     Number(u64),
     Bytes(&'a [u8]),
-    /// Of a kind that is passed over.
+    /// A kind that is skipped.
     Other,
 }
 
@@ -156,7 +157,7 @@ impl<'a> Fields<'a> {
         for place in 0..MOST_BYTES {
             let byte = *self.take(1)?.first()?;
             let bits = u64::from(byte & 0x7f);
-            // Of the tenth byte one bit has room.
+            // The tenth byte has room for one bit.
             if place == MOST_BYTES - 1 && bits > 1 {
                 return None;
             }

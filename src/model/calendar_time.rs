@@ -33,7 +33,7 @@ impl CalendarTime {
 }
 
 impl fmt::Display for Timestamp {
-    /// In UTC to the millisecond, as RFC 3339 has it: `2015-01-14T23:47:10.250Z`.
+    /// In UTC to the millisecond, in the form of RFC 3339: `2015-01-14T23:47:10.250Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let CalendarTime {
             year,

@@ -1,10 +1,11 @@
-//! Which channel of a stream is meant.
+//! The id of a channel.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A channel's identity: unique in its stream for ever. One that is made again under its old name has another.
+/// A channel's identity: unique in its stream for ever. A channel that is made again under its old name has another
+/// one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct ChannelId(u32);
 

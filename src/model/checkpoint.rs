@@ -1,4 +1,4 @@
-//! How far a reader of a whole stream has come, and what becomes of that.
+//! Checkpoints: the positions of a reader in all shards of a stream.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::descent::{Descent, Positions};
 use super::{Lineage, RecordNumber, ShardId, StreamId, Timestamp};
 
-/// How far a reader of a stream has come in each of its shards.
+/// The positions of a reader in the shards of a stream.
 ///
 /// Only shards that are being read, or will be next, are listed. Their ancestors are drained; their descendants have
 /// not been begun.
 ///
-/// It is of one stream of one store, and of no other that has the same name: a stream that is made again begins at its
+/// It belongs to one stream of one store, and to no other of the same name: a stream that is made again begins at its
 /// first record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
@@ -26,20 +26,20 @@ pub struct Checkpoint {
     pub(crate) next: BTreeMap<ShardId, RecordNumber>,
 }
 
-/// How far readers came in one shard.
+/// A new position of readers in one shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Advance {
-    /// The records before this number are dealt with.
+    /// The records before this number are read.
     To(RecordNumber),
-    /// All records of the shard are, and it is closed. It is unread if nothing was there: no record was given out, and the
-    /// reader, which began at the trim horizon, did not come to the shard's head before it was closed.
+    /// The shard is closed, and all of its records are read. It is unread if there was nothing: no record was given
+    /// out, and the reader, which began at the trim horizon, did not reach the shard's head before it was closed.
     Drained { is_unread: bool },
-    /// The shard has expired. At the horizon, nothing is missed of its children, or it was told of this shard that something
-    /// may be.
+    /// The shard has expired. At the horizon, nothing of its children is missed, or it was already reported that
+    /// records of this shard may be.
     Expired { is_at_horizon: bool },
 }
 
-/// Positions that a checkpoint gets, by shard. A shard without one is not listed any more.
+/// New positions in a checkpoint, by shard. A shard without one is no longer listed.
 pub(crate) type PositionChanges = Vec<(ShardId, Option<RecordNumber>)>;
 
 impl Checkpoint {
@@ -62,12 +62,12 @@ impl Checkpoint {
         }
     }
 
-    /// Where another checkpoint of the stream is further on than this one, by numbers alone: which ones the other has
-    /// dealt with, and this one has not. There need not be records of these numbers. The shards that the other one lists
-    /// come first.
+    /// Where another checkpoint of the stream is further on than this one, by numbers alone: the ranges that the other
+    /// has read, and this one has not. There need not be records with these numbers. The shards that the other one
+    /// lists come first.
     pub(crate) fn behind(&self, other: &Self, lineage: &Lineage) -> Vec<(ShardId, Range<RecordNumber>)> {
         let (own, others) = (Reached::of(self, lineage), Reached::of(other, lineage));
-        // Nothing is to be read any more of a shard that is gone.
+        // Nothing of an expired shard remains to be read.
         let listed = other.next.keys().filter(|shard| lineage.shard(**shard).is_some());
         listed
             .chain(&others.drained)
@@ -76,7 +76,7 @@ impl Checkpoint {
             .collect()
     }
 
-    /// The shards that are not drained, and where reading of them goes on.
+    /// The shards that are not drained, and the position in each.
     pub(crate) fn unread(&self, lineage: &Lineage, horizon: Timestamp) -> Vec<(ShardId, RecordNumber)> {
         let drained = ancestors(lineage, self.next.keys().copied());
         let shards = lineage.shards().filter(|shard| !shard.is_expired(horizon));
@@ -90,8 +90,8 @@ impl Checkpoint {
             .collect()
     }
 
-    /// What changes when readers have come so far in a shard. Nothing where the checkpoint is there already: it only
-    /// rises. The descent is asked for only where readers leave the shard.
+    /// The changes for a new position in a shard. None if the checkpoint is there already, since it only rises. The
+    /// descent is only asked for if readers leave the shard.
     pub(crate) fn changes<'a>(
         &self,
         shard: ShardId,
@@ -107,7 +107,7 @@ impl Checkpoint {
         let Some(descent) = descent() else {
             return Vec::new();
         };
-        let next = match advance {
+        let changes = match advance {
             Advance::Drained { is_unread } if at < RecordNumber::END => {
                 let is_at_horizon = is_unread && at == RecordNumber::BEFORE_FIRST;
                 descent.pass(&self.next, shard, is_at_horizon)
@@ -117,17 +117,11 @@ impl Checkpoint {
             }
             Advance::To(_) | Advance::Drained { .. } | Advance::Expired { .. } => return Vec::new(),
         };
-        let gone = self.next.keys().filter(|shard| !next.contains_key(shard));
-        let gone: Vec<_> = gone.map(|shard| (*shard, None)).collect();
-        let is_new = |(shard, number): &(&ShardId, &RecordNumber)| self.next.get(shard) != Some(*number);
-        let set = next.iter().filter(is_new);
-        gone.into_iter()
-            .chain(set.map(|(shard, number)| (*shard, Some(*number))))
-            .collect()
+        changes.into_iter().collect()
     }
 }
 
-/// How far a checkpoint is in all shards of a lineage.
+/// The positions of a checkpoint in all shards of a lineage.
 struct Reached<'a> {
     next: &'a Positions,
     drained: BTreeSet<ShardId>,
@@ -141,7 +135,7 @@ impl<'a> Reached<'a> {
         }
     }
 
-    /// The records before this one are dealt with.
+    /// The number before which all records are read.
     fn before(&self, shard: ShardId) -> RecordNumber {
         match self.drained.contains(&shard) {
             true => RecordNumber::END,

@@ -1,4 +1,4 @@
-//! Time: a moment in milliseconds, and the clock that a store is given.
+//! Time: a moment in milliseconds, and the clock of a store.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -73,18 +73,18 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
-/// Where a store learns what time it is: from two clocks, each of which says what the other cannot.
+/// The source of a store's time: two clocks, each of which knows something that the other does not.
 ///
 /// The *wall clock* ([`now`](Self::now)) says when a record arrives. People and programs set it, so it may stand still,
 /// go back, or jump years ahead. The *monotonic clock* ([`monotonic`](Self::monotonic)) says how much time has passed
-/// since the program began, and nothing else. The store keeps its orders without the help of either, deletes nothing
+/// since the program began, and nothing else. The order of records does not depend on either. The store deletes nothing
 /// because of the wall clock alone, and measures its own delays by the monotonic one. `docs/design.md` has the rules.
 pub trait Clock: Send + Sync {
     /// The time now, by the wall clock.
     fn now(&self) -> Timestamp;
 
-    /// How long ago some fixed moment was. Never less than at an earlier call, and not changed by setting the
-    /// wall clock. The moment may be another one in every process.
+    /// How long ago some fixed moment was. Never less than at an earlier call, and not affected by setting the wall
+    /// clock. The moment may differ between processes.
     fn monotonic(&self) -> Duration;
 }
 
@@ -113,7 +113,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that moves only when it is told to, for tests. Clones show the same time.
+/// A clock that moves only when a test moves it. Clones show the same time.
 ///
 /// ```
 /// use anabranch::{Clock, ManualClock, Timestamp};
@@ -153,12 +153,12 @@ impl ManualClock {
         add(&self.wall_millis, by);
     }
 
-    /// Someone sets the wall clock forward: no time passes.
+    /// Sets the wall clock forward: no time passes.
     pub fn jump_forward(&self, by: Duration) {
         add(&self.wall_millis, by);
     }
 
-    /// Someone sets the wall clock back: no time passes.
+    /// Sets the wall clock back: no time passes.
     pub fn jump_back(&self, by: Duration) {
         update(&self.wall_millis, |now| now.saturating_sub(whole_millis(by)));
     }

@@ -1,13 +1,13 @@
-//! How far the wall clock is to be believed when something is to be deleted.
+//! The confirmed time, by which records are deleted.
 //!
-//! The *confirmed time* is the wall clock's where a second source agrees, and otherwise behind it, never ahead. It goes
-//! on with the monotonic clock. What the wall clock gains over that counts only once the clock has gone on from there
-//! for [`CONFIRMATION`] without another step, by the monotonic clock; or if a later opener of the store finds that the
-//! clock has gone on for so long since an earlier one looked. What it loses counts at once.
+//! The *confirmed time* is the wall clock's time where a second source agrees, and otherwise behind it, never ahead. It
+//! goes on with the monotonic clock. A gain of the wall clock over that counts only once the clock has gone on for
+//! [`CONFIRMATION`] without another step, by the monotonic clock; or if a later opener of the store finds that the
+//! clock has gone on for that long since an earlier one looked. A loss counts at once.
 //!
-//! A clock that is set forward while the store is open may have been behind before: a machine without a clock of its own
-//! begins in the past. Records that were put then say an earlier time than they arrived at. So by such a step the confirmed
-//! time does not count for records until the store has been open for their retention period since ([`Lags`]).
+//! A clock that is set forward while the store is open may have been behind before: a machine without a clock of its
+//! own begins in the past. Records that were put then have too early an arrival time. So the confirmed time does not
+//! count by such a step for records until the store has been open for their retention period since ([`Lags`]).
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
 
-/// How long a step of the wall clock has to stand before it counts. A difference that is not larger needs no
-/// confirmation between two openers: so long the one may have gone on after its last note, and the other come later.
+/// How long the wall clock has to go on after a step before the step counts. Between two openers a difference up to
+/// this needs no confirmation: it can be the time between the last note of the one and the opening of the other.
 pub(crate) const CONFIRMATION: Duration = Duration::from_secs(3600);
 
-/// A difference between the two clocks that is no step: they are read one after the other.
+/// A smaller difference between the two clocks is no step: they are read one after the other.
 const SMALLEST_STEP: Duration = Duration::from_secs(1);
 
-/// The wall clock is slewed by up to 500 parts in a million; a step is more than twice of that.
+/// The wall clock is slewed by up to 500 parts in a million. A step is more than twice that.
 const SLEW_DIVISOR: u32 = 1_000;
 
 /// What both clocks show.
@@ -32,14 +32,14 @@ pub(crate) struct ClockReading {
     pub(crate) monotonic: Duration,
 }
 
-/// One moment by both reckonings.
+/// One moment by all clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moment {
     /// By the wall clock.
     pub(crate) now: Timestamp,
     /// The confirmed time: never later. Records expire by it.
     pub(crate) confirmed: Timestamp,
-    /// By what records may be younger than they say.
+    /// How much younger records may be than their arrival times say.
     pub(crate) lags: Lags,
     /// How long the store has been open, all openers together.
     pub(crate) open_millis: u64,
@@ -53,12 +53,13 @@ impl Moment {
     }
 }
 
-/// By how much records may be younger than they say, because the wall clock stepped forward after they were put.
+/// How much younger records may be than their arrival times say, because the wall clock stepped forward after they were
+/// put.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Lags {
-    /// Of earlier openers, one for each: a record was put under one of them, so the greatest counts.
+    /// Of earlier openers, one for each: a record was put under one of them, so the greatest applies.
     past: [Lag; MOST_OPENERS],
-    /// Of this one: a record may have been put before all of its steps, so they count together.
+    /// Of this opener: a record may have been put before all of its steps, so they add up.
     steps: [Lag; MOST_STEPS],
 }
 
@@ -73,8 +74,8 @@ pub(crate) struct Lag {
 }
 
 impl Lags {
-    /// By how much a record of this age may be younger, of what happened in the time that the store has been open since it was
-    /// put.
+    /// How much younger a record of this age may be, by the steps during the time that the store has been open since it
+    /// was put.
     fn since(&self, open_millis: u64, age: Duration) -> Duration {
         let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         let counts = |lag: &&Lag| open_millis.saturating_sub(lag.at_open_millis) < age;
@@ -90,7 +91,7 @@ impl Lags {
         }
     }
 
-    /// As the next opener finds it.
+    /// The lags as the next opener finds them.
     fn of_earlier(mut self) -> Self {
         let steps = std::mem::take(&mut self.steps);
         let lag = Lag {
@@ -118,8 +119,8 @@ impl Lags {
     }
 }
 
-/// Adds a lag behind the others, oldest first. Where there is no room, two neighbours become one, of which the time that they
-/// stand for then is short for how long ago it was: of those of any age about those count that are not much older.
+/// Adds a lag behind the others, oldest first. If there is no room, two neighbours with nearly the same relative age
+/// become one, so that for a record of any age about the same lags count.
 fn push<const MOST: usize>(lags: &mut [Lag; MOST], new: Lag, together: fn(u64, u64) -> u64) {
     if lags[0] != Lag::default() {
         let begin = |at: usize| at.checked_sub(1).map_or(0, |before| lags[before].at_open_millis);
@@ -137,7 +138,7 @@ fn push<const MOST: usize>(lags: &mut [Lag; MOST], new: Lag, together: fn(u64, u
     lags[MOST - 1] = new;
 }
 
-/// What an opener of a store leaves to later ones.
+/// The note that an opener of a store leaves to later ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ClockNote {
     /// The confirmed time.
@@ -161,7 +162,7 @@ impl ClockNote {
     }
 }
 
-/// The wall clock went another way than the monotonic one.
+/// A difference between the wall clock and the monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockStep {
     /// It was set forward, or the program slept with the machine, or the store was closed for so long.
@@ -172,7 +173,7 @@ pub enum ClockStep {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConfirmedTime {
-    /// The confirmed time when the monotonic clock showed the other.
+    /// The confirmed time at a moment of the monotonic clock.
     confirmed: (Timestamp, Duration),
     last: ClockReading,
     /// When the wall clock last stepped, by the monotonic one.
@@ -180,13 +181,14 @@ pub(crate) struct ConfirmedTime {
     opened_at: Duration,
     open_millis_before: u64,
     lags: Lags,
-    /// The steps forward that are not confirmed, together, and when the last of them was.
+    /// The sum of the steps forward that are not confirmed, and when the last of them was.
     unconfirmed: Lag,
     latest_shown: Timestamp,
 }
 
 impl ConfirmedTime {
-    /// For an opener of a store, with what earlier ones left. Also says how far off the wall clock is from that.
+    /// Begins for an opener of a store, with the note of earlier ones. Also gives the difference between the wall clock
+    /// and the note.
     pub(crate) fn begin(note: Option<ClockNote>, reading: ClockReading) -> (Self, Option<ClockStep>) {
         let wall = reading.wall;
         let (confirmed, step) = note.map_or((wall, None), |note| {
@@ -213,7 +215,7 @@ impl ConfirmedTime {
             lags.add(std::mem::take(&mut unconfirmed));
         }
         if has_gone_back {
-            // What is put from now on says too early a time by other steps than what was put before.
+            // Records that are put from now on are affected by other steps than earlier ones.
             lags = lags.of_earlier();
         }
         let time = Self {
@@ -229,10 +231,10 @@ impl ConfirmedTime {
         (time, step)
     }
 
-    /// Takes a reading into account, and says whether the wall clock has stepped since the last one.
+    /// Takes a reading into account, and gives the step of the wall clock since the last one, if there was one.
     ///
-    /// `earliest` is the earliest time that a record says which was put while the clock [was behind](Self::is_behind), if some
-    /// were.
+    /// `earliest` is the earliest arrival time of a record that was put while the clock [was behind](Self::is_behind),
+    /// if there was one.
     pub(crate) fn observe(
         &mut self,
         reading: ClockReading,
@@ -241,8 +243,8 @@ impl ConfirmedTime {
         let step = self.step_to(reading);
         match step {
             Some(ClockStep::Forward(step)) => {
-                // A record never says an earlier time than the one before in its shard, and what was put before the clock
-                // went back says no later time than was shown.
+                // A record never has an earlier time than the one before in its shard, and a record that was put before
+                // the clock went back has no later time than was shown.
                 let from = earliest.map_or(self.latest_shown, |earliest| earliest.min(self.latest_shown));
                 let lag = match self.is_behind(self.last) {
                     true => step.min(reading.wall.since(from)),
@@ -266,7 +268,7 @@ impl ConfirmedTime {
             self.steady_since = reading.monotonic;
         }
         let is_confirmed = reading.monotonic.saturating_sub(self.steady_since) >= CONFIRMATION;
-        // The steps count as lags from when the confirmed time has them: records that are hidden stay so.
+        // The steps become lags at the same moment as they enter the confirmed time: hidden records stay hidden.
         if is_confirmed {
             self.lags.add(std::mem::take(&mut self.unconfirmed));
         }
@@ -319,7 +321,7 @@ impl ConfirmedTime {
         !self.lags.is_empty()
     }
 
-    /// This moment, by a reading that was not compared with the one before.
+    /// The present moment, by a reading that was not compared with the one before.
     pub(crate) fn moment(&self, reading: ClockReading) -> Moment {
         Moment {
             now: reading.wall,

@@ -1,11 +1,11 @@
-//! Which consumer of a stream is meant.
+//! The id of a registered consumer.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A registered consumer's identity: unique in its stream for ever. One that is registered again under its old name has
-/// another.
+/// A registered consumer's identity: unique in its stream for ever. A consumer that is registered again under its old
+/// name has another one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct ConsumerId(u64);
 

@@ -1,11 +1,11 @@
-//! Which state a registered consumer is in.
+//! The state of a registered consumer.
 
 use std::fmt;
 
 /// The state of a registered consumer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ConsumerStatus {
-    /// It has a name, and is not to be used yet.
+    /// It has a name, and cannot be used yet.
     Creating,
     /// It can be used.
     Active,

@@ -14,7 +14,7 @@ const PAIRS: [u8; 200] = {
 
 /// Fills `digits` with the last digits of `value`, and with zeros in front where it has fewer.
 pub(crate) fn write_last_digits(mut value: u64, digits: &mut [u8]) {
-    // Divisions wait for one another; those of one group do not wait for those of the next.
+    // A division waits for the one before it; those of one group do not wait for those of the next.
     for group in digits.rchunks_mut(8) {
         write_group((value % 100_000_000) as u32, group);
         value /= 100_000_000;

@@ -1,4 +1,4 @@
-//! How a reader goes down a lineage: from shards that it has drained, or that have expired, to those in which it goes on.
+//! How a reader goes down a lineage: from shards that are drained or have expired to those in which it goes on.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,13 +10,19 @@ use super::{Lineage, RecordNumber, Shard, ShardId, Timestamp};
 /// waits for another parent.
 pub(super) type Positions = BTreeMap<ShardId, RecordNumber>;
 
-/// The shards that are kept, and those that have expired, as far as they are remembered.
+/// The shards that exist, and expired ones as far as they are remembered.
 #[derive(Debug)]
 pub(crate) struct Descent<'a> {
     pub(super) lineage: &'a Lineage,
-    /// Those of the lineage that are behind the horizon are here too.
+    /// Includes those of the lineage that are behind the horizon.
     gone: Cow<'a, GoneShards>,
     horizon: Timestamp,
+}
+
+/// Positions, and what has become of some of them.
+struct Moved<'a> {
+    before: &'a Positions,
+    changes: BTreeMap<ShardId, Option<RecordNumber>>,
 }
 
 /// A shard that was made from another one.
@@ -29,7 +35,7 @@ struct Child {
 }
 
 impl<'a> Descent<'a> {
-    /// `gone` are the shards that have expired, those of the lineage that are behind the horizon too.
+    /// `gone` has the shards that have expired, including those of the lineage that are behind the horizon.
     pub(crate) fn new(lineage: &'a Lineage, gone: Cow<'a, GoneShards>, horizon: Timestamp) -> Self {
         Self {
             lineage,
@@ -44,26 +50,36 @@ impl<'a> Descent<'a> {
         shard.is_some_and(|shard| self.is_kept(shard))
     }
 
-    /// Whether a shard that has expired may have had records from a number on. One that is not remembered may.
+    /// Whether an expired shard may have had records from a number on. True if it is not remembered.
     pub(crate) fn may_have_lost(&self, shard: ShardId, from: RecordNumber) -> bool {
         let gone = self.gone.get(shard);
         gone.is_none_or(|gone| gone.may_have_had(from))
     }
 
-    /// Positions once a reader is through with a shard. Children begin when all of their parents are done with, at their
-    /// first record; where the reader misses nothing of them, or was told of it by their parent, at the trim horizon.
+    /// What becomes of positions once a reader is through with a shard. Children begin when all of their parents are done
+    /// with, at their first record; where the reader misses nothing of them, or was told of it by their parent, at the trim
+    /// horizon.
     ///
     /// A child that has expired is listed if records of it are missed: a reader that comes to it is told.
-    pub(super) fn pass(&self, positions: &Positions, shard: ShardId, is_at_horizon: bool) -> Positions {
-        let drained = self.ancestors(positions.keys().copied());
-        let mut next = positions.clone();
+    ///
+    /// Of a shard that is kept all children are, so only they and what they wait for are looked at, and not all shards.
+    pub(super) fn pass(
+        &self,
+        positions: &Positions,
+        shard: ShardId,
+        is_at_horizon: bool,
+    ) -> BTreeMap<ShardId, Option<RecordNumber>> {
+        let mut next = Moved::from(positions);
         let mut passed = vec![(shard, is_at_horizon)];
+        let mut has_passed_gone = false;
         while let Some((shard, is_at_horizon)) = passed.pop() {
+            has_passed_gone |= !self.has(shard);
             next.insert(shard, RecordNumber::END);
-            let unread = self.unread_gone(&next);
+            let children = self.children(shard);
+            let unread = self.unread_gone_before(&children, &next);
             let mut is_waited_for = false;
-            for child in self.children(shard) {
-                if next.contains_key(&child.id) || drained.contains(&child.id) {
+            for child in children {
+                if next.contains(child.id) || self.leads_to_any(child.id, positions) {
                     continue;
                 }
                 if !self.is_ready(&child, &next, &unread) {
@@ -75,23 +91,26 @@ impl<'a> Descent<'a> {
                     passed.push((child.id, is_at_horizon));
                 }
             }
-            // Of one that has expired and is done with, its child may begin at the horizon.
+            // If the finished shard has expired too, its child may begin at the horizon.
             let leaves_no_mark = is_at_horizon && !self.has(shard);
             if !is_waited_for || leaves_no_mark {
-                next.remove(&shard);
+                next.remove(shard);
             }
         }
-        self.begin_orphans(next)
+        if has_passed_gone {
+            self.begin_orphans(&mut next);
+        }
+        next.into_changes()
     }
 
     /// Begins a child all of whose parents are done with. Gives whether it begins at the trim horizon.
-    fn begin(&self, next: &mut Positions, child: &Child, passed: ShardId, is_at_horizon: bool) -> bool {
+    fn begin(&self, next: &mut Moved<'_>, child: &Child, passed: ShardId, is_at_horizon: bool) -> bool {
         let mut is_at_horizon = is_at_horizon;
         for parent in child.parents().filter(|parent| *parent != passed) {
-            if next.get(&parent) == Some(&RecordNumber::END) {
+            if next.get(parent) == Some(RecordNumber::END) {
                 // Records of this one were read, and those that followed them are missed.
                 is_at_horizon = false;
-                next.remove(&parent);
+                next.remove(parent);
             }
         }
         let first = match is_at_horizon {
@@ -104,39 +123,68 @@ impl<'a> Descent<'a> {
 
     /// Begins the oldest kept shards that no position leads to: those whose parents are gone or drained, and which are not
     /// drained themselves. What was between them and the positions is not remembered.
-    fn begin_orphans(&self, mut next: Positions) -> Positions {
-        let drained = self.ancestors(next.keys().copied());
-        let unread = self.unread_gone(&next);
+    fn begin_orphans(&self, next: &mut Moved<'_>) {
+        let drained = self.ancestors(next.iter().map(|(shard, _)| shard));
+        let unread = self.unread_gone(next);
         let orphans: Vec<_> = self
             .kept()
-            .filter(|shard| !next.contains_key(&shard.id) && !drained.contains(&shard.id))
+            .filter(|shard| !next.contains(shard.id) && !drained.contains(&shard.id))
             .map(Child::of)
-            .filter(|child| self.is_ready(child, &next, &unread))
+            .filter(|child| self.is_ready(child, next, &unread))
             .collect();
         for orphan in orphans {
-            self.begin(&mut next, &orphan, orphan.id, true);
+            self.begin(next, &orphan, orphan.id, true);
         }
-        next
     }
 
     /// Whether all parents are drained, or are gone and not to be come to any more.
-    fn is_ready(&self, child: &Child, next: &Positions, unread: &BTreeSet<ShardId>) -> bool {
+    fn is_ready(&self, child: &Child, next: &Moved<'_>, unread: &BTreeSet<ShardId>) -> bool {
         child.parents().all(|parent| {
-            next.get(&parent) == Some(&RecordNumber::END) || !self.has(parent) && !unread.contains(&parent)
+            next.get(parent) == Some(RecordNumber::END) || !self.has(parent) && !unread.contains(&parent)
         })
     }
 
+    /// The gone shards that the reader is in, or will come to, if that matters to one of these children.
+    fn unread_gone_before(&self, children: &[Child], next: &Moved<'_>) -> BTreeSet<ShardId> {
+        let mut parents = children.iter().flat_map(Child::parents);
+        match parents.any(|parent| !self.has(parent)) {
+            true => self.unread_gone(next),
+            false => BTreeSet::new(),
+        }
+    }
+
     /// The gone shards that the reader is in, or will come to.
-    fn unread_gone(&self, next: &Positions) -> BTreeSet<ShardId> {
-        let is_in = |shard: &ShardId| next.get(shard).is_some_and(|next| *next != RecordNumber::END);
-        let listed = next.keys().copied();
-        let mut unread: BTreeSet<_> = listed.filter(|shard| is_in(shard) && !self.has(*shard)).collect();
+    fn unread_gone(&self, next: &Moved<'_>) -> BTreeSet<ShardId> {
+        let listed = next.iter().filter(|(_, next)| *next != RecordNumber::END);
+        let listed = listed.map(|(shard, _)| shard);
+        let mut unread: BTreeSet<_> = listed.filter(|shard| !self.has(*shard)).collect();
         for gone in self.gone.iter() {
-            if !next.contains_key(&gone.id) && gone.parents().any(|parent| unread.contains(&parent)) {
+            if !next.contains(gone.id) && gone.parents().any(|parent| unread.contains(&parent)) {
                 unread.insert(gone.id);
             }
         }
         unread
+    }
+
+    /// Whether one of these positions is in a descendant of a shard. Ids rise from parents to children.
+    fn leads_to_any(&self, shard: ShardId, positions: &Positions) -> bool {
+        let Some((&last, _)) = positions.last_key_value() else {
+            return false;
+        };
+        let mut found = BTreeSet::new();
+        let mut unvisited = vec![shard];
+        while let Some(id) = unvisited.pop().filter(|_| shard < last) {
+            let listed = self.lineage.children(id).map(|child| child.id);
+            for child in listed.chain(self.gone.children(id).map(|gone| gone.id)) {
+                if positions.contains_key(&child) {
+                    return true;
+                }
+                if child < last && found.insert(child) {
+                    unvisited.push(child);
+                }
+            }
+        }
+        false
     }
 
     fn children(&self, of: ShardId) -> Vec<Child> {
@@ -171,6 +219,49 @@ impl<'a> Descent<'a> {
     }
 }
 
+impl<'a> Moved<'a> {
+    fn from(before: &'a Positions) -> Self {
+        Self {
+            before,
+            changes: BTreeMap::new(),
+        }
+    }
+
+    fn get(&self, shard: ShardId) -> Option<RecordNumber> {
+        match self.changes.get(&shard) {
+            Some(changed) => *changed,
+            None => self.before.get(&shard).copied(),
+        }
+    }
+
+    fn contains(&self, shard: ShardId) -> bool {
+        self.get(shard).is_some()
+    }
+
+    fn insert(&mut self, shard: ShardId, next: RecordNumber) {
+        self.changes.insert(shard, Some(next));
+    }
+
+    fn remove(&mut self, shard: ShardId) {
+        self.changes.insert(shard, None);
+    }
+
+    /// All of them, in no order.
+    fn iter(&self) -> impl Iterator<Item = (ShardId, RecordNumber)> {
+        let kept = self.before.iter().map(|(shard, next)| (*shard, *next));
+        let kept = kept.filter(|(shard, _)| !self.changes.contains_key(shard));
+        let changes = self.changes.iter();
+        kept.chain(changes.filter_map(|(shard, next)| Some((*shard, (*next)?))))
+    }
+
+    /// What is otherwise than before.
+    fn into_changes(mut self) -> BTreeMap<ShardId, Option<RecordNumber>> {
+        self.changes
+            .retain(|shard, next| self.before.get(shard).copied() != *next);
+        self.changes
+    }
+}
+
 impl Child {
     fn of(shard: &Shard) -> Self {
         Self {
@@ -187,6 +278,8 @@ impl Child {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
     use crate::model::HashKey;
     use crate::model::gone_shards::GoneShard;
@@ -202,6 +295,15 @@ mod tests {
         let next = next.iter();
         next.map(|(index, number)| (shard(*index), RecordNumber::new(*number)))
             .collect()
+    }
+
+    fn apply(positions: &mut Positions, changes: BTreeMap<ShardId, Option<RecordNumber>>) {
+        for (shard, next) in changes {
+            match next {
+                Some(next) => positions.insert(shard, next),
+                None => positions.remove(&shard),
+            };
+        }
     }
 
     /// Shards of which some have expired, after so many records each.
@@ -237,7 +339,10 @@ mod tests {
 
         fn pass(&self, before: &[(u32, u64)], index: u32, is_at_horizon: bool) -> Positions {
             let descent = Descent::new(&self.lineage, Cow::Borrowed(&self.gone), Timestamp::EPOCH);
-            descent.pass(&positions(before), shard(index), is_at_horizon)
+            let mut next = positions(before);
+            let changes = descent.pass(&next, shard(index), is_at_horizon);
+            apply(&mut next, changes);
+            next
         }
     }
 
@@ -297,5 +402,31 @@ mod tests {
         assert_eq!(world.pass(&[(1, 1), (3, 8)], 1, true), positions(&[(3, 8)]));
         let further = &[(1, 1), (4, 8), (5, 2)];
         assert_eq!(world.pass(further, 1, true), positions(&[(4, 8), (5, 2)]));
+    }
+    /// Each of them cost as much as there are shards: this took minutes.
+    #[test]
+    fn to_pass_each_of_many_shards_takes_no_look_at_all_of_them() {
+        const SHARDS: u32 = 8_000;
+        let mut lineage = Lineage::new(SHARDS, NOW).unwrap();
+        for index in 0..SHARDS {
+            let range = lineage.shard(shard(index)).unwrap().hash_key_range;
+            let middle = HashKey::new(range.start().value() / 2 + range.end().value() / 2);
+            let split = lineage.split(shard(index), middle, NOW).unwrap();
+            lineage.apply_reshard(&split).unwrap();
+        }
+        let gone = GoneShards::default();
+        let mut next: Positions = (0..SHARDS)
+            .map(|index| (shard(index), RecordNumber::FIRST))
+            .collect();
+        let begun = Instant::now();
+        for index in 0..SHARDS {
+            let descent = Descent::new(&lineage, Cow::Borrowed(&gone), Timestamp::EPOCH);
+            let changes = descent.pass(&next, shard(index), false);
+            assert_eq!(changes.len(), 3);
+            apply(&mut next, changes);
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+        let children = (SHARDS..3 * SHARDS).map(|index| (index, 1));
+        assert_eq!(next, positions(&children.collect::<Vec<_>>()));
     }
 }

@@ -1,4 +1,4 @@
-//! Where a channel delivers a stream to, and as what.
+//! The destination and the format of a channel's objects.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,29 +7,30 @@ use serde::{Deserialize, Serialize};
 pub struct Destination {
     /// The bucket that they are in.
     pub bucket: String,
-    /// The template of their keys, as [`docs/channels.md`](https://github.com/anabranch/anabranch/blob/main/docs/channels.md)
-    /// describes it. Without one they have the keys that Kinesis gives them.
+    /// The template of their keys, as
+    /// [`docs/channels.md`](https://github.com/anabranch/anabranch/blob/main/docs/channels.md) describes it. Without
+    /// one, their keys are as Kinesis makes them.
     pub key_template: Option<String>,
-    /// What the records are, and so how they are put together.
+    /// The format of the records, which decides how they are joined.
     pub format: RecordFormat,
     /// How objects are compressed.
     pub compression: Compression,
-    /// Which class of storage an S3-compatible endpoint is asked for.
+    /// The class of storage in an S3-compatible endpoint.
     pub storage_class: StorageClass,
-    /// The KMS key with which an S3-compatible endpoint is to encrypt objects. A directory cannot, and refuses them.
+    /// The KMS key for an S3-compatible endpoint. A directory cannot encrypt, and refuses such objects.
     pub encryption_key: Option<String>,
-    /// The bucket for records that are not of the format. `None` for the same bucket.
+    /// The bucket for malformed records. `None` for the same bucket.
     pub error_bucket: Option<String>,
-    /// What the keys of objects with such records begin with. Without one they begin as Kinesis' do.
+    /// The prefix of the keys of objects with malformed records. Without one, it is as Kinesis makes it.
     pub error_prefix: Option<String>,
 }
 
-/// What the records of a channel are.
+/// The format of a channel's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RecordFormat {
-    /// Each is a JSON text. An object has one after another, each with a line's end behind it.
+    /// Each is a JSON text. An object has one after another, each followed by a line feed.
     Json,
-    /// Each is UTF-8 text. An object has one after another, each with a line's end behind it.
+    /// Each is UTF-8 text. An object has one after another, each followed by a line feed.
     Text,
     /// Any bytes. An object has one after another, with nothing in between.
     Bytes,
@@ -40,9 +41,9 @@ pub enum RecordFormat {
 pub enum Compression {
     /// Not at all.
     None,
-    /// As gzip does.
+    /// gzip.
     Gzip,
-    /// As Zstandard does.
+    /// Zstandard.
     Zstd,
 }
 

@@ -1,5 +1,5 @@
-//! What is remembered of shards that have expired, so that a reader which comes back is told what it has missed, and no
-//! more.
+//! The shards that have expired and are remembered, so that a reader which comes back gets an exact report of what it
+//! has missed.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{RecordNumber, Shard, ShardId};
 
-/// So many are remembered of a stream. Of an older one nothing is known: a reader that was in it may have missed records.
+/// As many are remembered for each stream. Nothing is known of older ones: a reader that was in one may have missed
+/// records.
 const MOST_SHARDS: usize = 1_024;
 
 /// A shard that has expired.
@@ -21,7 +22,7 @@ pub(crate) struct GoneShard {
 }
 
 impl GoneShard {
-    /// Of a shard that has ended in front of this number, if that is known.
+    /// A shard that has ended in front of this number, if that is known.
     pub(crate) fn of(shard: &Shard, end: Option<RecordNumber>) -> Self {
         Self {
             id: shard.id,
@@ -41,8 +42,8 @@ impl GoneShard {
     }
 }
 
-/// The newest shards of a stream that have expired. No shard expires before its parents do, and ids rise from parents to
-/// children: so of a shard that is remembered all descendants are, or they are there.
+/// The newest expired shards of a stream. No shard expires before its parents do, and ids rise from parents to
+/// children. So all descendants of a remembered shard are remembered, or still exist.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct GoneShards {
     shards: BTreeMap<ShardId, GoneShard>,
@@ -60,12 +61,12 @@ impl GoneShards {
         self.shards.get(&id)
     }
 
-    /// All that are remembered, in the order of their ids.
+    /// All remembered ones, in the order of their ids.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &GoneShard> {
         self.shards.values()
     }
 
-    /// Those that were made from a shard.
+    /// The ones that were made from a shard.
     pub(crate) fn children(&self, id: ShardId) -> impl Iterator<Item = &GoneShard> {
         self.iter()
             .filter(move |gone| gone.parents().any(|parent| parent == id))

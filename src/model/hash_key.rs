@@ -49,7 +49,7 @@ impl HashKey {
         self.0
     }
 
-    /// Where records with this partition key belong.
+    /// The place of records with this partition key.
     pub fn of_partition_key(partition_key: &str) -> Self {
         Self(u128::from_be_bytes(Md5::digest(partition_key.as_bytes()).into()))
     }
@@ -153,7 +153,8 @@ impl HashKeyRange {
         Ok(Self { start, end })
     }
 
-    /// The whole space in `parts` ranges of floor(2^128 / parts) places; the last one also has what is left over.
+    /// The whole space in `parts` ranges of floor(2^128 / parts) places; the last one also has the remainder. No ranges
+    /// if `parts` is zero.
     /// No ranges if `parts` is zero.
     pub fn divide(parts: u32) -> Vec<HashKeyRange> {
         if parts <= 1 {

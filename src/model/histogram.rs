@@ -1,4 +1,4 @@
-//! How many values of which size there were.
+//! Histograms: how many values of each size there were.
 
 /// The first bound is 1; from 2 on, each power of two is followed by one and a half times itself, up to the last one.
 const LAST_BOUND: u64 = 1 << 24;
@@ -6,9 +6,9 @@ const LAST_BOUND: u64 = 1 << 24;
 /// One for each bound, and one for what is beyond the last.
 pub(crate) const BUCKETS: usize = 49;
 
-/// How many values of which size there were: whole numbers, in buckets whose bounds grow by a third or a half.
+/// How many values of each size there were: whole numbers, in buckets whose bounds grow by a third or a half.
 ///
-/// What is counted, and in which unit, is said where the histogram is.
+/// The field that has the histogram says what is counted, and in which unit.
 ///
 /// ```
 /// # fn main() -> anabranch::Result<()> {
@@ -47,8 +47,8 @@ impl Histogram {
         self.sum
     }
 
-    /// What this share of the values, 0 to 1, does not exceed: the bound of a bucket, so up to half more than the value
-    /// itself. `u64::MAX` if that is beyond the last bound, 2^24; `None` if there were no values.
+    /// The value that this share of the values, 0 to 1, does not exceed: the bound of a bucket, so up to half more than
+    /// the exact value. `u64::MAX` if it is beyond the last bound, 2^24; `None` if there were no values.
     pub fn quantile(&self, share: f64) -> Option<u64> {
         let count = self.count();
         let wanted = ((count as f64 * share.clamp(0.0, 1.0)).ceil() as u64).clamp(1, count.max(1));

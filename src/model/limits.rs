@@ -1,6 +1,6 @@
-//! The sizes and counts that the engine itself holds to.
+//! The limits of the engine itself: sizes and counts.
 //!
-//! Limits of one request (how many records a PutRecords may carry, how many bytes a reply has) belong to the server.
+//! Limits of one request (how many records a PutRecords may have, how many bytes a reply has) belong to the server.
 
 /// The longest name of a stream, in characters.
 pub const MAX_STREAM_NAME_CHARS: usize = 128;
@@ -17,13 +17,14 @@ pub const MAX_ATTRIBUTE_BYTES: usize = 64 * 1024;
 /// The longest partition key, in Unicode characters (up to four bytes each).
 pub const MAX_PARTITION_KEY_CHARS: usize = 256;
 
-/// The largest record of a stream that does not say otherwise: 1 MiB of data and partition key together.
+/// The default limit of a stream's records: 1 MiB of data and partition key together.
 pub const DEFAULT_MAX_RECORD_BYTES: u32 = 1024 * 1024;
 
 /// The largest record that a stream can be made to accept: 10 MiB of data and partition key together.
 pub const LARGEST_RECORD_BYTES: u32 = 10 * 1024 * 1024;
 
-/// The most that one call can put: 64 MiB of all its records, where each counts its data, its partition key and 16 bytes.
+/// The limit of one call that puts: 64 MiB over all of its records, where each counts its data, its partition key and
+/// 16 bytes.
 pub const MAX_BATCH_BYTES: usize = 64 * 1024 * 1024;
 
 /// How many shards of one stream can be open at a time.
@@ -41,25 +42,25 @@ pub const MIN_LEASE_MILLIS: u64 = 100;
 /// The longest time, in milliseconds, for which a member of a consumer group can hold a shard without a call: 24 hours.
 pub const MAX_LEASE_MILLIS: u64 = 86_400_000;
 
-/// For how long a queue that does not say otherwise holds back a record that it has given out, in seconds.
+/// How long a queue holds back a record that it has given out, by default, in seconds.
 pub const DEFAULT_VISIBILITY_SECONDS: u32 = 30;
 
 /// The longest time for which a queue can hold back a record, in seconds: 12 hours.
 pub const MAX_VISIBILITY_SECONDS: u32 = 43_200;
 
-/// How often a queue that does not say otherwise gives out a record before that is a dead letter.
+/// How often a queue gives out a record, by default, before it becomes a dead letter.
 pub const DEFAULT_MAX_RECEIVE_COUNT: u32 = 6;
 
-/// The most often that a queue can be made to give out a record before that is a dead letter.
+/// The greatest setting of how often a queue gives out a record before it becomes a dead letter.
 pub const LARGEST_MAX_RECEIVE_COUNT: u32 = 1000;
 
-/// How old a record gets before a channel that does not say otherwise delivers it, in milliseconds: 5 minutes.
+/// How old a record may get before a channel delivers it, by default, in milliseconds: 5 minutes.
 pub const DEFAULT_FRESHNESS_MILLIS: u64 = 300_000;
 
-/// How many records of a queue can have been given out without being acknowledged, dead letters apart: each takes memory.
+/// How many records of a queue can be given out and not acknowledged, not counting dead letters: each takes memory.
 pub const MAX_UNACKNOWLEDGED: usize = 120_000;
 
-/// How many dead letters a queue can have: each takes memory. While there are so many, what would be another one is given
+/// How many dead letters a queue can have: each takes memory. At that number, a record that would become one is given
 /// out again.
 pub const MAX_DEAD_LETTERS: usize = 120_000;
 

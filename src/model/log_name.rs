@@ -1,4 +1,4 @@
-//! What a log is called in its store.
+//! The names of logs.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,11 +12,11 @@ pub enum LogName {
     Shard(StreamId, ShardId),
     /// Frames of other logs, which are durable here before they are in their segments.
     CommitJournal,
-    /// What became of a stream's records in a queue.
+    /// The state of a stream's records in a queue.
     Queue(StreamId, QueueId),
 }
 
-/// Begins the name of a queue's directory.
+/// The prefix of the name of a queue's directory.
 const QUEUE: &str = "queue-";
 
 impl LogName {
@@ -44,7 +44,7 @@ impl LogName {
         }
     }
 
-    /// What the log's directory is called in that of its stream, or in the store's if it belongs to no stream.
+    /// The name of the log's directory in that of its stream, or in the store's if it belongs to no stream.
     pub(crate) fn directory_name(self) -> String {
         match self {
             Self::Shard(_, shard) => shard.to_string(),
@@ -53,7 +53,7 @@ impl LogName {
         }
     }
 
-    /// The log of a stream whose directory is called so.
+    /// The log of a stream whose directory has this name.
     pub(crate) fn in_stream(stream: StreamId, directory_name: &str) -> Option<Self> {
         let name = match directory_name.strip_prefix(QUEUE) {
             Some(number) => Self::Queue(stream, QueueId::new(number.parse().ok()?)),

@@ -1,13 +1,13 @@
-//! The values of a stream store: what a shard, a sequence number or a hash key *is*.
+//! The values of a stream store: shards, sequence numbers, hash keys and others.
 //!
-//! This floor knows Kinesis' arithmetic: how a partition key becomes a hash key, which shard of a [`Lineage`] owns
-//! it, how splits and merges change a lineage, and how a record's place in its shard is written as a 56-digit
-//! sequence number. Everything here is a plain value: the same input gives the same answer.
+//! This floor knows Kinesis' arithmetic: how a partition key becomes a hash key, which shard of a [`Lineage`] owns it,
+//! how splits and merges change a lineage, and how a record's place in its shard is written as a 56-digit sequence
+//! number. Everything here is a plain value: the same input gives the same answer.
 //!
-//! It must not know files, locks, threads or the wire. Nothing here does I/O; time enters as a [`Timestamp`] that the
-//! caller took from its [`Clock`]. That is what lets lineage and routing be tested exhaustively without a disk.
+//! It must not know files, locks, threads or the wire. Nothing here does I/O. Time enters as a [`Timestamp`] that the
+//! caller took from its [`Clock`]. So lineage and routing can be tested exhaustively without a disk.
 //!
-//! What is stored derives serde's traits. Values whose parts must agree ([`HashKeyRange`], [`ShardId`],
+//! Stored values derive serde's traits. Values whose parts must agree ([`HashKeyRange`], [`ShardId`],
 //! [`SequenceNumber`], [`Lineage`]) are checked while they are deserialised, so that damage is reported where it is
 //! read and not where it is used.
 

@@ -7,7 +7,7 @@ use crate::model::{SequenceNumber, Timestamp};
 pub enum StartingPosition {
     /// At the oldest record within the retention period.
     TrimHorizon,
-    /// After the records that are there now.
+    /// After the present records.
     Latest,
     /// At the first record whose number is not less than this one.
     AtSequenceNumber(SequenceNumber),

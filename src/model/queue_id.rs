@@ -1,10 +1,10 @@
-//! Which queue of a stream is meant.
+//! The id of a queue.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A queue's identity: unique in its stream for ever. One that is made again under its old name has another.
+/// A queue's identity: unique in its stream for ever. A queue that is made again under its old name has another one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct QueueId(u32);
 

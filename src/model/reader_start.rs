@@ -9,11 +9,11 @@ use super::{RecordNumber, ShardId, Timestamp};
 /// Which records of a stream a queue or a channel has.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct ReaderStart {
-    /// None that arrived earlier.
+    /// No record that arrived earlier.
     pub(crate) from: Timestamp,
-    /// Of these shards none before these numbers.
+    /// Of each of these shards, no record before the number.
     pub(crate) next: BTreeMap<ShardId, RecordNumber>,
-    /// None of other shards up to this one.
+    /// No record of other shards up to this one.
     pub(crate) newest_passed: Option<ShardId>,
 }
 

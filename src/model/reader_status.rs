@@ -1,4 +1,4 @@
-//! Which state a queue or a channel is in.
+//! The state of a queue or a channel.
 
 use std::fmt;
 

@@ -21,16 +21,16 @@ use crate::model::{HashKey, SequenceNumber, Timestamp};
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PutRecord<'a> {
-    /// What decides the shard, unless there is an explicit hash key. Stored with the record.
+    /// Selects the shard, unless there is an explicit hash key. Stored with the record.
     pub partition_key: &'a str,
     /// The record's bytes; may be empty.
     pub data: &'a [u8],
-    /// The place in the hash space to put the record instead of the partition key's own.
+    /// The place of the record in the hash space, instead of the partition key's.
     pub explicit_hash_key: Option<HashKey>,
 }
 
 impl<'a> PutRecord<'a> {
-    /// A record that goes where its partition key says.
+    /// A record whose partition key selects the shard.
     pub const fn new(partition_key: &'a str, data: &'a [u8]) -> Self {
         Self {
             partition_key,
@@ -46,7 +46,7 @@ impl<'a> PutRecord<'a> {
         self
     }
 
-    /// Where in the hash space the record belongs.
+    /// The place of the record in the hash space.
     pub fn hash_key(&self) -> HashKey {
         self.explicit_hash_key
             .unwrap_or_else(|| HashKey::of_partition_key(self.partition_key))
@@ -67,23 +67,23 @@ pub struct Record {
     pub approximate_arrival: Timestamp,
     /// The key it was written with.
     pub partition_key: PartitionKey,
-    /// Its bytes, shared with what they were read from. So a record that is kept keeps
-    /// - in a store that reads without mapping, and of the segment that is written to: a buffer of up to 256 KiB, or of
-    ///   the record's own size if that is more;
-    /// - of a mapped segment: the mapping, which takes address space and no memory that the system cannot have back, and
+    /// Its bytes, shared with the memory that they were read into. So a record that is kept keeps
+    /// - in a store that reads without mapping, and for the segment that is written to: a buffer of up to 256 KiB, or
+    ///   of the record's own size if that is more;
+    /// - for a mapped segment: the mapping, which takes address space and only memory that the system can reclaim, and
     ///   the segment's file, which is neither recycled nor removed meanwhile although the records in it expire.
     ///
-    /// A program that keeps few of many records for long copies their bytes.
+    /// A program that keeps a few of many records for long copies their bytes.
     pub data: Bytes,
 }
 
 /// A partition key: 1 to 256 Unicode characters.
 ///
-/// A short one is kept in place, a longer one shares the bytes it was read from: cloning it never allocates.
+/// A short one is kept in place, a longer one shares the bytes that it was read from: cloning never allocates.
 #[derive(Clone)]
 pub struct PartitionKey(Text);
 
-/// What fits beside its length where a [`Bytes`] would be.
+/// The bytes that fit beside the length in the space of a [`Bytes`].
 const INLINE_BYTES: usize = 23;
 
 /// UTF-8 text of a length that a partition key may have.
@@ -93,7 +93,7 @@ enum Text {
     Shared(Bytes),
 }
 
-/// Aligned, so that it is moved in whole words: records are many.
+/// Aligned, so that it is moved in whole words: there are many records.
 #[derive(Clone, Copy)]
 #[repr(align(8))]
 struct Inline {
@@ -101,7 +101,7 @@ struct Inline {
     length: u8,
 }
 
-/// Why something is not a partition key.
+/// Why a text is not a partition key.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[non_exhaustive]
 pub enum PartitionKeyError {
@@ -139,21 +139,21 @@ impl PartitionKey {
     }
 
     /// Whether the record was put without a key, to a stream that
-    /// [distributes records by itself](crate::RecordDistribution::Auto).
+    /// [distributes records automatically](crate::RecordDistribution::Auto).
     pub fn is_absent(&self) -> bool {
         self.as_bytes().is_empty()
     }
 
-    /// Checks that bytes can be a stored record's partition key, without making one. That may be absent.
+    /// Checks that bytes can be a stored record's partition key, which may be absent, without making one.
     pub(crate) fn check_stored(bytes: &[u8]) -> Result<(), PartitionKeyError> {
-        // Most keys are short and ASCII, which is quickly seen.
+        // Most keys are short and ASCII, which is a fast check.
         if bytes.len() <= MAX_PARTITION_KEY_CHARS && bytes.is_ascii() {
             return Ok(());
         }
         Self::check(std::str::from_utf8(bytes).map_err(|_| PartitionKeyError::NotUtf8)?)
     }
 
-    /// The key in some of these bytes, which were checked.
+    /// The key in a part of these bytes. The caller has checked it.
     #[inline(always)]
     pub(crate) fn of_checked(bytes: &Bytes, range: Range<usize>) -> Self {
         Self(match Inline::of(&bytes[range.clone()]) {

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The position of a record in its shard: numbers rise with each record. In a directory the first record is 1 and the next
-/// one has the next number, unless a crash came between; in memory others are left out too.
+/// The position of a record in its shard: numbers rise with each record. In a directory the first record is 1 and the
+/// next one has the next number, unless a crash came between; in memory other numbers are left out too.
 ///
 /// This is the counter inside a [`SequenceNumber`](crate::SequenceNumber). Two values never belong to a record:
 /// [`BEFORE_FIRST`](Self::BEFORE_FIRST) and [`END`](Self::END) are the shard's starting and ending numbers.

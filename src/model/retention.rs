@@ -1,18 +1,18 @@
-//! For how long records are kept, and how many.
+//! How long and how much a stream keeps.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// For how long a stream keeps its records, in whole milliseconds.
+/// How long a stream keeps its records, in whole milliseconds.
 ///
-/// What is older is not to be seen, and its space is given back in whole segments. The time is the wall clock's as far as that
-/// is confirmed: a store that is opened again believes a clock that has gone on by up to an hour, so with a shorter retention
-/// a clock that is wrong by less can hide records too early.
+/// Older records are hidden, and their space is freed in whole segments. The time is the wall clock's, as far as it is
+/// confirmed: a store that is opened again believes a clock that has gone on by up to an hour. So with a shorter
+/// retention, a clock that is wrong by less can hide records too early.
 ///
-/// A stream that does not say otherwise keeps them for 24 hours, as Kinesis does. The `anabranch` server takes whole hours
-/// from 24 to 8760; the library takes any time, and [`FOREVER`](Self::FOREVER).
+/// The default is 24 hours, as in Kinesis. The `anabranch` server takes whole hours from 24 to 8760; the library takes
+/// any time, and [`FOREVER`](Self::FOREVER).
 ///
 /// ```
 /// use anabranch::Retention;
@@ -33,7 +33,7 @@ impl Retention {
     /// Records do not expire by their age.
     pub const FOREVER: Self = Self { millis: u64::MAX };
 
-    /// So many hours; none are a millisecond.
+    /// So many hours; zero counts as a millisecond.
     pub const fn hours(hours: u32) -> Self {
         let millis = hours as u64 * MILLIS_OF_HOUR;
         Self {
@@ -41,7 +41,7 @@ impl Retention {
         }
     }
 
-    /// A time of at least a millisecond; parts of one count as a whole.
+    /// A time of at least a millisecond; fractions are rounded up.
     pub fn of(time: Duration) -> Self {
         let millis = time.as_nanos().div_ceil(1_000_000).max(1);
         Self {
@@ -85,11 +85,11 @@ impl fmt::Display for Retention {
     }
 }
 
-/// How much a stream keeps, whatever its [`Retention`] says: the oldest records go when there is more.
+/// How much a stream keeps, whatever its [`Retention`] is: beyond that the oldest records are hidden.
 ///
-/// The store removes pieces of a shard, which on disk are whole segments. It removes a piece only if the rest still reaches the
-/// limit. So there can be up to a piece more. The newest piece of each open shard stays in any case. The store looks once a second. Counted are
-/// bytes on disk, encoded, without what segments have in reserve.
+/// The store hides whole pieces of a shard, which on disk are segments, and a piece only if the remaining ones still
+/// reach the limit. So there can be up to a piece more. The newest piece of each open shard always stays. The store
+/// looks once a second. It counts encoded bytes on disk, without the reserved part of segments.
 ///
 /// ```
 /// # fn main() -> anabranch::Result<()> {
@@ -109,7 +109,7 @@ impl fmt::Display for Retention {
 pub struct SizeLimits {
     /// The most bytes of one shard.
     pub shard_bytes: Option<u64>,
-    /// The most bytes of all shards together, the closed ones included.
+    /// The most bytes of all shards together, including closed ones.
     pub stream_bytes: Option<u64>,
 }
 

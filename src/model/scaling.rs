@@ -1,44 +1,44 @@
-//! How many shards an on-demand stream is to have, by what it takes in.
+//! The number of shards of an on-demand stream, by its load.
 //!
-//! The rules are Kinesis' documented ones, made exact: a stream can take twice the most that it took within the last 30
-//! days, and a shard that takes more than half of what one can is split. [`StreamLoad::decide`] depends on its input
+//! The rules are Kinesis' documented ones, made exact: a stream can take twice its greatest load within the last 30
+//! days, and a shard that takes more than half of its limit is split. [`StreamLoad::decide`] depends on its input
 //! alone.
 
 use std::time::Duration;
 
 use crate::model::ShardId;
 
-/// Over how long load is measured.
+/// The time over which load is measured.
 pub(crate) const LOAD_WINDOW: Duration = Duration::from_secs(60);
 
-/// How many days the most that a stream took counts.
+/// How many days the greatest load of a day counts.
 pub(crate) const PEAK_DAYS: u64 = 30;
 
 /// How long no shard may be hot before a stream gets fewer shards.
 pub(crate) const QUIET_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A stream does not get fewer shards by itself than one has that is created on demand.
+/// The load never reduces a stream below this number, with which an on-demand stream is created.
 const LEAST_SHARDS: u32 = 4;
 
-/// A stream does not get more shards by itself, unless its warm throughput says so.
+/// The load never raises a stream above this number, unless its warm throughput requires more.
 const MOST_SHARDS: u32 = 200;
 
-/// What one shard can take.
+/// The limits of one shard.
 const BYTES_PER_SECOND: u128 = 1024 * 1024;
 const RECORDS_PER_SECOND: u128 = 1000;
 
-/// How much was taken in, in thousandths of what one shard can take for ever.
+/// A load, in thousandths of what one shard can take permanently.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Load(u64);
 
-/// What is known of a stream at the end of a window.
+/// The state of a stream at the end of a window.
 #[derive(Clone, Debug)]
 pub(crate) struct StreamLoad {
     /// The open shards.
     pub(crate) shards: Vec<(ShardId, Load)>,
-    /// The most that it took in the days before, in whole shards.
+    /// The greatest load in the days before, in whole shards.
     pub(crate) peak: u32,
-    /// What it is to be able to take in any case, in whole shards.
+    /// The load that it must always be able to take, in whole shards.
     pub(crate) warm: u32,
     /// Whether no shard was hot for [`QUIET_TIME`].
     pub(crate) is_quiet: bool,
@@ -47,9 +47,9 @@ pub(crate) struct StreamLoad {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Scaling {
     None,
-    /// These shards are to be split into halves.
+    /// Split these shards into halves.
     Halve(Vec<ShardId>),
-    /// The stream is to have so many shards.
+    /// Change the number of shards to this.
     Count(u32),
 }
 
@@ -57,7 +57,7 @@ impl Load {
     const FULL_SHARD: u64 = 1000;
     const HOT: Self = Self(Self::FULL_SHARD / 2);
 
-    /// So many bytes and records in so much time. What is scarcer counts.
+    /// The load of so many bytes and records in so much time, by the limit that is reached first.
     pub(crate) fn of(bytes: u64, records: u64, time: Duration) -> Self {
         let millis = time.as_millis().max(1);
         // In thousandths, and per second instead of per millisecond: a thousand times a thousand.
@@ -87,7 +87,7 @@ impl StreamLoad {
         self.shards.iter().any(|(_, load)| load.is_hot())
     }
 
-    /// A day whose peak is no more than this need not be remembered: a stream never has fewer shards than it takes.
+    /// A day with a peak up to this need not be remembered: a stream never has fewer shards.
     pub(crate) fn is_worth_noting(shards: u32) -> bool {
         shards > LEAST_SHARDS / 2
     }
@@ -96,8 +96,8 @@ impl StreamLoad {
         let open = u32::try_from(self.shards.len()).unwrap_or(u32::MAX);
         let most = MOST_SHARDS.max(self.warm);
         let needed = self.needed().min(most);
-        // Keys may be distributed so badly that a hot shard is split though the stream has shards enough; it may be one key
-        // that is hot, and then splitting never helps.
+        // With a bad distribution of keys a hot shard is split although the stream has enough shards. If a single key
+        // is hot, splitting never helps.
         let bound = needed.saturating_mul(2).max(LEAST_SHARDS).min(most);
         let hot = self.hottest(bound.saturating_sub(open) as usize);
         if !hot.is_empty() {
@@ -118,7 +118,7 @@ impl StreamLoad {
         Load(loads.fold(0, u64::saturating_add))
     }
 
-    /// How many shards can take twice what the stream took, and its warm throughput.
+    /// How many shards can take twice the present load, and the warm throughput.
     fn needed(&self) -> u32 {
         let twice_now = Load(self.total().0.saturating_mul(2)).in_shards();
         twice_now.max(self.peak.saturating_mul(2)).max(self.warm)

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{HashKey, HashKeyRange, RecordNumber, SequenceNumber, ShardId, Timestamp};
 
-/// What is known of a shard.
+/// The description of a shard.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Shard {
     /// Its name within the stream.
@@ -20,7 +20,7 @@ pub struct Shard {
     /// The creation time in its sequence numbers, in epoch seconds: later than its parents' closing second, even if
     /// that means running ahead of the clock.
     pub created_seconds: u64,
-    /// Since when it takes no more records, if it is closed.
+    /// When it was closed, if it is.
     pub closed: Option<ShardClosed>,
 }
 
@@ -51,6 +51,11 @@ impl Shard {
 
     /// The number of one of its records, written at `seconds` (epoch seconds).
     pub const fn sequence_number(&self, record: RecordNumber, seconds: u64) -> SequenceNumber {
+        // Where a clock went back, or splits came in quick succession, a shard's creation is ahead of it.
+        let seconds = match seconds < self.created_seconds {
+            true => self.created_seconds,
+            false => seconds,
+        };
         SequenceNumber::new(self.created_seconds, self.id, record, seconds)
     }
 
@@ -81,7 +86,7 @@ impl Shard {
 pub struct ChildShard {
     /// Its name.
     pub shard_id: ShardId,
-    /// The shards that it was made from, all of which are to be drained before it is read: one or two.
+    /// The shards that it was made from, one or two. All of them have to be drained before it is read.
     pub parent_shards: Vec<ShardId>,
     /// The keys that it owns.
     pub hash_key_range: HashKeyRange,

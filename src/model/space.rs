@@ -1,16 +1,16 @@
-//! How much room there is for a store.
+//! The room for a store.
 
-/// The room on what holds a store: its file system, or the memory that its records may take.
+/// The room where a store is: of its file system, or of the memory for its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
-    /// All of it, in bytes, whoever has it.
+    /// All of it, in bytes, used or not.
     pub total_bytes: u64,
-    /// What a store can still take of it, in bytes.
+    /// The part that a store can still use, in bytes.
     pub available_bytes: u64,
 }
 
 impl Space {
-    /// Where it is large, less than this is little.
+    /// On a large disk, less than this is little.
     const LITTLE_BYTES: u64 = 1 << 30;
 
     /// Whether little is left: less than a twentieth of all, and less than 1 GiB.

@@ -1,4 +1,4 @@
-//! Which stream is meant, how it is run, and which state it is in.
+//! The id of a stream, its mode, and its state.
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,13 +28,13 @@ impl fmt::Display for StreamId {
     }
 }
 
-/// Who decides how many shards a stream has.
+/// Whether the owner or the load decides how many shards a stream has.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub enum StreamMode {
-    /// The owner, by splitting and merging.
+    /// The owner decides, by splitting and merging.
     #[default]
     Provisioned,
-    /// The service.
+    /// The load decides.
     OnDemand,
 }
 
@@ -64,7 +64,7 @@ impl FromStr for StreamMode {
     }
 }
 
-/// How records find their shards.
+/// How records are distributed over the shards.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub enum RecordDistribution {
     /// Records with the same partition key go to the same shard, and are read in the order in which they were put.
@@ -90,7 +90,7 @@ pub enum StreamStatus {
     Creating,
     /// It can be written, read and changed.
     Active,
-    /// It can be written and read while a change is on its way.
+    /// It can be written and read while a change is under way.
     Updating,
     /// It is being removed.
     Deleting,

@@ -1,4 +1,4 @@
-//! What a stream is called, and which texts can be such a name.
+//! The names of streams, and the rules for them.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::model::limits::{MAX_NAMESPACE_CHARS, MAX_STREAM_NAME_CHARS};
 
-/// A stream's name, with the namespace in which no other stream has it.
+/// A stream's name, with the namespace in which it is unique.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub(crate) struct StreamName {
     /// Empty for programs that need only one.
@@ -24,7 +24,7 @@ impl StreamName {
         }
     }
 
-    /// Takes apart what `Display` writes. No local name has a slash.
+    /// Parses the form that `Display` writes. No local name has a slash.
     pub(crate) fn parse(text: &str) -> Self {
         let (namespace, local) = text.rsplit_once('/').unwrap_or(("", text));
         Self::new(namespace, local)
@@ -64,7 +64,7 @@ pub enum StreamNameError {
 /// Checks that a stream can have this name: 1 to 128 characters of `[a-zA-Z0-9_.-]`.
 ///
 /// # Errors
-/// A [`StreamNameError`] that says what is wrong.
+/// A [`StreamNameError`] with the reason.
 pub fn check_stream_name(name: &str) -> Result<(), StreamNameError> {
     if name.is_empty() {
         return Err(StreamNameError::Empty);

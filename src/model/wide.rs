@@ -1,5 +1,5 @@
-//! 128-bit integers as they are stored: 16 bytes, or in a text for people their decimal digits, since programs that read
-//! JSON take no number for whole that has more than 53 bits.
+//! 128-bit integers in stored form: 16 bytes, or decimal digits in a text for people, since programs that read JSON
+//! lose digits of numbers with more than 53 bits.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 

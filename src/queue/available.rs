@@ -1,4 +1,4 @@
-//! How deep a queue is.
+//! How many records a queue has.
 
 use super::handle::Queue;
 use super::unread::Unread;
@@ -6,9 +6,9 @@ use crate::error::Result;
 use crate::model::{RecordNumber, ShardFilter, ShardId};
 
 impl Queue {
-    /// How many records can be received now: those that were never given out, and those that are to be given out again.
-    /// What is held back and what has expired does not count, nor do dead letters; [`counts`](Self::counts) has the
-    /// numbers of those. Reads one record of each shard at most, however many there are.
+    /// How many records can be received now: those that were never given out, and those that are due to be given out
+    /// again. Records in flight, expired records and dead letters do not count; [`counts`](Self::counts) has the
+    /// numbers of those. Reads at most one record of each shard, however many there are.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -42,7 +42,8 @@ impl Queue {
         Ok(available)
     }
 
-    /// All from the first on, without what lies between the ranges, and without what comes behind the last.
+    /// Counts from the first unread number on, and subtracts the gaps between the ranges and everything behind the last
+    /// range.
     fn count(&self, shard: ShardId, unread: &Unread) -> Result<u64> {
         let Some((first, _)) = unread.first() else {
             return Ok(0);

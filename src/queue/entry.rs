@@ -6,18 +6,18 @@ use crate::model::{RecordNumber, ShardId, Timestamp};
 /// A record of the stream.
 pub(super) type RecordId = (ShardId, RecordNumber);
 
-/// What happened to records of a queue. Kinds are only added at the end, and none changes its fields.
+/// An event of a queue's records. Kinds are only added at the end, and none changes its fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
-    /// Records were given out for the first time: all that there are of a shard in this range of numbers. Each delivery has
-    /// a number of its own, in their order.
+    /// Records were given out for the first time: all existing records of a shard in this range of numbers. Their
+    /// deliveries are numbered in their order.
     Received {
         shard: ShardId,
         from: RecordNumber,
         to: RecordNumber,
         first_delivery: u64,
         at: Timestamp,
-        /// With when they arrived.
+        /// With their arrival times.
         records: Vec<(RecordNumber, Timestamp)>,
     },
     /// Records or dead letters were given out again.
@@ -28,21 +28,21 @@ pub(super) enum Entry {
     },
     /// Records or dead letters are done with.
     Acknowledged(Vec<RecordId>),
-    /// Records are dead letters from now on.
+    /// Records became dead letters.
     Died(Vec<RecordId>),
-    /// Dead letters are as if they had never been given out.
+    /// Dead letters count as if they had never been given out.
     Restored(Vec<RecordId>),
-    /// A part of the whole state. All that comes before the first of its parts is in it.
+    /// A part of the whole state. The state includes everything before its first part.
     Snapshot { part: u32, parts: u32, bytes: Vec<u8> },
-    /// Records, or dead letters, are as if these deliveries of them had never been, each of which was the last one of its
-    /// record: no consumer was given it.
+    /// These deliveries are undone, because no consumer got the records or dead letters. Each was the last delivery of
+    /// its record.
     GivenBack {
         are_dead_letters: bool,
         deliveries: Vec<(RecordId, u64)>,
     },
 }
 
-/// No queue comes to so many, and what says so was not written by one.
+/// No queue reaches this number. A higher one was not written by a queue.
 pub(super) const MOST_DELIVERIES: u64 = 1 << 62;
 
 const RECEIVED: u8 = 1;
@@ -122,12 +122,12 @@ impl Entry {
         out
     }
 
-    /// `None` if no writer of this version has made these bytes.
+    /// `None` if no writer of this version can have made these bytes.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         Self::decode_fields(bytes).filter(Self::can_be)
     }
 
-    /// Whether a writer says such things.
+    /// Whether a queue can have written these values.
     fn can_be(&self) -> bool {
         match self {
             Self::Received {

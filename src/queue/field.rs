@@ -1,9 +1,9 @@
-//! Numbers as entries of the log have them: seven bits in each byte, the lowest first, the highest bit set in all but the
-//! last.
+//! Numbers in entries of the log: seven bits in each byte, the lowest first, with the highest bit set in all bytes but
+//! the last.
 
 use crate::model::{RecordNumber, ShardId, Timestamp};
 
-/// Of numbers of 64 bits.
+/// The longest form of a number of 64 bits.
 const MOST_BYTES: usize = 10;
 
 pub(super) fn put_number(out: &mut Vec<u8>, mut number: u64) {
@@ -14,7 +14,7 @@ pub(super) fn put_number(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-/// Takes fields off the front of an entry. `None` where it ends too early, or has something that no writer puts there.
+/// Takes fields off the front of an entry. `None` if it ends too early, or has something that no writer writes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
@@ -41,7 +41,8 @@ impl<'a> Fields<'a> {
         None
     }
 
-    /// How many of something follow, each of which has at least so many bytes: memory is taken only for what can be there.
+    /// The count of a list whose items have at least so many bytes each. Refuses a count that the remaining bytes
+    /// cannot hold, so memory is taken only for what can be there.
     pub(super) fn count(&mut self, least_bytes: usize) -> Option<usize> {
         let count = usize::try_from(self.number()?).ok()?;
         (count <= self.0.len() / least_bytes.max(1)).then_some(count)
@@ -75,7 +76,7 @@ impl<'a> Fields<'a> {
         std::mem::take(&mut self.0)
     }
 
-    /// What was read, if nothing follows it.
+    /// The value that was read, if nothing follows it.
     pub(super) fn end<T>(self, read: T) -> Option<T> {
         self.0.is_empty().then_some(read)
     }

@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 
 use crate::model::{RecordNumber, ShardId, Timestamp};
 
-/// Of a record whose last delivery was taken back. All others have higher numbers.
+/// The delivery of a record whose last delivery was undone. Real deliveries have higher numbers.
 pub(super) const NO_DELIVERY: u64 = 0;
 
 /// A record that was given out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Given {
     pub(super) arrival: Timestamp,
-    /// `None` once it was restored, or given back by the only one who had it.
+    /// `None` after it was restored, or after its only delivery was given back.
     pub(super) first_received: Option<Timestamp>,
     pub(super) receive_count: u32,
-    /// The last one, or [`NO_DELIVERY`].
+    /// The last delivery, or [`NO_DELIVERY`].
     pub(super) delivery: u64,
     pub(super) is_dead: bool,
     /// Until when it is held back, or since when it is not, in ms of the monotonic clock.
@@ -23,15 +23,15 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// As if its last delivery had never been, if it is this one: free since `now`, and a dead letter if it was given out
-    /// as one. A record that has died of the delivery is none any more.
+    /// Undoes `delivery`, if it is the last one: the record is free since `now`, and it is a dead letter only if it was
+    /// given out as one. A record that became a dead letter by this delivery is none any more.
     pub(super) fn take_back(&mut self, delivery: u64, is_dead_letter: bool, now: u64) {
         if self.delivery != delivery {
             return;
         }
         self.receive_count = self.receive_count.saturating_sub(1);
         self.first_received = self.first_received.filter(|_| self.receive_count > 0);
-        // Neither this receipt nor an earlier one is good for it.
+        // Neither this receipt nor an earlier one is valid for it.
         self.delivery = NO_DELIVERY;
         self.is_dead = is_dead_letter;
         self.is_held = false;
@@ -44,7 +44,7 @@ impl Given {
 pub(super) struct GivenOut {
     /// Held back until their moments.
     pub(super) held: BTreeSet<(u64, ShardId, RecordNumber)>,
-    /// To be given out again.
+    /// Due to be given out again.
     pub(super) ready: BTreeSet<(u64, ShardId, RecordNumber)>,
 }
 

@@ -8,12 +8,12 @@ use crate::error::{Error, Result};
 use crate::model::{QueueId, ShardFilter, check_stream_name};
 use crate::store::{OpenQueue, QueueDescription, QueueOptions, QueueSettings, Stream};
 
-/// A queue over a stream: each record is given to one of those who [receive](Self::receive), held back from the others for a
-/// while, and given out again unless it is [acknowledged](Self::acknowledge). What was given out too often is a dead letter,
-/// which can be received as such, acknowledged, or [restored](Self::restore).
+/// A queue over a stream: each record is given to one of the callers of [`receive`](Self::receive), held back from the
+/// others for a while, and given out again unless it is [acknowledged](Self::acknowledge). A record that was given out
+/// too often becomes a dead letter, which can be received as such, acknowledged, or [restored](Self::restore).
 ///
-/// Each record of the stream is given out at least once, in no promised order, until its retention ends. A stream can have
-/// several queues, each of which has all records. The calls of this handle may wait for the disk.
+/// Each record of the stream is given out at least once, in no promised order, until its retention ends. A stream can
+/// have several queues, each of which has all records. The calls of this handle may wait for the disk.
 ///
 /// Clones share it. It keeps its store open.
 #[derive(Clone, Debug)]
@@ -27,19 +27,19 @@ pub struct Queue {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueCounts {
-    /// Records that are held back since they were given out.
+    /// Records that were given out and are held back.
     pub in_flight: usize,
-    /// Records that are to be given out again.
+    /// Records that are due to be given out again.
     pub to_redeliver: usize,
     /// Dead letters, without those in flight.
     pub dead_letters: usize,
-    /// Dead letters that are held back since they were given out.
+    /// Dead letters that were given out and are held back.
     pub dead_letters_in_flight: usize,
 }
 
 impl Stream {
-    /// Makes a queue over the stream. Its name, of 1 to 128 characters of `a-z A-Z 0-9 _ . -`, is unique among the queues of
-    /// the stream's namespace.
+    /// Makes a queue over the stream. Its name, of 1 to 128 characters of `a-z A-Z 0-9 _ . -`, is unique among the
+    /// queues of the stream's namespace.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -58,15 +58,15 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::QueueExists`]; [`Error::InvalidArgument`] for the name, the settings, and a start that a queue cannot have;
-    /// [`Error::TooManyConsumers`], [`Error::TooManyNewConsumers`]; [`Error::StreamNotOnDemand`];
-    /// [`Error::StreamNotActive`]; otherwise as for [`summary`](Self::summary), and what happens on the disk.
+    /// [`Error::QueueExists`]; [`Error::InvalidArgument`] for the name, the settings, and a start that a queue cannot
+    /// have; [`Error::TooManyConsumers`], [`Error::TooManyNewConsumers`]; [`Error::StreamNotOnDemand`];
+    /// [`Error::StreamNotActive`]; otherwise as for [`summary`](Self::summary), and errors of the disk.
     pub fn create_queue(&self, name: &str, options: &QueueOptions) -> Result<Queue> {
         let id = self.add_queue(name, options)?;
         Ok(Queue::of(self.clone(), id))
     }
 
-    /// A queue of the stream, in whatever state.
+    /// A queue of the stream, in any state.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -118,7 +118,7 @@ impl Queue {
     fn of(stream: Stream, id: QueueId) -> Self {
         let make = || -> Arc<dyn OpenQueue> { Arc::<Shared>::default() };
         let open: Arc<dyn Any + Send + Sync> = stream.open_queue(id, make);
-        // Only this floor makes them.
+        // Only this floor makes values of this type.
         let shared = open.downcast().unwrap_or_default();
         Self { stream, id, shared }
     }
@@ -133,7 +133,7 @@ impl Queue {
         &self.stream
     }
 
-    /// What it is.
+    /// Its description.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -151,7 +151,7 @@ impl Queue {
         self.stream.describe_queue(self.id)
     }
 
-    /// Changes how it gives its records out. What is held back already stays so for as long as it was to be.
+    /// Changes its settings. Records that are held back already stay so for as long as before.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -170,14 +170,14 @@ impl Queue {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`]; [`Error::QueueNotActive`]; otherwise as for [`describe`](Self::describe), and what happens
-    /// on the disk.
+    /// [`Error::InvalidArgument`]; [`Error::QueueNotActive`]; otherwise as for [`describe`](Self::describe), and errors
+    /// of the disk.
     pub fn set_settings(&self, settings: &QueueSettings) -> Result<()> {
         self.stream.change_queue(self.id, settings)
     }
 
-    /// How many records were given out and are not done with. What has expired counts no more. How many there are to be
-    /// given out is told by [`available`](Self::available).
+    /// How many records were given out and are not done with. Expired ones do not count. [`available`](Self::available)
+    /// gives how many can be received.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -195,7 +195,7 @@ impl Queue {
     /// ```
     ///
     /// # Errors
-    /// [`Error::QueueNotActive`]; otherwise as for [`describe`](Self::describe), and what happens on the disk.
+    /// [`Error::QueueNotActive`]; otherwise as for [`describe`](Self::describe), and errors of the disk.
     pub fn counts(&self) -> Result<QueueCounts> {
         let (turn, _) = self.turn()?;
         Ok(QueueCounts {
@@ -206,8 +206,7 @@ impl Queue {
         })
     }
 
-    /// Deletes it with all that it knows of its records, after the store's transition delay if there is one. The records stay
-    /// in the stream.
+    /// Deletes it with its state, after the store's transition delay if there is one. The records stay in the stream.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -226,12 +225,12 @@ impl Queue {
     /// ```
     ///
     /// # Errors
-    /// As for [`describe`](Self::describe), and what happens on the disk.
+    /// As for [`describe`](Self::describe), and errors of the disk.
     pub fn delete(&self) -> Result<()> {
         self.stream.delete_queue(self.id)
     }
 
-    /// This caller's turn at the state, as it is by now, and what time it is there.
+    /// Locks the state, brought up to the present time, and gives that time.
     pub(super) fn turn(&self) -> Result<(QueueTurn<'_>, Now)> {
         let description = self.describe()?;
         description.check_usable()?;
@@ -254,16 +253,16 @@ impl Queue {
     }
 }
 
-/// What a turn goes by.
+/// The time of a turn.
 #[derive(Clone, Copy)]
 pub(super) struct Now {
-    /// By the monotonic clock.
+    /// The time by the monotonic clock.
     pub(super) millis: u64,
     pub(super) settings: QueueSettings,
 }
 
 impl Now {
-    /// The moment up to which a record is held back that is to be so for this many seconds.
+    /// The moment until which a record is held back for this many seconds from now on.
     pub(super) fn after(self, seconds: u32) -> u64 {
         self.millis.saturating_add(u64::from(seconds) * 1000)
     }

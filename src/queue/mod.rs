@@ -1,12 +1,13 @@
-//! Competing consumers over a stream: each record is given to one of them, held back from the others for a while, and given
-//! out again unless it is acknowledged in that time. What is given out too often becomes a dead letter.
+//! Competing consumers over a stream: each record is given to one of them, held back from the others for a while, and
+//! given out again unless it is acknowledged in that time. A record that is given out too often becomes a dead letter.
 //!
-//! A queue keeps no copy of a record. It keeps which records were given out and not acknowledged, and which numbers of each
-//! shard were never given out ([`state`]); all else is done with. That takes memory for what is under way, however long the
-//! stream is. Each change is an entry in a log of the queue's own, which is durable before the caller has its answer
-//! ([`entry`]). Now and then all of the state is written into the log, and what is before it is freed ([`shared`]).
+//! A queue keeps no copy of a record. It keeps which records were given out and not acknowledged, and which numbers of
+//! each shard were never given out ([`state`]); all other records are done with. So its memory depends on what is under
+//! way, and not on the length of the stream. Each change is an entry in the queue's own log, which is durable before
+//! the caller gets its answer ([`entry`]). From time to time the whole state is written into the log, and the entries
+//! before it are freed ([`shared`]).
 //!
-//! For how long a record is held back is known in memory alone: a later opener gives out again what is not acknowledged.
+//! How long a record is held back is in memory alone: a later opener gives out again what is not acknowledged.
 
 mod available;
 mod entry;

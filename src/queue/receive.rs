@@ -12,14 +12,14 @@ use crate::model::{Record, RecordNumber, ShardFilter, ShardId, Timestamp, limits
 use crate::seam::ReadLimit;
 use crate::store::{RecordBatch, ShardIterator, check_visibility_seconds};
 
-/// How records are received.
+/// The options of a receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceiveOptions {
-    /// At most so many records (default 10, the most is 10,000), and so many bytes of data and partition keys (default
-    /// 10 MiB); but one record, however large, is always given.
+    /// At most so many records (default 10, at most 10,000), and so many bytes of data and partition keys (default 10
+    /// MiB). One record, however large, is always given.
     pub limit: ReadLimit,
-    /// For how many seconds the records are held back from others; `None`, the default, for what the queue's
-    /// [settings](crate::QueueSettings::visibility_seconds) say.
+    /// For how many seconds the records are held back from others; `None`, the default, for the queue's
+    /// [setting](crate::QueueSettings::visibility_seconds).
     pub visibility_seconds: Option<u32>,
     /// Whether dead letters are received. Default: false.
     pub dead_letters: bool,
@@ -42,21 +42,21 @@ impl Default for ReceiveOptions {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct QueueRecord {
-    /// What to acknowledge it with.
+    /// The receipt to acknowledge it with.
     pub receipt: Receipt,
     /// The record. Its [sequence number](Record::sequence_number) is the same in each delivery, and in all queues of the
     /// stream.
     pub record: Record,
-    /// When it was received first, or first since it was restored.
+    /// When it was first received since it was put or restored.
     pub first_received: Timestamp,
-    /// How often it was received, this time included, since it was put or restored.
+    /// How often it was received, including this time, since it was put or restored.
     pub receive_count: u32,
 }
 
 impl Queue {
-    /// Receives records, and holds them back from others for a while. Does not wait for records: where there are none the
-    /// list is empty. Durable on return: a record is not received more often than the queue's settings say, whatever comes
-    /// in between.
+    /// Receives records, and holds them back from others for a while. Does not wait for records: if there are none the
+    /// list is empty. Durable on return, so a record is never received more often than the queue's settings allow, also
+    /// after a crash.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -74,9 +74,9 @@ impl Queue {
     /// ```
     ///
     /// # Errors
-    /// [`Error::TooManyUnacknowledged`] if nothing can be given out for that; [`Error::InvalidArgument`] for the visibility;
-    /// [`Error::QueueNotActive`], [`Error::QueueNotFound`]; of a shard that cannot be read its error, if no other has a
-    /// record; otherwise as for [`Stream::summary`](crate::Stream::summary), and what happens on the disk.
+    /// [`Error::TooManyUnacknowledged`] if that limit prevents every record; [`Error::InvalidArgument`] for the
+    /// visibility; [`Error::QueueNotActive`], [`Error::QueueNotFound`]; the error of a shard that cannot be read, if no
+    /// other shard has a record; otherwise as for [`Stream::summary`](crate::Stream::summary), and errors of the disk.
     pub fn receive(&self, options: &ReceiveOptions) -> Result<Vec<QueueRecord>> {
         match self.pick_and_note(options, false)? {
             Received::Records(records) => Ok(records),
@@ -84,7 +84,7 @@ impl Queue {
         }
     }
 
-    /// The same for a caller that cannot take more bytes than its limit says, not even in one record.
+    /// The same for a caller whose limit of bytes holds for a single record too.
     #[cfg(feature = "server")]
     pub(crate) fn receive_within_limit(&self, options: &ReceiveOptions) -> Result<Received> {
         self.pick_and_note(options, true)
@@ -119,7 +119,7 @@ impl Queue {
         } = picked;
         if again.is_empty() && new.is_empty() {
             let is_full = turn.state.records.len() >= limits::MAX_UNACKNOWLEDGED;
-            // What has died while this looked is written down.
+            // Writes down the deaths that were found on the way.
             turn.commit(&[], 0)?.wait()?;
             return match error {
                 _ if lacks_room_for_first => Ok(Received::NoRoom),
@@ -145,7 +145,7 @@ impl Queue {
         if due_before.is_none_or(|due| held_until < due) {
             self.shared.changes.notify();
         }
-        // There may be more for the next one, who need not wait for the commit.
+        // There may be more for the next caller, which need not wait for this commit.
         self.shared.sleepers(options.dead_letters).wake_next();
         committing.wait()?;
         let known = known.into_iter().chain(std::iter::repeat(None));
@@ -171,7 +171,7 @@ impl Queue {
     }
 }
 
-/// What a caller gets that may have too little room.
+/// The result for a caller that may have too little room.
 #[derive(Debug)]
 pub(crate) enum Received {
     Records(Vec<QueueRecord>),
@@ -179,27 +179,27 @@ pub(crate) enum Received {
     NoRoom,
 }
 
-/// What is to be given out.
+/// The records to be given out.
 struct Picked<'a> {
     queue: &'a Queue,
     left: usize,
     bytes_left: usize,
     again: Vec<(RecordId, Record)>,
-    /// Those that were looked at to be given out again.
+    /// Records that were looked at because they are due to be given out again.
     seen: BTreeSet<RecordId>,
     new: Vec<NewRecords>,
-    /// The first of a shard that cannot be read.
+    /// The error of the first shard that cannot be read.
     error: Option<Error>,
     /// Whether the limit of bytes holds for the first record too.
     keeps_to_limit: bool,
-    /// Whether the first record was larger.
+    /// Whether the first record exceeded the limit.
     lacks_room_for_first: bool,
 }
 
-/// So many records that cannot be read are looked at before the caller waits for no more.
+/// After so many unreadable records the caller waits for no more.
 const MOST_UNREADABLE: usize = 64;
 
-/// Records of one shard that were never given out, and the range of numbers in which they are all.
+/// Records of one shard that were never given out, and a range of numbers that contains no other record.
 struct NewRecords {
     shard: ShardId,
     from: RecordNumber,
@@ -208,8 +208,8 @@ struct NewRecords {
 }
 
 impl Picked<'_> {
-    /// Records that are given out again, and new ones, each about half while there are both: neither records that fail
-    /// each time nor a stream that never ends keep the others back.
+    /// Picks records that are given out again, and new ones, each about half if there are both. So neither records that
+    /// fail each time nor an endless stream hold up the others.
     fn pick(&mut self, turn: &mut QueueTurn<'_>, now: Now, dead_letters: bool) {
         if dead_letters {
             return self.pick_again(turn, now, true, self.left);
@@ -243,12 +243,12 @@ impl Picked<'_> {
                         self.again.push((id, record));
                         taken += 1;
                     }
-                    // It has expired.
+                    // The record has expired.
                     Ok(None) => {
                         turn.state.take_out(id);
                     }
                     Err(error) => {
-                        // It keeps none back that can be read.
+                        // It must not hold up readable ones.
                         turn.state.put_behind(id, now.millis);
                         self.note_error(error);
                         unreadable += 1;
@@ -258,7 +258,8 @@ impl Picked<'_> {
         }
     }
 
-    /// Some records that are to be given out again and were not looked at. Some of them may be gone, or dead by now.
+    /// Some records that are due to be given out again and were not looked at yet. Some may have been removed, or be
+    /// dead letters by now.
     fn candidates(&self, state: &State, dead_letters: bool, most: usize) -> Vec<RecordId> {
         const SPARE: usize = 16;
         let ready = match dead_letters {
@@ -297,7 +298,7 @@ impl Picked<'_> {
         }
     }
 
-    /// Gives the shards that this one has led to.
+    /// Picks new records of a shard. Gives the child shards that it has found.
     fn pick_of_shard(
         &mut self,
         turn: &mut QueueTurn<'_>,
@@ -327,7 +328,7 @@ impl Picked<'_> {
                     return self.leave_expired(turn, shard);
                 }
                 Err(error) => {
-                    // It cannot be read to its end, which would tell of its children.
+                    // The shard cannot be read to its end, where its children would be found.
                     self.note_error(error);
                     return self.find_shards(turn);
                 }
@@ -346,7 +347,7 @@ impl Picked<'_> {
             records.retain(|record| record.sequence_number.record_number() < to);
             let is_empty = records.is_empty();
             match is_empty {
-                // Only numbers that no record has were passed, which need not be noted.
+                // Only numbers without a record were passed, which need not be noted.
                 true => turn.state.pass_over(shard, from, through),
                 false => {
                     records.iter().for_each(|record| self.note(record));
@@ -372,7 +373,7 @@ impl Picked<'_> {
         Ok(Vec::new())
     }
 
-    /// The shard is gone before it was read to its end, so its children are not known from there.
+    /// The shard has expired before it was read to its end, so its children are not known from there.
     fn leave_expired(&self, turn: &mut QueueTurn<'_>, shard: ShardId) -> Result<Vec<ShardId>> {
         let before: Vec<_> = turn.state.shards.keys().copied().collect();
         let shards = self.queue.stream.shards(&ShardFilter::FromTrimHorizon)?;
@@ -411,8 +412,8 @@ impl Picked<'_> {
         }
     }
 
-    /// Whether the caller has room for one more record; for the first one it has, however large that is, unless it keeps to
-    /// its limit.
+    /// Whether the caller has room for one more record. Always true for the first one, unless the caller keeps to its
+    /// limit.
     fn has_room_for(&mut self, record: &Record) -> bool {
         let is_first = self.again.is_empty() && self.new.is_empty();
         let bytes = record.data.len() + record.partition_key.as_str().len();
@@ -437,7 +438,7 @@ impl Picked<'_> {
     }
 }
 
-/// What the log has of records that are given out, and which they are, in the order of their deliveries.
+/// The entries for the records that are given out, and these records, in the order of their deliveries.
 fn entries_of(
     again: &[(RecordId, Record)],
     new: &[NewRecords],

@@ -1,4 +1,4 @@
-//! What consumers say of the records that they were given.
+//! Acknowledging, holding back, restoring and giving back records.
 
 use super::entry::{Entry, RecordId};
 use super::handle::Queue;
@@ -9,12 +9,12 @@ use crate::error::Result;
 use crate::store::check_visibility_seconds;
 
 impl Queue {
-    /// Takes records, or dead letters, out of the queue for good. Says of each receipt whether that was done; one that is
-    /// refused keeps no other from it. Durable on return.
+    /// Removes records, or dead letters, from the queue for good. The result has an outcome for each receipt; a refused
+    /// one does not affect the others. Durable on return.
     ///
-    /// A receipt is good until its record is given out again, also after the time for which it was held back. What has been
-    /// acknowledged, or has expired, is acknowledged once more without an error, so that a call whose answer was lost can be
-    /// made again.
+    /// A receipt is valid until its record is given out again, also after the record is no longer held back.
+    /// Acknowledging a record again, or one that has expired, is no error, so a call whose answer was lost can be
+    /// repeated. made again.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -34,16 +34,16 @@ impl Queue {
     ///
     /// # Errors
     /// [`Error::QueueNotActive`](crate::Error::QueueNotActive), [`Error::QueueNotFound`](crate::Error::QueueNotFound);
-    /// otherwise as for [`Stream::summary`](crate::Stream::summary), and what happens on the disk. Then none was
-    /// acknowledged, as far as this call is concerned.
+    /// otherwise as for [`Stream::summary`](crate::Stream::summary), and errors of the disk. After an error this call
+    /// has acknowledged nothing.
     pub fn acknowledge(&self, receipts: &[Receipt]) -> Result<Vec<Result<(), ReceiptError>>> {
         let (turn, _) = self.turn()?;
         let mut acknowledged = Vec::new();
         let outcomes = receipts.iter().map(|receipt| {
             self.check_own(receipt)?;
             match turn.state.delivered(receipt) {
-                // One that has expired could be back for a later opener, whose clock has not come so far. One that another call
-                // has acknowledged may not be durably so.
+                // An expired record may be back for a later opener, whose clock is not as far. An acknowledgement by
+                // another call may not be durable yet.
                 Ok(_) => acknowledged.push(id_of(receipt)),
                 Err(ReceiptError::Gone) if turn.state.knows(receipt.shard) => {
                     acknowledged.push(id_of(receipt));
@@ -59,8 +59,8 @@ impl Queue {
         Ok(outcomes)
     }
 
-    /// Holds records, or dead letters, back for so many seconds from now on instead; after 0 seconds they are given out again.
-    /// Says of each receipt whether that was done. A later opener of the store does not know of it.
+    /// Holds records, or dead letters, back for so many seconds from now on instead; with 0 seconds they are given out
+    /// again at once. The result has an outcome for each receipt. A later opener of the store does not know of it.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -103,7 +103,7 @@ impl Queue {
         let is_earlier = NextMoments::of(&turn.state).is_earlier_than(&before);
         turn.state.pass_time(now.millis, now.settings.max_receive_count);
         let committed = turn.commit(&[], 0).and_then(Committing::wait);
-        // They are held back otherwise from now on, whatever becomes of those that have died.
+        // They have the new moments from now on, whatever happens to the dead letters below.
         if is_earlier {
             self.shared.changes.notify();
         }
@@ -111,8 +111,8 @@ impl Queue {
         Ok(outcomes)
     }
 
-    /// Has dead letters given out again as if they had never been. Says of each receipt whether that was done. Durable on
-    /// return.
+    /// Returns dead letters to the queue as if they had never been given out. The result has an outcome for each
+    /// receipt. Durable on return.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -159,11 +159,11 @@ impl Queue {
         Ok(outcomes)
     }
 
-    /// Takes deliveries back, of records or of dead letters, as if they had never been: for records that were received and that
-    /// nothing was done with, since the one that they were for was not there any more. They are given out again at once,
-    /// their [receive counts](super::QueueRecord::receive_count) are what they were before, and what has become a dead letter
-    /// since by this delivery is none. Says of each receipt whether that was done: it must be of its record's last delivery,
-    /// and is good for nothing from then on, as are all earlier ones of the record. Durable on return.
+    /// Undoes deliveries of records or of dead letters: for records that were received and not used, because their
+    /// consumer was gone. They are given out again at once, their [receive counts](super::QueueRecord::receive_count)
+    /// are as before, and a record that became a dead letter by this delivery is none any more. The result has an
+    /// outcome for each receipt: it must be of its record's last delivery, and is invalid afterwards, like all earlier
+    /// ones of the record. Durable on return.
     ///
     /// A consumer that failed calls [`change_visibility`](Self::change_visibility) instead: then the delivery counts.
     ///
@@ -185,14 +185,15 @@ impl Queue {
     /// ```
     ///
     /// # Errors
-    /// As for [`acknowledge`](Self::acknowledge). Where the disk is at fault the records may be given out again, and have been
-    /// received once more.
+    /// As for [`acknowledge`](Self::acknowledge). After an error of the disk the records may be given out again, with
+    /// the delivery counted.
     pub fn give_back(&self, receipts: &[Receipt]) -> Result<Vec<Result<(), ReceiptError>>> {
         let (turn, now) = self.turn()?;
         let (mut records, mut dead_letters) = (Vec::new(), Vec::new());
         let outcomes = receipts.iter().map(|receipt| {
             self.check_own(receipt)?;
-            // One of which the queue knows no more, since its entry was lost, was never given out as far as it knows.
+            // If the queue no longer knows the delivery, because its entry was lost, it was never given out as far as
+            // the queue knows.
             if turn.state.delivered(receipt)?.is_some() {
                 let of_kind = match receipt.is_dead_letter {
                     true => &mut dead_letters,
@@ -229,7 +230,7 @@ impl Queue {
     }
 }
 
-/// What those on the lookout have their timers for.
+/// The moments for which lookouts have timers.
 struct NextMoments {
     of_records: Option<u64>,
     of_dead_letters: Option<u64>,

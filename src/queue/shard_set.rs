@@ -1,13 +1,13 @@
-//! Which shards a queue is done with.
+//! The shards that a queue is done with.
 
 use std::collections::BTreeMap;
 
 use crate::model::ShardId;
 
-/// Shards, as ranges of their indices: as many as there are gaps between them, however many shards there are.
+/// Shards, as ranges of their indices. Its size depends on the gaps between ranges, not on the number of shards.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(super) struct ShardSet {
-    /// The last index of each range by its first. There is a gap between any two.
+    /// The last index of each range, by its first. There is a gap between any two ranges.
     ranges: BTreeMap<u32, u32>,
 }
 
@@ -21,13 +21,13 @@ impl ShardSet {
         self.insert_range(shard, shard);
     }
 
-    /// With the first and the last.
+    /// Includes the first and the last.
     pub(super) fn insert_range(&mut self, first: ShardId, last: ShardId) {
         let (mut first, mut last) = (first.index(), last.index());
         if first > last {
             return;
         }
-        // All that it touches become one.
+        // All ranges that it touches become one.
         while let Some((&from, &to)) = self.ranges.range(..=last.saturating_add(1)).next_back()
             && to.saturating_add(1) >= first
         {
@@ -38,7 +38,7 @@ impl ShardSet {
         self.ranges.insert(first, last);
     }
 
-    /// The first and the last of each range, in their order.
+    /// The first and the last of each range, in order.
     pub(super) fn ranges(&self) -> impl ExactSizeIterator<Item = (u32, u32)> {
         self.ranges.iter().map(|(first, last)| (*first, *last))
     }

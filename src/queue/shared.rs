@@ -1,9 +1,9 @@
-//! What all handles of a queue share: its state, the order of its changes, and keeping them in its log.
+//! The shared state of a queue's handles: its records, the order of its changes, and keeping them in its log.
 //!
-//! A change is written into the log and made of the state with the lock held, and waited for without it, so that the changes
-//! of many consumers share a commit. Where a commit fails for want of room, the state is ahead of the log: it is read again
-//! from the log before anything else is done with it. Entries say what happened to which records, and not how many, so
-//! that later ones mean the same where one before them was lost.
+//! A change is written into the log and applied to the state with the lock held. Its caller waits for the commit
+//! without the lock, so the changes of many consumers share a commit. If a commit fails for want of room, the state is
+//! ahead of the log: it is read again from the log before it is used next. Entries say what happened to which records,
+//! and not how many, so later entries mean the same if one before them was lost.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,55 +17,56 @@ use crate::seam::LogChanges;
 use crate::store::{KeptStill, OpenQueue, QueueLog, Stream, WrittenEntries};
 use crate::sync::{Mutex, MutexGuard};
 
-/// A snapshot is written when the entries since the last one have so many bytes, and twice as many as that has.
+/// A snapshot is written when the entries since the last one have at least so many bytes, and twice as many as that
+/// snapshot.
 const LEAST_BYTES_BETWEEN_SNAPSHOTS: usize = 256 * 1024;
 
-/// So many entries may be under way before the oldest of them are waited for.
+/// With more entries under way than this, a caller waits for the oldest of them.
 const MOST_OUTSTANDING: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     inner: Mutex<Inner>,
-    /// Taken behind `inner`, and held while it is decided where the log begins, or that is relied on.
+    /// Taken after `inner`. Held while the place where the log begins is decided or used.
     log_begin: Mutex<LogBegin>,
-    /// The last reading of the log after which a commit has failed: the state that was read then is ahead of the log.
+    /// The number of the last reading after which a commit has failed: the state of that reading is ahead of the log.
     failed_reading: Mutex<u64>,
-    /// Raised when a record may be given out that no shard has told of.
+    /// Raised when a record may be given out without a signal from a shard.
     pub(super) changes: LogChanges,
-    /// Those who wait for records.
+    /// Callers that wait for records.
     of_records: Sleepers,
     of_dead_letters: Sleepers,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Once the log was read.
+    /// Set once the log was read.
     state: Option<State>,
-    /// In the order of the log. Of those that are not here it is known that they are durable.
+    /// Entries in the order of the log. All entries that are not here are known to be durable.
     outstanding: VecDeque<Arc<WrittenEntries>>,
     bytes_since_snapshot: usize,
     snapshot_bytes: usize,
     turns: Turns,
     /// How often the log was read.
     reading: u64,
-    /// Whether a caller is at bringing a snapshot to its end.
+    /// Whether a caller is finishing a snapshot.
     is_snapshot_under_way: bool,
     /// Whether the store is closed.
     is_closed: bool,
 }
 
-/// How often something was given out, so that all have their turn. Those that found nothing do not count: where they come
-/// between the others, each of these would have the same turn.
+/// How often something was given out, so that all shards and kinds have their turn. Receives without a record do not
+/// count: otherwise they could come between the others in such a way that these always have the same turn.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Turns {
-    /// Records, new ones or not.
+    /// Receives of records, new ones or not.
     pub(super) of_records: u64,
     pub(super) of_new_records: u64,
 }
 
 #[derive(Debug, Default)]
 struct LogBegin {
-    /// Whether it stays where it is, since the store is closed.
+    /// Whether the place is final, because the store is closed.
     is_fixed: bool,
 }
 
@@ -78,7 +79,7 @@ impl OpenQueue for Shared {
 
     fn close(&self) {
         self.inner.lock().is_closed = true;
-        // A snapshot that is being synced is waited for.
+        // Waits for a snapshot that is being synced.
         self.log_begin.lock().is_fixed = true;
     }
 
@@ -90,7 +91,7 @@ impl OpenQueue for Shared {
 impl KeptStill for MutexGuard<'_, Inner> {}
 
 impl Shared {
-    /// Those who wait for records, or for dead letters.
+    /// Callers that wait for records, or for dead letters.
     pub(super) fn sleepers(&self, of_dead_letters: bool) -> &Sleepers {
         match of_dead_letters {
             true => &self.of_dead_letters,
@@ -98,7 +99,7 @@ impl Shared {
         }
     }
 
-    /// Waits for this caller's turn, and reads the log if need be.
+    /// Waits for the lock, and reads the log if necessary.
     pub(super) fn turn(&self, stream: &Stream, queue: QueueId) -> Result<QueueTurn<'_>> {
         let log = QueueLog::open(stream, queue)?;
         let mut inner = self.inner.lock();
@@ -107,7 +108,7 @@ impl Shared {
         }
         let is_ahead = inner.reading > 0 && *self.failed_reading.lock() >= inner.reading;
         if is_ahead {
-            // Whatever is in the log in the end is there before it is read.
+            // Everything that the log will finally have is in it before it is read.
             inner
                 .outstanding
                 .drain(..)
@@ -116,7 +117,7 @@ impl Shared {
         let state = match inner.state.take() {
             Some(state) if !is_ahead => state,
             ahead => {
-                // The log must not begin elsewhere while it is read.
+                // The log's beginning must not change while the log is read.
                 let log_begin = self.log_begin.lock();
                 let read = read_state(stream, queue, &log);
                 drop(log_begin);
@@ -127,7 +128,7 @@ impl Shared {
                         return Err(error);
                     }
                 };
-                // The log does not say for how long records are held back.
+                // The log does not say how long records are held back.
                 state.hold_as(ahead.as_ref());
                 (inner.bytes_since_snapshot, inner.snapshot_bytes) = bytes;
                 inner.reading += 1;
@@ -144,7 +145,7 @@ impl Shared {
 }
 
 impl Shared {
-    /// The state is read again, once, however many callers wait for what has failed.
+    /// Makes the next turn read the state again, once for each failure, however many callers wait for that.
     fn note_failure_after(&self, reading: u64) {
         let mut failed = self.failed_reading.lock();
         *failed = reading.max(*failed);
@@ -164,21 +165,21 @@ impl<'a> QueueTurn<'a> {
         self.inner.turns
     }
 
-    /// Records are given out, and new ones among them or not.
+    /// Counts a receive that gives out records. `has_new` is whether new ones are among them.
     pub(super) fn note_given_out(&mut self, has_new: bool) {
         let turns = &mut self.inner.turns;
         turns.of_records = turns.of_records.wrapping_add(1);
         turns.of_new_records = turns.of_new_records.wrapping_add(has_new.into());
     }
 
-    /// Writes what happened into the log and makes it of the state, with the deaths that the log does not say yet. Records
-    /// that were given out are held back until then, in ms of the monotonic clock; those that were restored or given back are
-    /// free since then. If this fails nothing has changed.
+    /// Writes entries into the log and applies them, together with the deaths that the log does not have yet. Records
+    /// that were given out are held back until `held_until`, in ms of the monotonic clock; those that were restored or
+    /// given back are free since then. After an error nothing has changed.
     pub(super) fn commit(mut self, entries: &[Entry], held_until: u64) -> Result<Committing<'a>> {
         let shared = self.shared;
         let deaths = std::mem::take(&mut self.state.unlogged_deaths);
         let died = (!deaths.is_empty()).then_some(Entry::Died(deaths));
-        // An acknowledged one is none of them any more, so they come first.
+        // Deaths come first, since an acknowledged record is no dead letter.
         let encoded: Vec<_> = died.iter().chain(entries).map(Entry::encode).collect();
         let reading = self.inner.reading;
         if encoded.is_empty() {
@@ -235,9 +236,8 @@ impl<'a> QueueTurn<'a> {
         self.inner.bytes_since_snapshot > least && !self.inner.is_snapshot_under_way
     }
 
-    /// Writes all of the state as it is behind the entries that are in the log by now. Whether it holds is not known before
-    /// they are durable, and what others write meanwhile comes behind it. The log goes on without one if there cannot be one
-    /// now.
+    /// Writes the whole state behind the entries that are in the log now. The snapshot is valid only if those become
+    /// durable; entries of others come behind it. The log goes on without a snapshot if one cannot be written now.
     fn write_snapshot(&mut self) -> Option<Snapshot<'a>> {
         // After a failure it is tried again later, and not with each entry.
         self.inner.bytes_since_snapshot = 0;
@@ -263,15 +263,15 @@ impl Drop for QueueTurn<'_> {
     }
 }
 
-/// A change that is made and may not be durable yet.
+/// A change that is applied and may not be durable yet.
 #[must_use = "what happened is durable only once this was waited for"]
 pub(super) struct Committing<'a> {
     shared: &'a Shared,
     reading: u64,
     written: Option<Arc<WrittenEntries>>,
-    /// Which this caller brings to its end.
+    /// The snapshot that this caller has to finish.
     snapshot: Option<Snapshot<'a>>,
-    /// Whether there are more dead letters, for which others may wait.
+    /// Whether there are new dead letters, for which others may wait.
     has_died: bool,
 }
 
@@ -284,7 +284,7 @@ impl Committing<'_> {
         if waited.is_err() {
             self.shared.note_failure_after(self.reading);
         }
-        // What was lost is as it was before: what this had given out, or was done with, is free.
+        // Lost entries have had no effect: the records that they gave out, or acknowledged, are free.
         if self.has_died || waited.is_err() {
             self.shared.changes.notify();
         }
@@ -295,22 +295,21 @@ impl Committing<'_> {
     }
 }
 
-/// A snapshot that was written into the log, and that the log does not begin with yet. One that it does not begin with means
-/// nothing.
+/// A snapshot that was written into the log, before the log begins with it. Until then it has no meaning.
 #[derive(Debug)]
 struct Snapshot<'a> {
     shared: &'a Shared,
     log: QueueLog,
-    /// What may not have been durable when it was made. It has all of that.
+    /// Entries that it includes and that may not have been durable when it was made.
     before: Vec<Arc<WrittenEntries>>,
     written: WrittenEntries,
     bytes: usize,
 }
 
 impl Snapshot<'_> {
-    /// Has the log begin with it. Others use the queue meanwhile.
+    /// Makes the log begin with it. Others use the queue meanwhile.
     fn finish(self) {
-        // Nothing may be in a snapshot that fails, and whose caller is told so.
+        // A snapshot must not include an entry whose caller is told that it failed.
         if !self.before.iter().all(|written| written.wait().is_ok()) {
             return;
         }
@@ -318,7 +317,7 @@ impl Snapshot<'_> {
             return;
         };
         let log_begin = self.shared.log_begin.lock();
-        // What is before it is hidden durably, so it is durable first, at any level.
+        // The entries before it are hidden durably, so it must be durable first, at any level.
         let is_begin = !log_begin.is_fixed && self.log.sync().is_ok() && self.log.hide_before(first).is_ok();
         drop(log_begin);
         if is_begin {
@@ -333,7 +332,7 @@ impl Drop for Snapshot<'_> {
     }
 }
 
-/// The state that the log leads to, and the bytes of the entries since its snapshot and of that.
+/// The state that the log leads to, and the bytes of the entries since its snapshot and of the snapshot.
 fn read_state(stream: &Stream, queue: QueueId, log: &QueueLog) -> Result<(State, (usize, usize))> {
     let start = stream.start_of_queue(queue)?;
     let mut state = State::new(start.clone());
@@ -352,7 +351,7 @@ fn read_state(stream: &Stream, queue: QueueId, log: &QueueLog) -> Result<(State,
             state.apply(&entry, 0);
             return Ok(());
         };
-        // The entries say the same as one that comes later, unless those before that were not durable: then it does not hold.
+        // A later snapshot repeats what the entries say, or is invalid because entries before it were not durable.
         if is_begun {
             return Ok(());
         }
@@ -369,7 +368,7 @@ fn read_state(stream: &Stream, queue: QueueId, log: &QueueLog) -> Result<(State,
         Ok(())
     })?;
     if let Some(begin) = begins_at.filter(|_| !is_begun) {
-        // What came before is hidden: to go on without it would begin the queue again.
+        // The entries before are hidden: going on without the snapshot would begin the queue again.
         return Err(corrupt(
             queue,
             begin,

@@ -1,12 +1,12 @@
-//! Who waits for records of a queue, and who of them is woken.
+//! Which of the callers that wait for records of a queue are woken.
 //!
-//! One of those who sleep is on the lookout: it alone hears of what is put, and has a timer for what is given out again. So
-//! a record wakes one consumer, however many wait. A consumer that is given something wakes the next one, which looks too
-//! and is on the lookout once it finds nothing; so more are woken only as long as each of them finds something. One that
-//! was to look and leaves instead wakes the next one too.
+//! One of the sleeping callers is on the lookout: it alone gets the signals of shards, and has a timer for records that
+//! are given out again. So a record wakes one consumer, however many wait. A consumer that gets a record wakes the next
+//! one, which looks too, and goes on the lookout if it finds nothing. So callers are woken only as long as each of them
+//! finds something. A woken caller that leaves without a look wakes the next one too.
 //!
-//! What holds: while some sleep, one of them is on the lookout, or one is awake that is still to look or to leave. A
-//! lookout has begun to hear before it looked in vain, so nothing that has come since is missed, by it or for the others.
+//! Invariant: while some sleep, one of them is on the lookout, or one is awake that still has to look or to leave. A
+//! lookout subscribes to the signals before its last look, so neither it nor the others miss anything later.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::seam::Signal;
 use crate::sync::Mutex;
 
-/// Those who wait for records of a queue, or for its dead letters.
+/// Callers that wait for records of a queue, or for its dead letters.
 #[derive(Debug, Default)]
 pub(super) struct Sleepers(Mutex<Places>);
 
@@ -25,11 +25,11 @@ struct Places {
     others: VecDeque<Arc<Signal>>,
 }
 
-/// The place of one who sleeps.
+/// The place of a sleeping caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Lookout,
-    /// It is woken by those who are awake, and by the end of the queue.
+    /// It is woken by callers that are awake, and by the end of the queue.
     Other,
 }
 
@@ -38,7 +38,8 @@ impl Sleepers {
         self.0.lock().lookout.is_some()
     }
 
-    /// Has this one sleep, on the lookout if there is none. `None` if it is needed there and hears nothing.
+    /// Puts this caller to sleep, on the lookout if there is none. `None` if it would have to be the lookout and does
+    /// not hear the signals.
     pub(super) fn fall_asleep(&self, signal: &Arc<Signal>, hears: bool) -> Option<Place> {
         let mut places = self.0.lock();
         if places.lookout.is_some() {
@@ -51,7 +52,7 @@ impl Sleepers {
         })
     }
 
-    /// This one sleeps no more. Says whether it is to look: it was on the lookout, or was woken.
+    /// Ends this caller's sleep. Returns whether it has to look: it was on the lookout, or was woken.
     pub(super) fn wake_up(&self, signal: &Arc<Signal>) -> bool {
         let mut places = self.0.lock();
         let is_it = |other: &Arc<Signal>| Arc::ptr_eq(other, signal);
@@ -68,7 +69,7 @@ impl Sleepers {
         }
     }
 
-    /// Wakes the one that has slept for longest, unless one is on the lookout.
+    /// Wakes the caller that has slept for longest, unless one is on the lookout.
     pub(super) fn wake_next(&self) {
         let mut places = self.0.lock();
         let next = match places.lookout {
@@ -81,7 +82,7 @@ impl Sleepers {
         }
     }
 
-    /// Wakes all but the lookout, which hears for itself.
+    /// Wakes all but the lookout, which has its own signal.
     pub(super) fn wake_others(&self) {
         let others = std::mem::take(&mut self.0.lock().others);
         others.iter().for_each(|signal| signal.raise());

@@ -1,4 +1,4 @@
-//! The whole state in entries of the log.
+//! The whole state as entries of the log.
 
 use super::entry::{Entry, MOST_DELIVERIES};
 use super::field::{Fields, put_number};
@@ -7,11 +7,11 @@ use super::state::State;
 use super::unread::Unread;
 use crate::model::{ReaderStart, Timestamp};
 
-/// Each part has at most so many bytes.
+/// The most bytes of a part.
 const PART_BYTES: usize = 512 * 1024;
 
 impl State {
-    /// The entries that lead to this state, but for how long records are held back.
+    /// The entries that lead to this state, without how long records are held back.
     pub(super) fn snapshot(&self) -> Vec<Entry> {
         let bytes = self.encode();
         let parts = bytes.chunks(PART_BYTES);
@@ -75,7 +75,7 @@ impl State {
         out
     }
 
-    /// `None` if these are not the bytes of all parts of a state that a writer can have had. Nothing is held back in it.
+    /// `None` if these are not the bytes of all parts of a state that a queue can have had. It holds no record back.
     pub(super) fn of_snapshot(start: ReaderStart, bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let mut state = Self::new(start);
@@ -106,7 +106,8 @@ impl State {
                     receive_count: fields.number_of_32_bits()?,
                     delivery: fields.number()?,
                     is_dead: fields.flag()?,
-                    // Free at once, and a dead letter if it was given out often enough: time passes before anything else.
+                    // Free at once, and a dead letter if it was given out often enough: the caller passes the time
+                    // before any other use.
                     moment: 0,
                     is_held: true,
                 };

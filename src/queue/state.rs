@@ -1,4 +1,4 @@
-//! What became of a queue's records: a value that entries change.
+//! The state of a queue's records: a value that entries change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,21 +13,21 @@ use crate::model::{ReaderStart, RecordNumber, ShardId, Timestamp, limits};
 pub(super) struct State {
     pub(super) start: ReaderStart,
     pub(super) next_delivery: u64,
-    /// Those that have something that is not done with.
+    /// The shards with records that are not done with.
     pub(super) shards: BTreeMap<ShardId, ShardState>,
-    /// Those of which nothing is unread or given out, and that get no more records. Others that are not in `shards` are
-    /// not known yet.
+    /// The shards that are done with: closed, read to the end, and without a record that is given out. Shards that are
+    /// neither here nor in `shards` are not known yet.
     pub(super) done: ShardSet,
     pub(super) records: GivenOut,
     pub(super) dead_letters: GivenOut,
-    /// Records that have become dead letters, which the log does not say yet.
+    /// Records that became dead letters and that the log does not have as such yet.
     pub(super) unlogged_deaths: Vec<RecordId>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct ShardState {
     pub(super) unread: Unread,
-    /// Those that were given out and are not done with.
+    /// Records that were given out and are not done with.
     pub(super) given: BTreeMap<RecordNumber, Given>,
 }
 
@@ -44,9 +44,10 @@ impl State {
         }
     }
 
-    /// Takes note of what happened. Records that were given out are held back until then, in ms of the monotonic clock; those
-    /// that were restored or given back are free since then. What an entry says of a record that is not known as given out is
-    /// passed over, but for its end: the entry that gave it out may have been lost on a full disk.
+    /// Applies an entry. Records that were given out are held back until `held_until`, in ms of the monotonic clock;
+    /// those that were restored or given back are free since then. An entry about a record that is not known as given
+    /// out has no effect, except that an acknowledgement is final: the entry that gave it out may have been lost on a
+    /// full disk.
     pub(super) fn apply(&mut self, entry: &Entry, held_until: u64) {
         match entry {
             Entry::Received {
@@ -119,12 +120,12 @@ impl State {
                     });
                 }
             }
-            // Which the log's reader puts together.
+            // The reader of the log puts its parts together.
             Entry::Snapshot { .. } => {}
         }
     }
 
-    /// Gives free what is held back no longer, and makes dead letters of what was given out often enough.
+    /// Frees records that are no longer held back, and makes dead letters of those that were given out often enough.
     pub(super) fn pass_time(&mut self, now: u64, max_receive_count: Option<u32>) {
         while let Some(&(moment, shard, number)) = self.records.held.first()
             && moment <= now
@@ -139,7 +140,7 @@ impl State {
         }
     }
 
-    /// Makes a dead letter of a record that was given out often enough. Says whether it did.
+    /// Makes a dead letter of a record that was given out often enough. Returns whether it did.
     pub(super) fn bury_if_due(&mut self, id: RecordId, max_receive_count: Option<u32>) -> bool {
         let count = self.given(id).map(|given| given.receive_count);
         let is_due = count
@@ -157,7 +158,7 @@ impl State {
     pub(super) fn pass_horizon(&mut self, horizon: Timestamp) {
         let mut expired = Vec::new();
         for (shard, state) in &self.shards {
-            // They never arrive earlier than the one before.
+            // Arrival times never decrease within a shard.
             let old = state
                 .given
                 .iter()
@@ -180,7 +181,7 @@ impl State {
         }
     }
 
-    /// Forgets all shards but these, which are all that there are, and knows of these.
+    /// Keeps exactly these shards, which are all that exist.
     pub(super) fn keep_shards(&mut self, shards: impl Iterator<Item = ShardId>) {
         let kept: BTreeSet<_> = shards.collect();
         let is_gone = |shard: &&ShardId| !kept.contains(shard);
@@ -189,8 +190,8 @@ impl State {
             self.hide_before(shard, RecordNumber::END);
             self.shards.remove(&shard);
         }
-        // All that are older than the newest and not there have expired. So the shards that the queue is done with have
-        // only those between them that it is not done with.
+        // Shards that are older than the newest and not in the list have expired. So between the shards that the queue
+        // is done with there are only those that it is not done with.
         let mut next = Some(0);
         for shard in &kept {
             if let Some((first, last)) = next.zip(shard.index().checked_sub(1))
@@ -203,7 +204,7 @@ impl State {
         kept.into_iter().for_each(|shard| self.note_shard(shard));
     }
 
-    /// Knows of a shard, of which nothing was given out if it is a new one.
+    /// Adds a shard. Nothing was given out of a new one.
     pub(super) fn note_shard(&mut self, shard: ShardId) {
         if !self.knows(shard) {
             self.shard(shard);
@@ -215,7 +216,7 @@ impl State {
         self.shards.contains_key(&shard) || self.done.contains(shard)
     }
 
-    /// The numbers of a shard that were not given out, also of one that the queue has not come to.
+    /// The numbers of a shard that were not given out, also for a shard that the queue has not come to.
     pub(super) fn unread_of(&self, shard: ShardId) -> Unread {
         match self.shards.get(&shard) {
             Some(known) => known.unread.clone(),
@@ -227,12 +228,12 @@ impl State {
         }
     }
 
-    /// The first numbers of a shard that were not given out.
+    /// The first range of numbers of a shard that were not given out.
     pub(super) fn first_unread(&self, shard: ShardId) -> Option<(RecordNumber, RecordNumber)> {
         self.shards.get(&shard)?.unread.first()
     }
 
-    /// Takes the numbers of a range as done with that were not given out.
+    /// Marks the unread numbers of a range as done with.
     pub(super) fn pass_over(&mut self, shard: ShardId, from: RecordNumber, to: RecordNumber) {
         self.shard(shard).unread.remove(from, to);
         self.leave_if_done(shard);
@@ -242,7 +243,7 @@ impl State {
         self.shard(shard).unread = unread;
     }
 
-    /// What is known of a shard; a new one has all the records that the queue begins with.
+    /// The state of a shard. A new shard has all records that the queue begins with.
     fn shard(&mut self, shard: ShardId) -> &mut ShardState {
         let first = match self.done.contains(shard) {
             true => None,
@@ -254,7 +255,7 @@ impl State {
         })
     }
 
-    /// Only the end of a closed shard ends what is unread.
+    /// Only reading a closed shard to its end empties its unread numbers.
     fn leave_if_done(&mut self, shard: ShardId) {
         let known = self.shards.get(&shard);
         if known.is_some_and(|known| known.given.is_empty() && known.unread.first().is_none()) {
@@ -267,14 +268,14 @@ impl State {
         self.shards.get(&shard)?.given.get(&number)
     }
 
-    /// The record of a receipt, if it is of the last delivery. `Ok(None)` if the delivery is not known any more, since it was
-    /// lost on a full disk, and the record not given out since.
+    /// The record of a receipt, if it is of the last delivery. `Ok(None)` if the delivery is no longer known, because
+    /// it was lost on a full disk, and the record was not given out since.
     pub(super) fn delivered(&self, receipt: &Receipt) -> Result<Option<&Given>, ReceiptError> {
         let id = (receipt.shard, receipt.record);
         match self.given(id) {
-            // One that was made up.
+            // No queue gives such a receipt out.
             Some(_) if receipt.delivery == NO_DELIVERY => Err(ReceiptError::Expired),
-            // One that has become a dead letter was not given out again since.
+            // A record that became a dead letter was not given out again since.
             Some(given)
                 if given.delivery == receipt.delivery && (given.is_dead || !receipt.is_dead_letter) =>
             {
@@ -294,12 +295,12 @@ impl State {
         self.change(id, |given| given.moment = moment);
     }
 
-    /// Puts a record that is to be given out again behind those that wait since before `now`.
+    /// Puts a record that is due to be given out again behind those that have waited since before `now`.
     pub(super) fn put_behind(&mut self, id: RecordId, now: u64) {
         self.change(id, |given| given.moment = now);
     }
 
-    /// Holds back what another state of the same queue holds back, where it knows of the same delivery.
+    /// Holds back the records that another state of the same queue holds back, if both know the same delivery.
     pub(super) fn hold_as(&mut self, other: Option<&Self>) {
         let shards = other.into_iter().flat_map(|other| &other.shards);
         for (shard, known) in shards {
@@ -316,10 +317,10 @@ impl State {
         }
     }
 
-    /// The next moment at which a record, or a dead letter, is held back no longer.
+    /// The next moment at which a record, or a dead letter, is no longer held back.
     pub(super) fn next_moment(&self, of_dead_letters: bool) -> Option<u64> {
         let first_of = |waiting: &GivenOut| waiting.held.first().map(|(moment, ..)| *moment);
-        // A record that is free can be a dead letter then.
+        // A record that becomes free can become a dead letter then.
         match of_dead_letters {
             true => [first_of(&self.dead_letters), first_of(&self.records)]
                 .into_iter()
@@ -351,7 +352,7 @@ impl State {
         }
     }
 
-    /// Is done with a record that was given out. Says whether it was there.
+    /// Removes a record that was given out. Returns whether it was there.
     pub(super) fn take_out(&mut self, id: RecordId) -> bool {
         let was_there = self.remove(id);
         self.leave_if_done(id.0);

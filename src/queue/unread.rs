@@ -2,7 +2,7 @@
 
 use crate::model::RecordNumber;
 
-/// Ranges of record numbers, in their order, with gaps between them. There is one, from where reading goes on, unless an
+/// Ranges of record numbers, in order, with gaps between them. There is one, from where reading goes on, unless an
 /// entry was lost on a full disk.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(super) struct Unread {
@@ -15,7 +15,7 @@ impl Unread {
         Self::of(vec![(first, RecordNumber::END)])
     }
 
-    /// The same if they are in order, with gaps between them.
+    /// The stored ranges, if they are in order and have gaps between them.
     pub(super) fn of_stored(ranges: Vec<(RecordNumber, RecordNumber)>) -> Option<Self> {
         let is_in_order = ranges.is_sorted_by(|(_, end), (next, _)| end < next);
         let has_numbers = ranges
@@ -24,7 +24,7 @@ impl Unread {
         (is_in_order && has_numbers).then_some(Self { ranges })
     }
 
-    /// These ranges, each up to a number that is not in it.
+    /// These ranges, whose ends are exclusive.
     fn of(mut ranges: Vec<(RecordNumber, RecordNumber)>) -> Self {
         ranges.retain(|(from, to)| from < to);
         Self { ranges }
@@ -44,7 +44,7 @@ impl Unread {
             .any(|(from, to)| (*from..*to).contains(&number))
     }
 
-    /// Takes out the numbers of a range.
+    /// Removes the numbers of a range.
     pub(super) fn remove(&mut self, from: RecordNumber, to: RecordNumber) {
         let mut kept = Vec::with_capacity(self.ranges.len() + 1);
         for &(first, end) in &self.ranges {

@@ -10,36 +10,39 @@ use crate::error::{Error, Result};
 use crate::seam::Signal;
 use crate::store::ShardWatch;
 
-/// Tells when there may be records of a queue to receive: something was put, or is given out again.
+/// Waits until there may be records of a queue to receive: something was put, or is given out again.
 ///
-/// [Receive](Self::receive) by it; where nothing is there, [wait](Self::wait) and receive again. Whatever happens after the
-/// receive ends the wait, so nothing is missed in between. A wait may also end where there is nothing, since another
+/// [Receive](Self::receive) by it. If there is nothing, [wait](Self::wait) and receive again. Any change after the
+/// receive ends the wait, so nothing is missed in between. A wait may also end without a record, because another
 /// consumer came first. It costs no processor time.
 ///
-/// However many wait for records of a queue, a record wakes one of them, and the others rely on it until it waits again. So
-/// one whose wait has ended receives at once, and where that gives nothing it waits again at once. One that does something
-/// else first [passes on](Self::pass_on) or drops the watch, which wakes another one: until then the others may not hear of a
-/// record. A thread that has several watches passes on with each of them that it does not wait on.
+/// However many callers wait for records of a queue, a record wakes one of them, and the others rely on it until it
+/// waits again. So a caller whose wait has ended receives at once, and if it gets nothing it waits again at once. A
+/// caller that does something else first [passes on](Self::pass_on) or drops the watch, which wakes another one: until
+/// then the others may not hear of a record. A thread with several watches passes on with each of them that it does not
+/// wait on.
 ///
-/// A task does the same in other words: it receives, and awaits [`changed`](Self::changed) for no longer than
-/// [`due`](Self::due) says. A future of `changed` that is woken is polled at once, or dropped. Receiving blocks.
+/// A task does the same: it receives, and awaits [`changed`](Self::changed) for no longer than [`due`](Self::due) says.
+/// A future of `changed` that is woken has to be polled or dropped at once. Receiving blocks.
 #[derive(Debug)]
 pub struct QueueWatch {
     queue: Queue,
     of_dead_letters: bool,
     shards: ShardWatch,
     signal: Arc<Signal>,
-    /// Whether the signal is raised by all that may bring records, and not only by those who wake this one.
+    /// Whether everything that may bring records raises the signal, and not only callers that wake this one.
     hears: bool,
-    /// Whether it has looked in vain since it was woken, or began to hear. Before that no other may rely on it.
+    /// Whether it has looked in vain since it was woken, or since it subscribed to the signals. Before that no other
+    /// caller may rely on it.
     has_looked: bool,
-    /// Whether it was woken, so that others rely on it to look, and to wake them or be on the lookout again.
+    /// Whether it was woken, so that others rely on it to look, and to wake them or go on the lookout again.
     is_relied_on: bool,
-    /// The next moment at which something is held back no longer, in ms of the monotonic clock, as of when it last heard.
+    /// The next moment at which a record is no longer held back, in ms of the monotonic clock, as of the last
+    /// subscription.
     due: Option<u64>,
 }
 
-/// What a look has come to.
+/// The result of a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
     Records,
@@ -48,7 +51,7 @@ pub(crate) enum Look {
 }
 
 impl Queue {
-    /// Receives records as [`receive`](Self::receive) does, and waits for the first for up to `wait`.
+    /// Receives records as [`receive`](Self::receive) does, and waits for the first one for up to `wait`.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -127,8 +130,8 @@ impl Queue {
 }
 
 impl QueueWatch {
-    /// Receives as [`Queue::receive`] does what the watch is for, whatever the options say of dead letters. Where nothing is
-    /// there, whatever comes from then on ends the next wait.
+    /// Receives what the watch is for, as [`Queue::receive`] does; the options decide nothing about dead letters here.
+    /// If there is nothing, any later change ends the next wait.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -157,7 +160,7 @@ impl QueueWatch {
         self.look(|queue| queue.receive(&options), outcome)?
     }
 
-    /// The same with other words for receiving, and for what came of it.
+    /// The same with functions for the receive, and for judging its result.
     pub(crate) fn look<T>(
         &mut self,
         receive: impl Fn(&Queue) -> T,
@@ -168,13 +171,13 @@ impl QueueWatch {
             .as_ref()
             .map_or(true, |received| outcome(received) == Look::Failure);
         if has_failed {
-            // It may not look again for long.
+            // It may not look again for a long time.
             self.pass_on();
         }
         looked
     }
 
-    /// Looks until it gets something, or hears of whatever comes behind its last look, itself or by the lookout.
+    /// Looks until it gets something, or is sure to hear of every change after its last look, itself or by the lookout.
     fn look_until_sure<T>(
         &mut self,
         receive: impl Fn(&Queue) -> T,
@@ -182,7 +185,7 @@ impl QueueWatch {
     ) -> Result<T> {
         self.has_looked = false;
         match self.sleepers().has_lookout() {
-            // It hears for this one too.
+            // The lookout hears for this one too.
             true => self.hear_nothing(),
             false => {
                 self.hear()?;
@@ -207,8 +210,8 @@ impl QueueWatch {
         }
     }
 
-    /// After what time from now on something is given out again for which this one has to look by itself, since no wait of a
-    /// task ends by the time. As of the last receive.
+    /// After what time a record is given out again for which this one has to look itself, since the time ends no wait
+    /// of a task. As of the last receive.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -256,8 +259,8 @@ impl QueueWatch {
         asleep.is_woken || is_due
     }
 
-    /// The same for a task of any runtime, without a limit, and without what is given out again by the time alone
-    /// ([`due`](Self::due)). Nothing is lost where the future is dropped.
+    /// The same for a task of any runtime, without a limit, and without records that become due only by the time
+    /// ([`due`](Self::due)). Dropping the future loses nothing.
     pub async fn changed(&mut self) {
         let Some(mut asleep) = self.fall_asleep() else {
             return;
@@ -266,8 +269,8 @@ impl QueueWatch {
         asleep.is_woken = true;
     }
 
-    /// Has another one that waits look, if any relies on this one. For one that neither receives nor waits at once; it may do
-    /// both later.
+    /// Wakes another waiting caller, if any relies on this one. For a caller that neither receives nor waits at once;
+    /// it may do both later.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -299,7 +302,7 @@ impl QueueWatch {
         self.queue.shared.sleepers(self.of_dead_letters)
     }
 
-    /// `None` if it is to look again first.
+    /// `None` if it has to look again first.
     fn fall_asleep(&mut self) -> Option<Asleep<'_>> {
         let has_place = self.has_looked;
         if has_place {
@@ -309,10 +312,10 @@ impl QueueWatch {
                 self.hear_nothing();
             }
         } else {
-            // It hears for itself, and for no other.
+            // It hears for itself alone.
             self.pass_on();
             if !self.hears {
-                // What keeps it from hearing is told by its next receive.
+                // Its next receive gives the error that prevents the subscription.
                 let _ = self.hear();
                 return None;
             }
@@ -324,12 +327,11 @@ impl QueueWatch {
         })
     }
 
-    /// Hears of all that may bring records, from now on. Says whether there may be records from before, of which it did not
-    /// hear.
+    /// Subscribes to everything that may bring records. Returns whether there may be records from before.
     fn hear(&mut self) -> Result<bool> {
         let heard = self.try_hear();
         if heard.is_err() {
-            // It may hear of some and not of others.
+            // It may be subscribed to some signals and not to others.
             self.hear_nothing();
         }
         heard
@@ -342,7 +344,8 @@ impl QueueWatch {
             self.hears = true;
         }
         let (turn, now) = self.queue.turn()?;
-        // What was held back until then is free by now, if not by the last receive. No moment that is still to come is its.
+        // A record that was held back until that moment is free by now, if not by the last receive. No later moment is
+        // noted here.
         is_new |= self.due.is_some_and(|due| due <= now.millis);
         let due = turn.state.next_moment(self.of_dead_letters);
         let unread: Vec<_> = match self.of_dead_letters {
@@ -358,7 +361,7 @@ impl QueueWatch {
         for shard in unread {
             match self.shards.add(shard) {
                 Ok(is_added) => is_new |= is_added,
-                // It has expired meanwhile, and has nothing to wait for.
+                // The shard has expired meanwhile, and there is nothing in it to wait for.
                 Err(Error::ShardNotFound { .. }) => is_new = true,
                 Err(error) => return Err(error),
             }
@@ -383,12 +386,12 @@ impl Drop for QueueWatch {
     }
 }
 
-/// One that sleeps, until this is dropped.
+/// A sleeping caller, until this is dropped.
 struct Asleep<'a> {
     watch: &'a mut QueueWatch,
     /// Whether it is among the sleepers.
     has_place: bool,
-    /// Whether it was woken, and has not given up.
+    /// Whether it was woken, and did not give up.
     is_woken: bool,
 }
 

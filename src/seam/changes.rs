@@ -1,4 +1,4 @@
-//! Telling those who wait at the end of logs that there may be more to see.
+//! Waking readers that wait at the ends of logs.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 
 use crate::sync::{AtomicUsize, Condvar, Mutex};
 
-/// The signals that a log raises when it changes: when more is committed, when it is closed, deleted or let go.
+/// The signals that a log raises when it changes: when more is committed, and when it is closed, deleted or dropped.
 #[derive(Debug, Default)]
 pub(crate) struct LogChanges {
-    /// How many signals there are, so that a log that is not watched pays one load for each commit.
+    /// The number of signals, so that a log without watches pays one load for each commit.
     watched: AtomicUsize,
     signals: Mutex<Vec<Arc<Signal>>>,
 }
 
 impl LogChanges {
-    /// Raises all signals. What has changed is to be seen before this is called.
+    /// Raises all signals. The caller has made the change visible before.
     pub(crate) fn notify(&self) {
-        // A watch is counted before its owner looks at the log. So where this finds none, a later look finds the change:
-        // the locks in which it was made and is looked at order the two.
+        // A watch is counted before its owner looks at the log. So if this finds none, a later look finds the change:
+        // the locks in which it is made and looked at order the two.
         if self.watched.load(Ordering::SeqCst) == 0 {
             return;
         }
@@ -34,7 +34,7 @@ impl LogChanges {
         self.watched.load(Ordering::SeqCst) > 0
     }
 
-    /// Has this signal raised by every later change.
+    /// Makes every later change raise this signal.
     pub(crate) fn raise_at_each(&self, signal: &Arc<Signal>) {
         let mut signals = self.signals.lock();
         signals.push(signal.clone());
@@ -48,7 +48,7 @@ impl LogChanges {
     }
 }
 
-/// Raised by logs, awaited and lowered by one owner.
+/// Raised by logs. One owner waits for it and lowers it.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
     state: Mutex<SignalState>,
@@ -79,7 +79,7 @@ impl Signal {
         true
     }
 
-    /// Lowers the signal if it is raised, and has the task woken later if not.
+    /// Lowers the signal if it is raised; otherwise the task is woken when it is.
     pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
         if std::mem::take(&mut state.is_raised) {

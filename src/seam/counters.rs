@@ -1,8 +1,8 @@
-//! Counting what logs commit, and what is read.
+//! Counters of commits and reads.
 //!
-//! Each count is one addition to memory that others may be adding to, without an order among them: a group costs a few of
-//! them, a record none. They are the standard library's own also under the schedule explorer, since nothing is decided by
-//! them.
+//! Each count is one addition to memory that other threads may be adding to, without an order among them. A group costs
+//! a few of them, and a record none. They are the standard library's even under the schedule explorer, since no
+//! decision depends on them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ pub(crate) struct ShardCounters {
     of_store: Arc<PutCounters>,
 }
 
-/// What was committed since the store was opened.
+/// The commits since the store was opened.
 #[derive(Debug, Default)]
 pub(crate) struct PutCounters {
     records: AtomicU64,
@@ -27,24 +27,24 @@ pub(crate) struct PutCounters {
     group_records: Tally,
 }
 
-/// A group of a shard that is committed.
+/// A committed group of a shard.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CommittedGroup {
     pub(crate) records: u64,
-    /// Of data and partition keys.
+    /// Bytes of data and partition keys.
     pub(crate) bytes: u64,
-    /// How long its first record took from being taken in to here.
+    /// The time from taking in its first record to now.
     pub(crate) took: Duration,
 }
 
-/// What was read since the store was opened.
+/// The reads since the store was opened.
 #[derive(Debug, Default)]
 pub(crate) struct ReadCounters {
     records: AtomicU64,
     bytes: AtomicU64,
 }
 
-/// A [`Histogram`] that is being counted.
+/// A [`Histogram`] in atomic counters.
 #[derive(Debug)]
 pub(crate) struct Tally {
     counts: [AtomicU64; BUCKETS],
@@ -56,7 +56,8 @@ impl ShardCounters {
         Self { of_stream, of_store }
     }
 
-    /// The store's first: those who read them in the other order never see more of streams than of the store.
+    /// Counts for the store first: a caller that reads the counts in the other order never sees more of streams than of
+    /// the store.
     pub(crate) fn count(&self, group: CommittedGroup) {
         self.of_store.count(group);
         self.of_stream.count(group);

@@ -1,5 +1,5 @@
-//! What logs take and hand out, whichever backend keeps them: tickets of appends, what reads give, where a log ends, the
-//! signals that tell of changes, and what is counted.
+//! The values that logs of all backends take and give: tickets of appends, results of reads, ends of logs, signals of
+//! changes, and counters.
 //!
 //! This floor knows no files, no catalog and no backend. The verbs that use these values are the traits of
 //! [`backend`](crate::backend).

@@ -1,4 +1,4 @@
-//! How those who wait for a group learn what became of it.
+//! The outcome of a group, and the tasks that wait for it.
 
 use std::task::Waker;
 
@@ -6,18 +6,18 @@ use crate::error::Result;
 use crate::model::RecordNumber;
 use crate::sync::{Mutex, OnceLock};
 
-/// What became of a group, for all who wait for it.
+/// The outcome of a group, for all who wait for it.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) parity: usize,
     result: OnceLock<Result<()>>,
-    /// Of a group that gets its place when it is committed: the number of its first record.
+    /// The number of the first record, of a group that gets its place only when it is committed.
     first_record: OnceLock<RecordNumber>,
     wakers: Mutex<Vec<Waker>>,
 }
 
 impl Outcome {
-    /// Of a group of this parity.
+    /// The outcome of a group of this parity.
     pub(crate) fn new(parity: usize) -> Self {
         Self {
             parity,
@@ -31,8 +31,8 @@ impl Outcome {
         self.result.get().cloned()
     }
 
-    /// The first outcome stands. Gives the tasks that wait, to be woken once no lock is held: an executor may poll
-    /// them right there.
+    /// Sets the outcome, unless there is one. Gives the waiting tasks, which the caller wakes when it holds no lock: an
+    /// executor may poll them at once.
     #[must_use = "a caller waits for this"]
     pub(crate) fn set(&self, result: Result<()>) -> Vec<Waker> {
         let _ = self.result.set(result);
@@ -40,8 +40,8 @@ impl Outcome {
         std::mem::take(&mut *self.wakers.lock())
     }
 
-    /// The same for a group that is committed, and got its place only then. Its tickets were given places that count from
-    /// the group's first record.
+    /// The same for a group that got its place only when it was committed. The places in its tickets count from the
+    /// group's first record.
     #[cfg(feature = "nats")]
     #[must_use = "a caller waits for this"]
     pub(crate) fn set_placed(&self, first_record: RecordNumber) -> Vec<Waker> {
@@ -54,8 +54,8 @@ impl Outcome {
         self.first_record.get().copied()
     }
 
-    /// Registers a task to be woken, unless the outcome is there already. `place` is its own among the tasks, which it
-    /// keeps for the next time: thousands may wait for one group.
+    /// Registers a task to be woken, unless there is an outcome. `place` is the task's place among the waiting ones,
+    /// which it keeps for the next call: thousands may wait for one group.
     pub(crate) fn register(&self, waker: &Waker, place: &mut Option<usize>) -> Option<Result<()>> {
         let mut wakers = self.wakers.lock();
         if let Some(result) = self.get() {

@@ -1,12 +1,12 @@
-//! What a read takes and gives.
+//! The arguments and results of a read.
 
 use bytes::Bytes;
 
 use crate::model::{PartitionKey, RecordNumber, Timestamp};
 
-/// How much one read may return.
+/// The limit of one read.
 ///
-/// The default is what GetRecords of Kinesis returns at most: 10,000 records and 10 MiB.
+/// The default is the maximum of Kinesis' GetRecords: 10,000 records and 10 MiB.
 ///
 /// ```
 /// use anabranch::ReadLimit;
@@ -31,7 +31,7 @@ impl Default for ReadLimit {
     }
 }
 
-/// A record with its place in the log. Its bytes are shared with the mapping or buffer they were read from.
+/// A record with its place in the log. Its bytes are shared with the mapping or the buffer that they were read from.
 #[derive(Clone, Debug)]
 pub(crate) struct ReadRecord {
     pub(crate) number: RecordNumber,
@@ -40,10 +40,9 @@ pub(crate) struct ReadRecord {
     pub(crate) data: Bytes,
 }
 
-/// Where a read puts its records, one by one: they are many, and a second list of them would cost more than their
-/// checksums.
+/// Takes the records of a read, one by one: a second list of many records would cost more than their checksums.
 pub(crate) trait RecordSink {
-    /// About so many records follow.
+    /// Announces about how many records follow.
     fn expect(&mut self, records: usize);
 
     fn take(&mut self, record: ReadRecord);
@@ -62,17 +61,17 @@ impl RecordSink for Vec<ReadRecord> {
 /// How far a read came.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogRead {
-    /// Where the next read goes on.
+    /// The number at which the next read goes on.
     pub(crate) next: RecordNumber,
-    /// The number behind the last record that was shown when this was read.
+    /// The number behind the last visible record at the time of the read.
     pub(crate) end: RecordNumber,
-    /// Where reading began instead, if records from the number on that was asked for are not to be seen any more. A log
-    /// that has only numbers left of what it freed counts those that were left out too.
+    /// Where reading began instead, if records from the requested number on are hidden or freed. A log that has freed
+    /// their segments also counts numbers that were left out.
     pub(crate) began_behind_trimmed: Option<RecordNumber>,
 }
 
 impl LogRead {
-    /// Whether nothing more was there to read.
+    /// Whether the read reached the end.
     pub(crate) fn is_at_end(&self) -> bool {
         self.next >= self.end
     }

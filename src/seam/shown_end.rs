@@ -1,12 +1,12 @@
-//! Where a log ends.
+//! The visible end of a log.
 
 use crate::model::{RecordNumber, Timestamp};
 
-/// Where a log ends, as its readers and writers may know it.
+/// The end of a log, for its readers and writers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ShownEnd {
-    /// Behind every record that was acknowledged.
+    /// The number behind every acknowledged record.
     pub(crate) next_record: RecordNumber,
-    /// When the last record arrived that was taken in: no later one arrives earlier.
+    /// When the last record arrived that was taken in: later ones never arrive earlier.
     pub(crate) last_arrival: Timestamp,
 }

@@ -1,10 +1,10 @@
-//! What was put and read, in numbers.
+//! The numbers of puts and reads.
 
 use crate::model::Histogram;
 
-/// What was put since the store was opened: records that are committed.
+/// The puts since the store was opened, counted when they are committed.
 ///
-/// A group is what a shard commits together: the records that came while it committed the ones before.
+/// A group is the records that a shard commits together: those that came during the commit before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PutStats {
@@ -13,7 +13,8 @@ pub struct PutStats {
     /// How many bytes of data and partition keys.
     pub bytes: u64,
     /// How long the first record of each group took, in microseconds, from being taken in to being acknowledged; at
-    /// [`Durability::Buffered`](crate::Durability::Buffered), where that is at once, to being written. In memory all is 0.
+    /// [`Durability::Buffered`](crate::Durability::Buffered), where records are acknowledged at once, to being written.
+    /// In memory all are 0.
     pub commit_micros: Histogram,
     /// How many records each group had.
     pub group_records: Histogram,
@@ -26,7 +27,7 @@ impl PutStats {
     }
 }
 
-/// What was read since the store was opened, over and over if it was read so.
+/// The reads since the store was opened. A record that is read several times counts each time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReadStats {

@@ -1,4 +1,4 @@
-//! Waiting for records to be committed.
+//! Tickets, by which callers wait for the commit of their records.
 
 use std::any::Any;
 use std::fmt;
@@ -20,38 +20,38 @@ pub(crate) enum Waiting {
     Refused,
 }
 
-/// The answer to an append.
+/// The result of an append.
 #[derive(Debug)]
 pub(crate) enum Appended {
     Taken(Ticket),
-    /// The log was sealed: the records belong elsewhere.
+    /// The log is sealed, so the records must go to another one.
     Sealed,
-    /// The append would have had to wait, which was refused. Nothing was taken.
+    /// The append would have had to wait, which the caller did not allow. Nothing was taken.
     WouldWait,
 }
 
-/// Where the records of one append are. They have consecutive numbers.
+/// The places of the records of one append. They have consecutive numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Placed {
     pub(crate) first_record: RecordNumber,
-    /// When they arrived, all of them.
+    /// The arrival time of all of them.
     pub(crate) arrival: Timestamp,
 }
 
-/// Records that were taken in and wait to be durable at the store's level. Whether or not anyone waits, they will be.
+/// Records that were taken in and will be durable at the store's level, whether or not a caller waits.
 ///
-/// Where they are is told when they are: a backend need not know it before.
+/// Their places are known only after that: a backend need not know them before.
 #[derive(Debug)]
 #[must_use = "records are acknowledged only when their ticket is done"]
 pub(crate) struct Ticket {
     placed: Placed,
-    /// Nothing, where the records are acknowledged already.
+    /// `None` if the records are acknowledged already.
     awaited: Option<Awaited>,
-    /// Of the task that waits, among those that wait for the group.
+    /// The place of the waiting task among those that wait for the group.
     place_of_waker: Option<usize>,
 }
 
-/// What a ticket waits for: the outcome of the group that its records are in.
+/// What a ticket waits for: the outcome of its records' group.
 pub(crate) struct Awaited {
     by: Arc<dyn Committer>,
     outcome: Arc<Outcome>,
@@ -60,26 +60,26 @@ pub(crate) struct Awaited {
     is_started: AtomicBool,
 }
 
-/// What gives out tickets and commits what they wait for.
+/// Gives out tickets, and commits the groups that they wait for.
 pub(crate) trait Committer: Any + fmt::Debug + Send + Sync {
     /// Blocks until a group has its outcome, and commits it if no other thread does.
     fn wait_for(&self, outcome: &Outcome) -> Result<()>;
 
-    /// Blocks until all groups have their outcome, and commits them, together where that is better. All are of
-    /// committers of one store; this is the first one's.
+    /// Blocks until all groups have their outcomes, and commits them, together if that is better. All belong to
+    /// committers of one store, and the first one to this committer.
     fn wait_for_all(&self, awaited: &[&Awaited]);
 
-    /// Has other threads commit these groups, which are all of one store.
+    /// Makes other threads commit these groups, which all belong to one store.
     fn have_committed(&self, awaited: &[&Awaited]);
 }
 
 impl Placed {
-    /// The number of the record that was in this place of its append.
+    /// The number of the record at this place of its append.
     pub(crate) fn number(&self, place: u32) -> RecordNumber {
         RecordNumber::new(self.first_record.value() + u64::from(place))
     }
 
-    /// Where the records are whose group has its outcome. Until then a backend may have given them a place in their group.
+    /// The final places, once the group has its outcome. Until then they may count from the beginning of the group.
     fn in_group(self, outcome: &Outcome) -> Self {
         match outcome.first_record() {
             Some(first) => Self {
@@ -92,7 +92,7 @@ impl Placed {
 }
 
 impl Ticket {
-    /// Of records that are acknowledged.
+    /// A ticket for records that are acknowledged already.
     pub(crate) fn done(placed: Placed) -> Self {
         Self {
             placed,
@@ -101,7 +101,8 @@ impl Ticket {
         }
     }
 
-    /// Of records that are acknowledged when their group has its outcome. They have so many bytes there.
+    /// A ticket for records that are acknowledged when their group has its outcome. They have so many bytes in the
+    /// group.
     pub(crate) fn of_group(
         placed: Placed,
         by: Arc<dyn Committer>,
@@ -128,7 +129,7 @@ impl Ticket {
         }
     }
 
-    /// Blocks until all tickets have their outcome, which each of them keeps.
+    /// Blocks until all tickets have their outcomes, which each of them keeps.
     pub(crate) fn wait_for_all(tickets: &[&Self]) {
         let awaited: Vec<_> = tickets
             .iter()
@@ -139,7 +140,7 @@ impl Ticket {
         }
     }
 
-    /// Has other threads commit the records of several tickets, so that a task can wait for all of them at once.
+    /// Makes other threads commit the records of several tickets, so that a task can wait for all of them at once.
     pub(crate) fn start_all(tickets: &[&Self]) {
         let awaited = tickets.iter().filter_map(|ticket| ticket.awaited.as_ref());
         let unstarted: Vec<_> = awaited.filter(|awaited| awaited.needs_start()).collect();
@@ -150,7 +151,7 @@ impl Ticket {
 }
 
 impl Awaited {
-    /// The committer, which is of a type that this one knows.
+    /// The committer, if it has the type `C`.
     pub(crate) fn by<C: Committer>(&self) -> Option<&C> {
         let by: &dyn Any = self.by.as_ref();
         by.downcast_ref()
@@ -173,14 +174,14 @@ impl Awaited {
         }
     }
 
-    /// As [`Ticket::start_all`], of those that [need it](Self::needs_start).
+    /// As [`Ticket::start_all`], if this one [needs it](Self::needs_start).
     pub(crate) fn start(&self) {
         if self.needs_start() {
             self.by.have_committed(&[self]);
         }
     }
 
-    /// Whether no thread is known to commit the group. From now on one is.
+    /// Whether no thread is known to commit the group yet. The caller has to start one then.
     pub(crate) fn needs_start(&self) -> bool {
         self.outcome.get().is_none() && !self.is_started.swap(true, Ordering::Relaxed)
     }

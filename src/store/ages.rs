@@ -1,10 +1,11 @@
 //! Expiry of records whose arrival times are ahead of the clock.
 //!
 //! A server that ran with its clock a year ahead leaves shards whose last record arrived in a year. Arrival times never
-//! decrease within a shard, so each later record repeats that time, and by it nothing expires for a year. The wall clock
-//! cannot say when such records were really put: if it was wrong once, it may be wrong now. But the time that the store
-//! is open is measured by the monotonic clock. So of each log that is ahead it is noted now and then which records there
-//! were when the store had been open for so long; a retention period of being open later, they are hidden.
+//! decrease within a shard, so each later record repeats that time, and by arrival time nothing expires for a year. The
+//! wall clock cannot say when such records were really put: if it was wrong once, it may be wrong now. But the time
+//! that the store is open is measured by the monotonic clock. So the store marks each log that is ahead now and then: a
+//! mark says which records were there when the store had been open for a certain time. They are hidden once the store
+//! has been open for a retention period more.
 
 use super::core::StoreCore;
 use crate::catalog::{AgeMark, Edit, StreamState};
@@ -12,7 +13,7 @@ use crate::error::Result;
 use crate::model::{CONFIRMATION, LogName, RecordNumber, ShardId, StreamId, Timestamp};
 use crate::seam::ShownEnd;
 
-/// A log has a mark for each of so many parts of the retention period, and records are hidden one part too late at most.
+/// The number of marks of a log in a retention period. Records are hidden at most one such part too late.
 const MARKS: u64 = 24;
 
 impl StoreCore {
@@ -39,7 +40,7 @@ impl StoreCore {
                 .collect();
             if !before.is_empty() {
                 edits.push(Edit::RecordsHidden { before });
-                // A later opener must not take the store for younger.
+                // A later opener must not assume that the store was open for less.
                 edits.push(Edit::ClockNoted(self.time.note()));
             }
             Ok(edits)
@@ -63,7 +64,7 @@ impl StoreCore {
         marks
     }
 
-    /// Where each log ends, as far as that is shown.
+    /// The end of each log, as far as it is shown.
     fn log_ends(&self) -> Vec<(StreamId, ShardId, ShownEnd)> {
         let mut written_to = Vec::new();
         let mut ends = Vec::new();
@@ -114,15 +115,15 @@ impl StoreCore {
 }
 
 impl StreamState {
-    /// Whether by the arrival times the last records of a shard, or the shard itself, would expire too late.
+    /// Whether the last records of a shard, or the shard itself, would expire too late by their arrival times.
     fn is_ahead(&self, shard: ShardId, end: ShownEnd, limit: Timestamp) -> bool {
         let shard = self.lineage.as_ref().and_then(|lineage| lineage.shard(shard));
         let closed = shard.and_then(|shard| shard.closed).map(|closed| closed.at);
         end.last_arrival > limit || closed.is_some_and(|closed| closed > limit)
     }
 
-    /// What a mark that is made now is about. A closed shard's is about its closing too, which counts as one more record:
-    /// a mark from before says nothing of how long the shard has been closed.
+    /// The number up to which a mark that is made now counts. For a closed shard it includes the closing, which counts
+    /// as one more record: an earlier mark does not say how long the shard has been closed.
     fn marked_through(&self, shard: ShardId, end: ShownEnd) -> RecordNumber {
         let shard = self.lineage.as_ref().and_then(|lineage| lineage.shard(shard));
         match shard.is_some_and(|shard| !shard.is_open()) {

@@ -18,26 +18,26 @@ use crate::seam::{Appended, Placed, Ticket, Waiting, check_batch_bytes};
 pub struct PutResult {
     /// The shard that took it.
     pub shard_id: ShardId,
-    /// Its number: greater than that of every record that the shard, or its parents, took before.
+    /// The record's number: greater than that of every record that the shard, or its parents, took before.
     pub sequence_number: SequenceNumber,
 }
 
 /// Records that have their places and wait to be committed. Await it in any async runtime, or call
-/// [`wait`](Self::wait). They will be committed even if it is dropped.
+/// [`wait`](Self::wait). The records are committed even if it is dropped.
 ///
-/// One shard may fail while others do not: [`each`](Self::each) tells it record by record.
+/// One shard may fail while others do not: [`each`](Self::each) gives the outcome of each record.
 #[derive(Debug)]
 #[must_use = "records are acknowledged only when this is done"]
 pub struct Append {
     parts: Vec<Part>,
-    /// For each record of the call: its part, and its place in it. Empty when all are in one part.
+    /// For each record of the call: its part, and its place in the part. Empty if all are in one part.
     places: Vec<(u32, u32)>,
     records: usize,
     /// Parts that have their outcome.
     done: usize,
 }
 
-/// An [`Append`] that tells what became of each record, in the order of the call. Await it, or call
+/// An [`Append`] that gives the outcome of each record, in the order of the call. Await it, or call
 /// [`wait`](Self::wait).
 #[derive(Debug)]
 #[must_use = "records are acknowledged only when this is done"]
@@ -45,7 +45,7 @@ pub struct AppendEach {
     append: Append,
 }
 
-/// What one shard took, or why it did not.
+/// What one shard took, or the error.
 #[derive(Debug)]
 struct Part {
     ticket: Result<Ticket>,
@@ -66,15 +66,15 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a partition key that is longer than 256 characters, or that is empty unless the stream
-    /// [distributes records by itself](crate::RecordDistribution::Auto),
-    /// [`Error::RecordTooLarge`], [`Error::BatchTooLarge`], [`Error::StreamNotFound`], [`Error::StreamNotActive`], [`Error::StorageFull`],
+    /// [`Error::InvalidArgument`] for a partition key of more than 256 characters, or for an empty one unless the
+    /// stream [distributes records automatically](crate::RecordDistribution::Auto), [`Error::RecordTooLarge`],
+    /// [`Error::BatchTooLarge`], [`Error::StreamNotFound`], [`Error::StreamNotActive`], [`Error::StorageFull`],
     /// [`Error::Corrupt`] if the shard is damaged, [`Error::Poisoned`], [`Error::ReadOnly`], [`Error::Closed`].
     pub fn put(&self, partition_key: &str, data: &[u8]) -> Result<PutResult> {
         self.put_record(&PutRecord::new(partition_key, data))
     }
 
-    /// Puts one record, with a hash key of the caller's choice if it has one.
+    /// Puts one record, by its explicit hash key if it has one.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -118,17 +118,17 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// As for [`put`](Self::put). After an error of a check nothing was stored; after one of a shard or the disk, other
-    /// shards may have theirs. [`append`](Self::append) tells which ([`Append::each`]).
+    /// As for [`put`](Self::put). If a check fails, nothing was stored. If a shard or the disk fails, other shards may
+    /// have stored theirs; [`append`](Self::append) gives the outcome of each record ([`Append::each`]).
     pub fn put_records(&self, records: &[PutRecord<'_>]) -> Result<Vec<PutResult>> {
         self.append(records)?.wait()
     }
 
-    /// Takes records in, without waiting for them to be committed. They get their places in the order of the calls.
+    /// Takes records in, without waiting for their commit. They get their places in the order of the calls.
     ///
     /// Blocks while a shard has more to commit than [`max_group_bytes`](crate::StoreOptions::max_group_bytes), while
-    /// the stream's shards are split, merged or opened, and for what has to be done first. A thread that must not block
-    /// calls [`try_append`](Self::try_append).
+    /// the stream's shards are split, merged or opened, and while a due change is finished. A thread that must not
+    /// block calls [`try_append`](Self::try_append).
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -145,8 +145,8 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// As for [`put`](Self::put), but for what happens in a shard or on the disk: that comes with the outcome, unless
-    /// all records belong to that shard.
+    /// As for [`put`](Self::put). A failure of a shard or the disk comes with the outcome, unless all records belong to
+    /// that shard.
     pub fn append(&self, records: &[PutRecord<'_>]) -> Result<Append> {
         let now = self.store_core().begin_change(Some(self.core.id))?;
         self.check_records(records)?;
@@ -165,9 +165,10 @@ impl Stream {
             })
     }
 
-    /// Takes records in if that needs no waiting at all: not for the disk, and not for a lock that is held while the
-    /// disk is waited for. Otherwise gives `None` and has taken none of them: call [`append`](Self::append) on a thread
-    /// that may block. So an async runtime's worker can begin every put, and awaits the [`Append`] like any other.
+    /// Takes records in if that needs no waiting at all: not for the disk, and not for a lock that another thread holds
+    /// while it waits for the disk. Otherwise takes none of them and gives `None`: call [`append`](Self::append) on a
+    /// thread that may block. So a worker of an async runtime can begin every put, and await the [`Append`] like any
+    /// other.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -226,7 +227,7 @@ impl Stream {
         let is_distributed = self.core.is_distributed.load(Ordering::Relaxed);
         let limit = self.core.max_record_bytes.load(Ordering::Relaxed) as usize;
         for (index, record) in records.iter().enumerate() {
-            // A record without a key is one for any shard.
+            // A record without a key goes to any shard.
             if !(is_distributed && record.partition_key.is_empty()) {
                 PartitionKey::check(record.partition_key).map_err(InvalidArgument::PartitionKey)?;
             }
@@ -255,7 +256,7 @@ impl Stream {
         Ok(Part::of(route, Ok(ticket)))
     }
 
-    /// `logs` has one for each group of the order. `None` if one of them would have to wait and may not.
+    /// `logs` has one for each group of `order`. `None` if one of them would have to wait and may not.
     fn append_of_many(
         &self,
         routes: &[Route],
@@ -271,7 +272,7 @@ impl Stream {
         for (group, log) in order.groups().zip(logs) {
             let (records, behind) = left.split_at(group.0.len());
             left = behind;
-            // A log that cannot be opened fails for its own records.
+            // A log that cannot be opened fails only its own records.
             if let Ok(log) = log {
                 let log = log.as_ref();
                 self.note_earliest(log, now);
@@ -304,7 +305,7 @@ impl Stream {
         Some(append)
     }
 
-    /// While the clock is behind, its keeper is told how early a time the records will say at the earliest.
+    /// While the clock is behind, tells the timekeeper the earliest arrival time that the records can have.
     fn note_earliest(&self, log: &dyn ShardLog, now: Timestamp) {
         let time = &self.store_core().time;
         if time.is_behind()
@@ -319,8 +320,8 @@ impl Stream {
         match appended {
             Appended::Taken(ticket) => Ok(Some(ticket)),
             Appended::WouldWait => Ok(None),
-            // Routes change before a log is sealed and are not read meanwhile (`StreamCore::routing`), so this
-            // is a shard whose split came to nothing half way.
+            // Routes change before a log is sealed and are not read meanwhile (`StreamCore::routing`), so this is a
+            // shard whose split failed half way.
             Appended::Sealed => Err(Error::ShardClosed {
                 stream: self.name().to_owned(),
                 shard: route.shard,
@@ -329,14 +330,14 @@ impl Stream {
     }
 }
 
-/// An append that may wait does not answer so, and one to several logs is refused as a whole.
+/// An append that may wait never returns `WouldWait`, and one to several logs is refused as a whole.
 fn would_wait<T>() -> T {
     unreachable!("an append that may wait has not waited")
 }
 
-/// Where the records of a call go.
+/// The destination of the records of a call.
 enum Destination {
-    /// All to this route.
+    /// All go to this route.
     One(usize),
     Many(Order),
 }
@@ -369,7 +370,7 @@ impl Destination {
 struct Group<'a>(&'a [(u32, u32)]);
 
 impl Order {
-    /// What each shard gets.
+    /// The part of each shard.
     fn groups(&self) -> impl Iterator<Item = Group<'_>> {
         self.0.chunk_by(|a, b| a.0 == b.0).map(Group)
     }
@@ -412,13 +413,13 @@ impl Append {
     /// ```
     ///
     /// # Errors
-    /// [`Error::StorageFull`], [`Error::Poisoned`], [`Error::Corrupt`]; other shards' records may be stored then.
+    /// [`Error::StorageFull`], [`Error::Poisoned`], [`Error::Corrupt`]. The records of other shards may be stored then.
     pub fn wait(self) -> Result<Vec<PutResult>> {
         self.wait_for_parts();
         self.puts()
     }
 
-    /// The outcome of each record instead of all of them.
+    /// Gives the outcome of each record instead of one for all.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -442,7 +443,7 @@ impl Append {
 
     fn wait_for_parts(&self) {
         match self.parts.as_slice() {
-            // Its ticket is waited for when its outcome is looked at.
+            // Its ticket is waited for when its outcome is read.
             [_] => {}
             _ => Ticket::wait_for_all(&self.tickets()),
         }
@@ -453,7 +454,7 @@ impl Append {
         tickets.filter_map(Result::ok).collect()
     }
 
-    /// Whether all parts have their outcome; if not, the task is woken when one more has.
+    /// Whether all parts have their outcome. If not, the task is woken when one more has.
     fn poll_parts(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.done == 0 && self.parts.len() > 1 {
             Ticket::start_all(&self.tickets());
@@ -472,7 +473,7 @@ impl Append {
     fn puts(&self) -> Result<Vec<PutResult>> {
         if let [part] = self.parts.as_slice() {
             let placed = part.placed()?;
-            // A batch has fewer records than a `u32` counts: it is limited, and each has 16 bytes and more.
+            // A `u32` can count the records of a batch: its bytes are limited, and each record has at least 16.
             return Ok((0..self.records as u32)
                 .map(|place| part.put_at(placed, place))
                 .collect());
@@ -487,7 +488,7 @@ impl Append {
     }
 
     fn put(&self, record: usize) -> Result<PutResult> {
-        // A batch has fewer records than a `u32` counts: it is limited, and each has 16 bytes and more.
+        // A `u32` can count the records of a batch: its bytes are limited, and each record has at least 16.
         let (part, place) = self.places.get(record).copied().unwrap_or((0, record as u32));
         self.parts[part as usize].put(place)
     }
@@ -527,7 +528,7 @@ impl Part {
         }
     }
 
-    /// Where the records are. Blocks until they are there.
+    /// The places of the records. Blocks until they are stored.
     fn placed(&self) -> Result<Placed> {
         match &self.ticket {
             Ok(ticket) => ticket.wait(),

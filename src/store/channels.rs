@@ -1,5 +1,5 @@
-//! Channels of a stream, as the catalog has them: which there are, where they deliver to, and how far they are. Delivering is
-//! for the floor above.
+//! Channels of a stream in the catalog: which exist, where they deliver to, and their positions. The floor above
+//! delivers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,27 +14,28 @@ use crate::model::{
     StreamId, StreamMode, Timestamp, check_stream_name, limits,
 };
 
-/// What a new channel is like.
+/// The options of a new channel.
 #[derive(Clone, Debug)]
 pub struct ChannelOptions {
-    /// What it makes of the records. `None` for a channel that is only noted, and delivers nothing.
+    /// The destination and format of its objects. `None` for a channel that is only noted, and delivers nothing.
     pub destination: Option<Destination>,
-    /// The first records that it has: [`TrimHorizon`](StartingPosition::TrimHorizon),
-    /// [`AtTimestamp`](StartingPosition::AtTimestamp) of a time that has come, or [`Latest`](StartingPosition::Latest), the
-    /// default, for what is put from now on.
+    /// Its first records: [`TrimHorizon`](StartingPosition::TrimHorizon),
+    /// [`AtTimestamp`](StartingPosition::AtTimestamp) of a time in the past, or [`Latest`](StartingPosition::Latest),
+    /// the default, for records that are put from now on.
     pub start: StartingPosition,
-    /// How old a record gets before it is delivered, unless so many are there that they are delivered sooner. In
-    /// milliseconds precisely. Default: 5 minutes.
+    /// How old a record may get before it is delivered. It is delivered earlier if there are enough records for an
+    /// object. Used in whole milliseconds. Default: 5 minutes.
     pub freshness: Duration,
     /// Its tags (default none).
     pub tags: BTreeMap<String, String>,
-    /// Its attributes: bytes under names, which the store keeps and which mean nothing to it (default none).
+    /// Its attributes: bytes under names, which the store keeps and does not use (default none).
     pub attributes: BTreeMap<String, Vec<u8>>,
-    /// How many channels the stream may have with it that deliver, if it does, or else that do not (default any number). That
-    /// is checked in the same step, so callers at once cannot exceed it together.
+    /// How many channels the stream may have with this one, counting only those that deliver if it delivers, and
+    /// otherwise only those that do not (default any number). Checked in the same step, so concurrent callers cannot
+    /// exceed it together.
     pub max_channels: usize,
-    /// Whether the stream has to be on demand, which is checked in that step too. It stays so if its mode is changed
-    /// [with as much care](crate::ModeOptions::readers_need_on_demand). Default: false.
+    /// Whether the stream has to be on demand. Checked in the same step. The stream stays so if its mode is only
+    /// changed [with this check](crate::ModeOptions::readers_need_on_demand). Default: false.
     pub needs_on_demand: bool,
 }
 
@@ -44,7 +45,7 @@ impl ChannelOptions {
         Self::new(Some(destination))
     }
 
-    /// A channel with the defaults, that delivers to a destination or is only noted.
+    /// A channel with the defaults, that delivers to a destination or, without one, is only noted.
     pub fn new(destination: Option<Destination>) -> Self {
         Self {
             destination,
@@ -58,29 +59,32 @@ impl ChannelOptions {
     }
 }
 
-/// What a channel is.
+/// The description of a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChannelDescription {
-    /// Its number, which no other channel of the stream ever has, a later one of the same name included.
+    /// Its number, which no other channel of the stream ever has, not even a later one of the same name.
     pub id: ChannelId,
     /// Its name, unique among the channels of all streams of the namespace.
     pub name: String,
     /// When it was created.
     pub created: Timestamp,
-    /// What it is doing.
+    /// Its state.
     pub status: ReaderStatus,
-    /// What it makes of the records; `None` if nothing is delivered.
+    /// The destination and format of its objects; `None` if nothing is delivered.
     pub destination: Option<Destination>,
-    /// How old a record gets before it is delivered.
+    /// How old a record may get before it is delivered.
     pub freshness: Duration,
+    /// When an object was last made of its records and noted as delivered, also by an earlier opener of the store; `None` if
+    /// that never was.
+    pub last_delivery: Option<Timestamp>,
 }
 
 /// A shard that has, or will have, records for a channel to deliver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ShardToDeliver {
     pub(crate) shard: ShardId,
-    /// The next record; [`RecordNumber::BEFORE_FIRST`] for the oldest that is there.
+    /// The next record; [`RecordNumber::BEFORE_FIRST`] for the oldest record that exists.
     pub(crate) next: RecordNumber,
 }
 
@@ -95,10 +99,15 @@ impl Store {
             .map(|(stream, (channel, _))| (stream, *channel))
             .collect()
     }
+
+    /// Refuses if nothing is ever noted, since the store is only read.
+    pub(crate) fn check_takes_notes(&self) -> Result<()> {
+        self.core().check_takes_changes()
+    }
 }
 
 impl Stream {
-    /// Makes a channel of the stream, of which the catalog knows from then on.
+    /// Makes a channel of the stream in the catalog.
     pub(crate) fn add_channel(&self, name: &str, options: &ChannelOptions) -> Result<ChannelId> {
         check_stream_name(name).map_err(|error| Error::bad_name(Named::Channel, name, error))?;
         let store = self.store_core();
@@ -200,6 +209,17 @@ impl Stream {
         })
     }
 
+    /// When objects were last made of the records of each channel that has delivered any. Waits for nothing.
+    #[cfg(feature = "server")]
+    pub(crate) fn last_deliveries_at_once(&self) -> Result<Vec<(String, Timestamp)>> {
+        self.read_at_once(|stream, _| {
+            let channels = stream.channels.values();
+            let delivered =
+                channels.filter_map(|channel| Some((channel.name.clone(), channel.last_delivery?)));
+            Ok(delivered.collect())
+        })
+    }
+
     pub(crate) fn find_channel(&self, name: &str) -> Result<ChannelDescription> {
         self.read(|stream, _| {
             let found = stream.channel_named(name);
@@ -212,8 +232,8 @@ impl Stream {
         self.read(|stream, _| Ok(ChannelDescription::of(id, self.channel_in(stream, id)?)))
     }
 
-    /// The shards of which the channel can deliver records now: those whose parents are delivered to their ends, or as far as
-    /// they can be read, which is so of the `damaged` ones.
+    /// The shards of which the channel can deliver records now: those whose parents are delivered to their ends.
+    /// `damaged` parents only have to be delivered as far as they can be read.
     pub(crate) fn shards_to_deliver(
         &self,
         id: ChannelId,
@@ -248,7 +268,7 @@ impl Stream {
         })
     }
 
-    /// The shards that expired with records that the channel has not delivered, until it is noted that this was told.
+    /// The shards that expired with undelivered records, until the report of that is noted.
     pub(crate) fn shards_lost_to(&self, id: ChannelId) -> Result<Vec<ShardId>> {
         self.read(|stream, _| {
             let channel = self.channel_in(stream, id)?;
@@ -256,40 +276,62 @@ impl Stream {
         })
     }
 
-    /// How old a record can get before it is delivered, so that none expires first.
+    /// The greatest freshness at which no record expires first.
     pub(crate) fn most_freshness(&self) -> Result<Duration> {
         self.read(|stream, _| Ok(stream.retention.duration().map_or(Duration::MAX, |time| time / 2)))
     }
 
-    /// Refuses if nothing can be noted now.
+    /// Refuses if nothing is ever noted, since the store is only read.
     pub(crate) fn check_takes_notes(&self) -> Result<()> {
+        self.store_core().check_takes_changes()
+    }
+
+    /// Refuses if nothing can be noted now.
+    pub(crate) fn check_notes_now(&self) -> Result<()> {
         self.store_core().check_writable()
     }
 
-    /// Notes durably that a shard's records before this number are delivered, without a number all that there will ever be.
+    /// Notes durably that a shard's records before this number are delivered; without a number, that the whole shard
+    /// is.
     pub(crate) fn note_delivered(
         &self,
         id: ChannelId,
         shard: ShardId,
         next: Option<RecordNumber>,
     ) -> Result<()> {
+        self.note_delivery(id, shard, next, None)
+    }
+
+    /// The same, and when the object was made that has these records, if they are in one.
+    pub(crate) fn note_delivery(
+        &self,
+        id: ChannelId,
+        shard: ShardId,
+        next: Option<RecordNumber>,
+        made: Option<Timestamp>,
+    ) -> Result<()> {
         let store = self.store_core();
         store.check_takes_changes()?;
         store.catalog.commit(|state| {
             let stream = self.core.state(state.stream(self.core.id))?;
             self.channel_in(stream, id)?;
-            // It may have expired meanwhile. That it has is forgotten once it was told.
+            // It may have expired meanwhile. The loss is forgotten once it was reported.
             let is_there = stream.logs.contains_key(&shard);
-            let edit = (is_there || next.is_none()).then(|| Edit::ChannelAdvanced {
+            let advanced = (is_there || next.is_none()).then(|| Edit::ChannelAdvanced {
                 stream: self.core.id,
                 channel: id,
                 next: vec![(shard, next)],
             });
-            Ok(edit.into_iter().collect())
+            let delivered = made.map(|at| Edit::ChannelDelivered {
+                stream: self.core.id,
+                channel: id,
+                at,
+            });
+            Ok(advanced.into_iter().chain(delivered).collect())
         })
     }
 
-    /// Changes a channel's freshness, if there is another one, and attributes together.
+    /// Changes a channel's freshness, if one is given, and its attributes in one step.
     pub(crate) fn change_channel(
         &self,
         id: ChannelId,
@@ -328,7 +370,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Deletes a channel, after the store's transition delay if there is one. One that is being deleted stays so.
+    /// Deletes a channel, after the store's transition delay if there is one. Does nothing if it is being deleted.
     pub(crate) fn delete_channel(&self, id: ChannelId) -> Result<()> {
         let store = self.store_core();
         let now = store.begin_change(Some(self.core.id))?;
@@ -458,6 +500,7 @@ impl ChannelDescription {
             status: channel.lifecycle.status(),
             destination: channel.destination.clone(),
             freshness: Duration::from_millis(channel.freshness_millis),
+            last_delivery: channel.last_delivery,
         }
     }
 }

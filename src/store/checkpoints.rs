@@ -1,4 +1,4 @@
-//! Checkpoints that a stream keeps under names: they only rise, unless a caller says that they are to be set.
+//! Checkpoints that a stream keeps under names. They only rise, except by an explicit reset.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -47,9 +47,9 @@ impl Stream {
         self.read(|stream, _| Ok(stream.checkpoints.keys().cloned().collect()))
     }
 
-    /// Saves a checkpoint under a name of 1 to 128 characters of `a-z A-Z 0-9 _ . -`, in place of an earlier one that
-    /// is not further on in any shard. It is further on only where there are records between the two: not where those have
-    /// expired, or were lost with the power. Durable on return.
+    /// Saves a checkpoint under a name of 1 to 128 characters of `a-z A-Z 0-9 _ . -`. It replaces an earlier one,
+    /// unless that is further on in any shard. A checkpoint is further on only if there are records between the two:
+    /// records that have expired, or were lost in a power cut, do not count. Durable on return.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -72,15 +72,15 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::CheckpointBehind`], which [`reset_checkpoint`](Self::reset_checkpoint) does not know;
+    /// [`Error::CheckpointBehind`], which [`reset_checkpoint`](Self::reset_checkpoint) never gives;
     /// [`Error::InvalidArgument`] for the name, and for a checkpoint of another stream; otherwise as for
-    /// [`summary`](Self::summary), and what happens on the disk.
+    /// [`summary`](Self::summary), and errors of the disk.
     pub fn save_checkpoint(&self, name: &str, checkpoint: &Checkpoint) -> Result<()> {
         self.check_to_save(name, checkpoint)?;
         self.store_core().begin(Some(self.core.id))?;
         let mut level_with = None;
         while let Some(further) = self.save_unless_behind(name, checkpoint, level_with.as_ref())? {
-            // Outside of the edit: this may read.
+            // Outside the edit, since this may read.
             self.check_nothing_between(name, checkpoint, &further)?;
             level_with = Some(further);
         }
@@ -90,8 +90,8 @@ impl Stream {
         Ok(())
     }
 
-    /// Saves a checkpoint, unless the one that is saved has higher numbers somewhere: then gives that. One that is known to
-    /// be no further on for all that is replaced.
+    /// Saves a checkpoint, unless the stored one has a higher number somewhere: in that case gives the stored one. A
+    /// stored checkpoint that equals `level_with` is known not to be further on, and is replaced.
     fn save_unless_behind(
         &self,
         name: &str,
@@ -121,8 +121,8 @@ impl Stream {
         Ok(further)
     }
 
-    /// Refuses a checkpoint if there are records that it is behind. What has expired, was lost with the power, or was
-    /// never there, it is not behind.
+    /// Refuses a checkpoint if records exist between it and `saved`. Records that have expired, were lost in a power
+    /// cut, or never existed, do not count.
     fn check_nothing_between(&self, name: &str, checkpoint: &Checkpoint, saved: &Checkpoint) -> Result<()> {
         let behind = self.read(|stream, _| {
             let lineage = stream.lineage.as_ref();
@@ -153,8 +153,8 @@ impl Stream {
         }
     }
 
-    /// Saves a checkpoint in place of whatever was saved under the name, also where that is further on: for reading
-    /// again. Durable on return. All members of a [group](Self::group) of this name lose their leases.
+    /// Saves a checkpoint in place of the stored one, even if that is further on, so that records are read again.
+    /// Durable on return. All members of a [group](Self::group) of this name lose their leases.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -179,8 +179,8 @@ impl Stream {
         self.set_checkpoint(name, checkpoint, |_| Ok(()))
     }
 
-    /// As [`reset_checkpoint`](Self::reset_checkpoint), if what is saved under the name is what the caller takes it
-    /// for; `None` if nothing is.
+    /// As [`reset_checkpoint`](Self::reset_checkpoint), but only if the stored checkpoint is the expected one; `None`
+    /// expects that there is none.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -227,7 +227,7 @@ impl Stream {
             Ok(vec![self.checkpoint_saved(name, checkpoint)])
         };
         let mut reset = None;
-        // In the order of edits: what a member was given before, and commits later, is refused.
+        // In the order of edits: a later commit of records that a member was given before is refused.
         let set = self
             .store_core()
             .catalog
@@ -238,8 +238,7 @@ impl Stream {
         set
     }
 
-    /// Forgets a checkpoint, and with it the [group](Self::group) of this name. One that does not exist is forgotten
-    /// already.
+    /// Removes a checkpoint, and with it the [group](Self::group) of this name. Does nothing if there is none.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -281,7 +280,7 @@ impl Stream {
     pub(crate) fn begin_group(&self, name: &str, checkpoint: &Checkpoint) -> Result<()> {
         self.check_checkpoint(checkpoint)?;
         if checkpoint.next.is_empty() {
-            // The stream had no shards yet, and the group would never come to any.
+            // The stream had no shards yet, and the group would never get any.
             return Err(self.core.not_active(StreamStatus::Creating));
         }
         self.store_core().begin(Some(self.core.id))?;
@@ -301,7 +300,7 @@ impl Stream {
         })
     }
 
-    /// What the members of a group share. It is made if there is none yet.
+    /// The state that the members of a group share, which is made if there is none yet.
     pub(crate) fn open_group(
         &self,
         name: &str,
@@ -310,8 +309,8 @@ impl Stream {
         self.core.open_groups.get_or_make(name, make)
     }
 
-    /// Notes how far a member of a group has come in a shard, if that is news. `permit` says in the order of edits
-    /// whether it may; it must not ask the store for anything but the time. Durable on return.
+    /// Notes a group's new position in a shard, unless the position is noted already. `permit` decides, in the order of
+    /// edits, whether it may; it must not call the store except for the time. Durable on return.
     pub(crate) fn advance_group(
         &self,
         name: &str,
@@ -338,7 +337,7 @@ impl Stream {
         })
     }
 
-    /// Refuses if no checkpoint can be saved: the store is only read, or closed.
+    /// Refuses if no checkpoint can be saved, because the store is only read, or closed.
     pub(crate) fn check_takes_checkpoints(&self) -> Result<()> {
         self.store_core().check_takes_changes()
     }

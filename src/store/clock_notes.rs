@@ -1,4 +1,4 @@
-//! Comparing the clocks, and noting in the manifest what they show.
+//! Comparing the clocks, and noting their times in the catalog.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use crate::catalog::Edit;
 use crate::error::Result;
 use crate::model::ClockStep;
 
-/// The clocks are noted in the manifest when a note is so old, while the store is open.
+/// While the store is open, the clocks are noted again when the last note is this old.
 const BETWEEN_NOTES: Duration = Duration::from_secs(30 * 60);
 
-/// A store that is closed earlier than this after a note does not note the clocks again.
+/// A store that is closed within this time after a note does not note the clocks again.
 const WORTH_A_NOTE: Duration = Duration::from_secs(60);
 
 impl StoreCore {
-    /// Compares the clocks, tells of a step, and notes from time to time what they show.
+    /// Compares the clocks, reports a step, and notes the times at intervals.
     pub(super) fn keep_time(&self) -> Result<()> {
         self.compare_clocks();
-        // A store without streams has nothing that expires.
+        // In a store without streams nothing expires.
         let is_empty = self.catalog.read().streams().len() == 0;
         match self.clock_note_after(BETWEEN_NOTES) {
             Some(note) if !is_empty => self.catalog.commit(|_| Ok(vec![note])),
@@ -26,8 +26,8 @@ impl StoreCore {
         }
     }
 
-    /// Replaces a note of a clock that was ahead: a later opener whose clock is further ahead would take it for
-    /// confirmed.
+    /// Replaces a note of a clock that was ahead. Otherwise a later opener whose clock is further ahead would take the
+    /// noted time for confirmed.
     pub(super) fn correct_clock_note(&self, step: ClockStep) -> Result<()> {
         if matches!(step, ClockStep::Forward(_)) {
             return Ok(());
@@ -42,19 +42,20 @@ impl StoreCore {
         }
     }
 
-    /// Compares the clocks, and tells of a step.
+    /// Compares the clocks, and reports a step.
     pub(super) fn compare_clocks(&self) {
         if let Some(step) = self.time.observe() {
             self.tell(&StoreEvent::ClockStepped(step));
         }
     }
 
-    /// What the clocks show, to be noted with what is committed anyway.
+    /// A note of the clocks, for a commit that happens anyway.
     pub(super) fn clock_note(&self) -> Option<Edit> {
         self.clock_note_after(WORTH_A_NOTE)
     }
 
-    /// A note, unless the last one is younger than that, by the time that the store was open and by what was shown.
+    /// A note, unless the last one is younger than `age`, both by the time that the store was open and by the wall
+    /// clock.
     fn clock_note_after(&self, age: Duration) -> Option<Edit> {
         let note = self.time.note();
         let last = self.catalog.read().clock;

@@ -8,16 +8,18 @@ use crate::error::Result;
 use crate::trace::{self, Happening};
 
 impl StoreCore {
-    /// Ends all writing, records where every log ends, and lets the logs go.
+    /// Ends all writing, records the end of every log, and drops the logs.
     pub(super) fn close(&self) -> Result<()> {
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        // Before any lock is taken that one who waits may hold.
+        self.logs.begin_close();
         for stream in self.open_streams() {
             *stream.routing.write() = Routing::Closed;
         }
         self.open_queues.close();
-        // A round of house-keeping that is under way ends first, and none begins any more.
+        // A round of house-keeping under way ends first, and no other begins.
         let _no_round = self.maintaining.lock();
         let closed = self.logs.close(&mut || {
             self.compare_clocks();

@@ -1,4 +1,4 @@
-//! What all handles of a store share.
+//! The state that all handles of a store share.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,12 +33,12 @@ pub(crate) struct StoreCore {
     pub(super) time: TimeKeeper,
     pub(super) transitions: Transitions,
     pub(super) load_windows: LoadWindows,
-    /// One round of house-keeping at a time.
+    /// Held during a round of house-keeping: one at a time.
     pub(super) maintaining: Mutex<()>,
     /// One snapshot is taken at a time: each holds up all streams and queues.
     pub(super) taking_snapshot: Mutex<()>,
     pub(super) is_closed: AtomicBool,
-    /// What was read of all streams.
+    /// Counts the reads of all streams.
     pub(super) reads: ReadCounters,
 }
 
@@ -51,13 +51,13 @@ impl StoreCore {
         (self.options.observer.0)(event);
     }
 
-    /// Refuses if something failed before, or the store is closed or only read.
+    /// Refuses after a failure, or if the store is closed or only read.
     pub(super) fn check_writable(&self) -> Result<()> {
         self.check_takes_changes()?;
         self.logs.check()
     }
 
-    /// Refuses if the store is closed or only read. The catalog refuses edits besides.
+    /// Refuses if the store is closed or only read. The catalog also refuses edits then.
     pub(super) fn check_takes_changes(&self) -> Result<()> {
         self.check_open()?;
         match self.is_read_only {
@@ -88,7 +88,7 @@ impl StoreCore {
         streams.entry(id).or_insert_with(make).clone()
     }
 
-    /// A stream that exists, in whatever state.
+    /// A stream that exists, in any state.
     pub(super) fn known_stream(&self, id: StreamId) -> Option<Arc<StreamCore>> {
         let (name, settings) = {
             let state = self.catalog.read();
@@ -98,7 +98,7 @@ impl StoreCore {
         Some(self.stream(id, name, settings))
     }
 
-    /// A stream that a handle or a change was made of since the store was opened.
+    /// A stream that was used by a handle or a change since the store was opened.
     pub(super) fn opened_stream(&self, id: StreamId) -> Option<Arc<StreamCore>> {
         self.streams.lock().get(&id).cloned()
     }

@@ -1,4 +1,4 @@
-//! What a new stream is like, and giving it its shards.
+//! The options of a new stream, and making its shards.
 
 use std::collections::BTreeMap;
 
@@ -10,21 +10,21 @@ use crate::model::{
     Timestamp, limits,
 };
 
-/// What a new stream is like.
+/// The options of a new stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamOptions {
     /// How many shards it begins with. Default: 1.
     pub shard_count: u32,
-    /// Who says how many shards it has.
+    /// Whether the owner or the load decides how many shards it has.
     pub mode: StreamMode,
-    /// How records find their shards.
+    /// How records are distributed over the shards.
     pub distribution: RecordDistribution,
-    /// What the stream is to be able to take if it is [on demand](StreamMode::OnDemand), in MiB a second: it gets a shard for
-    /// each. Default: 0, for what its load calls for.
+    /// The throughput, in MiB a second, that the stream must always be able to take if it is
+    /// [on demand](StreamMode::OnDemand): it gets a shard for each MiB. Default: 0, so only its load counts.
     pub warm_throughput: u32,
     /// The largest record, in bytes of data and partition key: 1 MiB (the default) to 10 MiB.
     pub max_record_bytes: u32,
-    /// For how long it keeps records. Default: 24 hours.
+    /// How long it keeps records. Default: 24 hours.
     pub retention: Retention,
     /// How much it keeps at most. Default: no limit.
     pub size_limits: SizeLimits,
@@ -48,7 +48,7 @@ impl Default for StreamOptions {
 }
 
 impl StreamOptions {
-    /// What a stream is like that was just created: all settings, so that what is a default today binds no stream later.
+    /// The edits that set all settings of a new stream, so that a later change of a default does not affect it.
     pub(super) fn edits(self, stream: StreamId) -> Vec<Edit> {
         let settings = [
             Setting::Mode(self.mode),

@@ -7,7 +7,8 @@ use crate::error::Result;
 use crate::model::{LogName, QueueId, StreamId};
 
 impl StoreCore {
-    /// Deletes a stream; its logs are removed when they are not read any more. The caller has the stream to change.
+    /// Deletes a stream. Its logs are removed when nothing reads them any more. The caller holds `changing` of the
+    /// stream.
     pub(super) fn delete_now(&self, stream: &StreamCore) -> Result<()> {
         let id = stream.id;
         let mut routing = stream.routing.write();
@@ -25,7 +26,7 @@ impl StoreCore {
         Ok(())
     }
 
-    /// Takes a queue out of the catalog, and then its log.
+    /// Removes a queue from the catalog, and then its log.
     pub(super) fn remove_queue_now(&self, stream: StreamId, queue: QueueId) -> Result<()> {
         let log = LogName::Queue(stream, queue);
         let removed = self.logs.remove(stream, Some(log), &mut |state| {

@@ -1,12 +1,12 @@
-//! Readers that come back to shards which have expired.
+//! Positions of readers in shards that have expired.
 
 use super::stream::Stream;
 use crate::error::Result;
 use crate::model::{Advance, Checkpoint, PositionChanges, RecordNumber, ShardId};
 
 impl Stream {
-    /// Whether a reader that was to go on at this number of a shard misses records, now that the shard has expired. Where it
-    /// is not known any more whether there were any, it may.
+    /// Whether a reader that was at this number of a shard misses records because the shard has expired. True also if
+    /// it is not known whether there were any.
     pub(crate) fn may_have_lost(&self, shard: ShardId, from: RecordNumber) -> Result<bool> {
         self.read(|stream, moment| {
             let descent = stream.descent(stream.horizon(moment));
@@ -14,7 +14,7 @@ impl Stream {
         })
     }
 
-    /// Where a reader goes on that was in a shard which has expired.
+    /// The positions at which a reader goes on that was in an expired shard.
     pub(crate) fn positions_behind(
         &self,
         reached: &Checkpoint,

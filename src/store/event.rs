@@ -1,4 +1,4 @@
-//! What a store tells its program of, where no call is there to fail.
+//! Events: what a store reports where no call can fail.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,29 +8,30 @@ use crate::error::Error;
 use crate::model::ClockStep;
 use crate::trace::{self, Happening};
 
-/// Something that an operator of a store should know of. [`StoreOptions::on_event`](crate::StoreOptions::on_event) says
-/// who is told; `Display` says it in a sentence, for a log.
+/// Something that an operator of a store should know of. [`StoreOptions::on_event`](crate::StoreOptions::on_event) sets
+/// the observer. `Display` gives a sentence for a log.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum StoreEvent {
-    /// The wall clock went another way than the time that passed, since the store last looked or since an earlier opener
-    /// did. What it has gained does not make records expire until it has stood for an hour.
+    /// The wall clock differs from the time that passed since the store last looked, or since an earlier opener did.
+    /// Time that it has gained does not make records expire until the clock has gone on for an hour.
     ClockStepped(ClockStep),
-    /// Damage that was found when the store was opened, in a shard that was being written to when it was last left. What is
-    /// before it is served; the shard takes no records until the store is repaired ([`inspect`](crate::inspect)).
+    /// When the store was opened, damage was found in a shard that was being written to when the store was last closed
+    /// or interrupted. The records before it are served. The shard takes no records until the store is repaired
+    /// ([`inspect`](crate::inspect)).
     DamageFound {
         /// What is damaged, and where.
         error: Error,
     },
-    /// A change of a stream's shards or settings that was due cannot be done, or not as a whole. The stream is ACTIVE with
-    /// the shards that it has.
+    /// A due change of a stream's shards or settings cannot be done, or not completely. The stream is ACTIVE with its
+    /// present shards.
     ChangeGivenUp {
         /// The stream.
         stream: String,
         /// Why.
         error: Error,
     },
-    /// An on-demand stream gets another number of open shards, by its load.
+    /// An on-demand stream gets another number of open shards because of its load.
     StreamScaled {
         /// The stream.
         stream: String,
@@ -39,7 +40,7 @@ pub enum StoreEvent {
         /// How many it will have.
         after: u32,
     },
-    /// A change of a stream, or of a consumer of it, that is due failed, and is tried again later.
+    /// A due change of a stream, or of a consumer of it, failed, and will be tried again.
     TransitionDelayed {
         /// The stream.
         stream: String,
@@ -95,11 +96,11 @@ impl fmt::Display for StoreEvent {
     }
 }
 
-/// Who is told.
+/// The function that events are passed to.
 #[derive(Clone)]
 pub(super) struct Observer(pub(super) Arc<dyn Fn(&StoreEvent) + Send + Sync>);
 
-/// A program that names none who is told can listen with `tracing`.
+/// A program without an observer can listen with `tracing`.
 impl Default for Observer {
     fn default() -> Self {
         Self(Arc::new(|event| {

@@ -1,17 +1,18 @@
-//! Keeping up with another program that changes the store.
+//! Keeping up with another program that changes the store, and with changes whose outcome was not known.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::core::StoreCore;
-use super::stream_core::{PutSettings, StreamCore};
+use super::stream_core::{PutSettings, Routing, StreamCore};
 use crate::error::Result;
 use crate::model::RecordDistribution;
 
 impl StoreCore {
-    /// Takes over what another program has changed, where the store is followed.
+    /// Takes over the changes of another program, if the store is followed, and changes that were not known to be durable
+    /// and are by now.
     ///
     /// # Errors
-    /// What there is cannot be read any more.
+    /// The store can no longer be read.
     pub(super) fn catch_up(&self) -> Result<()> {
         if self.logs.catch_up()? {
             self.take_over_settings();
@@ -19,7 +20,7 @@ impl StoreCore {
         Ok(())
     }
 
-    /// Lets go of the streams that are gone, and notes of the others what handles know without the catalog.
+    /// Drops the streams that were removed, and copies the settings of the others that handles use without the catalog.
     fn take_over_settings(&self) {
         for stream in self.open_streams() {
             let settings = self.catalog.read().stream(stream.id).map(PutSettings::of);
@@ -38,5 +39,10 @@ impl StreamCore {
         self.is_distributed
             .store(settings.distribution == RecordDistribution::Auto, Relaxed);
         self.is_encrypted.store(settings.is_encrypted, Relaxed);
+        let mut routing = self.routing.write();
+        if matches!(*routing, Routing::Open(_)) {
+            self.carry_counts(&routing);
+            *routing = Routing::Unknown;
+        }
     }
 }

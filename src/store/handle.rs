@@ -1,4 +1,4 @@
-//! What keeps a store open.
+//! The handle that keeps a store open.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -8,7 +8,7 @@ use super::keeper;
 use crate::error::Result;
 use crate::sync::Mutex;
 
-/// Closes the store when its last user is gone.
+/// Closes the store when its last user is dropped.
 #[derive(Debug)]
 pub(crate) struct StoreHandle {
     pub(crate) core: Arc<StoreCore>,
@@ -16,13 +16,13 @@ pub(crate) struct StoreHandle {
 }
 
 impl StoreHandle {
-    /// Of a store that was just opened.
+    /// The handle of a store that was just opened.
     pub(super) fn new(core: Arc<StoreCore>) -> Result<Arc<Self>> {
         let keeper = match core.options.has_keeper {
             true => match keeper::start(core.clone()) {
                 Ok(keeper) => Some(keeper),
                 Err(error) => {
-                    // Else its threads, and its lock, would stay.
+                    // Otherwise its threads, and its lock, would stay.
                     let _ = core.close();
                     return Err(error);
                 }
@@ -38,7 +38,7 @@ impl StoreHandle {
     pub(super) fn close(&self) -> Result<()> {
         self.core.keeper.stop();
         if let Some(keeper) = self.keeper.lock().take() {
-            // A panic in there would have latched the store's health, which closing reports.
+            // A panic in it has latched the store's health, which closing reports.
             let _ = keeper.join();
         }
         self.core.close()
@@ -47,7 +47,7 @@ impl StoreHandle {
 
 impl Drop for StoreHandle {
     fn drop(&mut self) {
-        // No caller is left to be told; the next opener recovers.
+        // There is no caller to report to. The next opener recovers.
         let _ = self.close();
     }
 }

@@ -1,4 +1,4 @@
-//! The keeper: a thread that does what need not be done at once.
+//! The keeper: a thread for work that need not be done at once.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -7,14 +7,14 @@ use std::time::Duration;
 use super::core::StoreCore;
 use crate::error::{Error, Result};
 
-/// Between two rounds if nothing wakes the keeper. Also the most that a crash of the operating system takes back of
-/// what was put without waiting for a sync.
+/// The time between two rounds if nothing wakes the keeper. Without a sync for each put, a crash of the operating
+/// system takes back at most the records of this time.
 const ROUND: Duration = Duration::from_secs(1);
 
-/// Between two rounds while something is due that cannot be finished, on a full disk say.
+/// The time between two rounds while something is due that cannot be finished, for example on a full disk.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
-/// Of the thread.
+/// The name of the thread.
 const NAME: &str = "anabranch-keeper";
 
 pub(super) fn start(core: Arc<StoreCore>) -> Result<JoinHandle<()>> {
@@ -22,8 +22,8 @@ pub(super) fn start(core: Arc<StoreCore>) -> Result<JoinHandle<()>> {
         .name(NAME.to_owned())
         .spawn(move || {
             while core.keeper.sleep(until_next_round(&core)) {
-                // What went wrong is either latched in the store's health, where the next put finds it, or tried
-                // again in the next round.
+                // A failure is either latched in the store's health, where the next put finds it, or tried again in the
+                // next round.
                 let _ = run_round(&core);
             }
         })
@@ -37,7 +37,7 @@ fn until_next_round(core: &StoreCore) -> Duration {
     }
 }
 
-/// Does everything once, and reports the first thing that failed.
+/// Does everything once, and gives the first failure.
 pub(super) fn run_round(core: &StoreCore) -> Result<()> {
     let _one_at_a_time = core.maintaining.lock();
     if core.is_read_only {
@@ -49,6 +49,7 @@ pub(super) fn run_round(core: &StoreCore) -> Result<()> {
         };
     }
     core.check_writable()?;
+    core.catch_up()?;
     let results = [
         core.keep_time(),
         core.settle(None, true),
@@ -61,7 +62,7 @@ pub(super) fn run_round(core: &StoreCore) -> Result<()> {
     results.into_iter().collect()
 }
 
-/// Tells those who wait of what another program has done.
+/// Raises the signals of watches for changes of another program.
 fn look_for_news(core: &StoreCore) -> Result<()> {
     core.catch_up()?;
     core.logs.maintain(core.time.monotonic(), core.time.moment())

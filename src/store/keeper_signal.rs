@@ -1,4 +1,4 @@
-//! How the rest of the store wakes and stops the keeper's thread.
+//! Waking and stopping the keeper's thread.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ impl KeeperSignal {
         self.changed.notify_all();
     }
 
-    /// Sleeps until woken or `limit` is over; false once stopped.
+    /// Sleeps until woken or until `limit` has passed; false once stopped.
     pub(super) fn sleep(&self, limit: Duration) -> bool {
         let mut state = self.state.lock();
         if !state.is_awake && !state.is_stopped {

@@ -1,4 +1,4 @@
-//! Tags, attributes and registered consumers: what a store keeps and shows, and does not act on.
+//! Tags, attributes and registered consumers, which a store keeps and shows, and does not act on.
 
 use std::collections::BTreeMap;
 
@@ -10,29 +10,29 @@ use crate::catalog::{
 use crate::error::{Error, InvalidArgument, Named, Result};
 use crate::model::{ChannelId, ConsumerId, ConsumerStatus, QueueId, Timestamp, check_stream_name, limits};
 
-/// A reader that was registered under a name of its own.
+/// A reader that is registered under its own name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConsumerDescription {
-    /// Its number, which no other consumer of the stream ever has, a later one of the same name included.
+    /// Its number, which no other consumer of the stream ever has, not even a later one of the same name.
     pub id: ConsumerId,
     /// Its name, unique among the stream's consumers.
     pub name: String,
-    /// When it was registered: in a later second than every consumer of a stream of this name that is gone, so that
-    /// names with seconds are not used twice.
+    /// When it was registered: in a later second than every removed consumer of a stream of this name, so that a name
+    /// with its second is never used twice.
     pub created: Timestamp,
-    /// What it is doing: [`Active`](ConsumerStatus::Active) from its first moment to its last, unless the store has a
+    /// Its state: always [`Active`](ConsumerStatus::Active), unless the store has a
     /// [`transition_delay`](crate::StoreOptions::transition_delay).
     pub status: ConsumerStatus,
 }
 
-/// How a consumer is registered, besides its name.
+/// The options of a new consumer, besides its name.
 #[derive(Clone, Debug)]
 pub struct NewConsumer {
     /// Its tags (default none).
     pub tags: BTreeMap<String, String>,
-    /// How many consumers the stream may have with it, queues included (default any number). That is checked in the same step, so callers
-    /// at once cannot exceed it together.
+    /// How many consumers the stream may have with it, queues included (default any number). Checked in the same step,
+    /// so concurrent callers cannot exceed it together.
     pub max_consumers: usize,
     /// How many of the stream's consumers may be [`Creating`](ConsumerStatus::Creating) with it (default any number).
     pub max_creating: usize,
@@ -49,7 +49,7 @@ impl Default for NewConsumer {
 }
 
 impl Stream {
-    /// The stream's tags: names and values of the caller's own.
+    /// The stream's tags: names and values that the caller chooses.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -66,11 +66,11 @@ impl Stream {
         self.read(|stream, _| Ok(stream.labels.tags.clone()))
     }
 
-    /// Removes the tags of some names, and then sets others, in one step. A tag that is removed need not be there; one
-    /// that is set may be there with another value. Durable on return.
+    /// Removes the tags of some names, and then sets others, in one step. A tag to be removed need not exist. A tag
+    /// that is set replaces an existing value. Durable on return.
     ///
-    /// The stream may have `max_tags` of them. That is checked in the same step, so callers at once cannot exceed it
-    /// together. A stream that has more than that keeps them, and gets no more.
+    /// The stream may have `max_tags` of them. That is checked in the same step, so concurrent callers cannot exceed it
+    /// together. A stream that has more already keeps them, and gets no more.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -84,8 +84,8 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::TooManyTags`], and nothing is changed; otherwise as for [`summary`](Self::summary), and what happens on
-    /// the disk.
+    /// [`Error::TooManyTags`], and nothing is changed; otherwise as for [`summary`](Self::summary), and errors of the
+    /// disk.
     pub fn change_tags(
         &self,
         set: &BTreeMap<String, String>,
@@ -203,7 +203,7 @@ impl Stream {
         }
     }
 
-    /// An attribute of the stream: bytes under a name, which the store keeps and which mean nothing to it.
+    /// An attribute of the stream: bytes under a name, which the store keeps and does not use.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -235,10 +235,10 @@ impl Stream {
     /// # Errors
     /// [`Error::InvalidArgument`] for a name that is not 1 to 128 characters of `a-z A-Z 0-9 _ . -`, and for a value of
     /// more than [`MAX_ATTRIBUTE_BYTES`](limits::MAX_ATTRIBUTE_BYTES); otherwise as for [`summary`](Self::summary), and
-    /// what happens on the disk.
+    /// errors of the disk.
     pub fn set_attribute(&self, name: &str, value: Option<&[u8]>) -> Result<()> {
         let store = self.store_core();
-        // Finds out whether the stream is there.
+        // Checks that the stream exists.
         self.read(|_, _| Ok(()))?;
         store.set_attribute(Resource::Stream(self.core.id), name, value)
     }
@@ -292,8 +292,8 @@ impl Stream {
         })
     }
 
-    /// Registers a consumer under a name of 1 to 128 characters of `a-z A-Z 0-9 _ . -`, for a program to know its readers
-    /// by. Durable on return.
+    /// Registers a consumer under a name of 1 to 128 characters of `a-z A-Z 0-9 _ . -`, so that a program can identify
+    /// its readers. Durable on return.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -311,7 +311,7 @@ impl Stream {
         self.register_consumer_with(name, &NewConsumer::default())
     }
 
-    /// As [`register_consumer`](Self::register_consumer), with its tags and with a limit, in one step.
+    /// As [`register_consumer`](Self::register_consumer), with its tags and a limit, in one step.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -332,7 +332,7 @@ impl Stream {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for the name, [`Error::ConsumerExists`], [`Error::TooManyConsumers`],
-    /// [`Error::TooManyNewConsumers`]; otherwise as for [`summary`](Self::summary), and what happens on the disk.
+    /// [`Error::TooManyNewConsumers`]; otherwise as for [`summary`](Self::summary), and errors of the disk.
     pub fn register_consumer_with(&self, name: &str, options: &NewConsumer) -> Result<ConsumerDescription> {
         check_stream_name(name).map_err(|error| Error::bad_name(Named::Consumer, name, error))?;
         let store = self.store_core();
@@ -409,8 +409,8 @@ impl Stream {
         })
     }
 
-    /// Forgets a consumer with its tags and attributes, after the store's transition delay if there is one. One that does
-    /// not exist is forgotten already.
+    /// Removes a consumer with its tags and attributes, after the store's transition delay if there is one. Does
+    /// nothing if it does not exist.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -424,7 +424,7 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// As for [`summary`](Self::summary), and what happens on the disk.
+    /// As for [`summary`](Self::summary), and errors of the disk.
     pub fn remove_consumer(&self, id: ConsumerId) -> Result<()> {
         let store = self.store_core();
         let now = store.begin(Some(self.core.id))?;
@@ -455,7 +455,7 @@ impl Stream {
     }
 }
 
-/// Tags to remove and then to set, and how many there may be afterwards.
+/// Tags to remove and then to set, and the limit of their number.
 #[derive(Clone, Copy)]
 pub(super) struct TagChange<'a> {
     pub(super) set: &'a BTreeMap<String, String>,

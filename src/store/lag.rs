@@ -1,4 +1,4 @@
-//! How much of a stream is behind a checkpoint. Nothing is read for it but the next record of each shard.
+//! How much of a stream is behind a checkpoint. Only the next record of each shard is read for it.
 
 use std::time::Duration;
 
@@ -7,28 +7,28 @@ use super::stream::Stream;
 use crate::error::{Error, Result};
 use crate::model::{Checkpoint, LogName, RecordNumber, ShardId};
 
-/// How much of a shard a reader has not dealt with.
+/// The part of a shard that a reader has not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShardLag {
     /// The shard.
     pub shard: ShardId,
-    /// How many records there are. Numbers that were left out are not counted, and neither are records that have
-    /// expired. In a directory some of those may be counted that a damaged place has made unreadable.
+    /// How many records there are. Numbers that were left out and expired records are not counted. In a directory some
+    /// records may be counted that cannot be read because of damage.
     pub records: u64,
-    /// How many bytes these records take in the store, with what is stored around them. Where the reader is in the
-    /// middle of what a directory keeps as one piece, of up to 64 MiB, it is as large a part of its bytes as of its
-    /// records: exact where the records are equally long.
+    /// How many bytes these records take in the store, including what is stored around them. If the reader is in the
+    /// middle of what a directory keeps as one piece, of up to 64 MiB, the bytes of that piece are counted in
+    /// proportion to its records: exact if the records are equally long.
     pub bytes: u64,
-    /// How long ago the next of these records arrived, by the wall clock. `None` if there is none, or if it cannot be
-    /// read for damage.
+    /// How long ago the next of these records arrived, by the wall clock. `None` if there is none, or if damage makes
+    /// it unreadable.
     pub time: Option<Duration>,
 }
 
 impl Stream {
-    /// How much of each shard is behind a checkpoint, in the order of their ids: of the shards that it has come to, and
-    /// of those that descend from them. Shards that are dealt with are left out. Reads one record of each shard at
-    /// most, however much there is.
+    /// How much of each shard is behind a checkpoint, in the order of their ids, for the listed shards and those that
+    /// descend from them. Shards that are read to their ends are left out. Reads at most one record of each shard,
+    /// however many there are.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -48,7 +48,7 @@ impl Stream {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a checkpoint of another stream; otherwise as for [`summary`](Self::summary), and
-    /// what happens on the disk.
+    /// errors of the disk.
     pub fn lag(&self, checkpoint: &Checkpoint) -> Result<Vec<ShardLag>> {
         self.lag_from(self.unread_shards(checkpoint)?)
     }
@@ -78,7 +78,7 @@ impl Stream {
         self.lag_of(from.shard, from.next)
     }
 
-    /// The shards that are not dealt with, and the next record of each.
+    /// The shards that are not read to their ends, and the next record of each.
     pub(crate) fn unread_shards(&self, checkpoint: &Checkpoint) -> Result<Vec<(ShardId, RecordNumber)>> {
         self.check_checkpoint(checkpoint)?;
         self.read(|stream, moment| {
@@ -88,7 +88,7 @@ impl Stream {
         })
     }
 
-    /// How much there is from these records on. Shards that have expired are left out.
+    /// The lag from these records on. Shards that have expired are left out.
     pub(crate) fn lag_from(
         &self,
         positions: impl IntoIterator<Item = (ShardId, RecordNumber)>,
@@ -97,7 +97,7 @@ impl Stream {
         for (shard, from) in positions {
             match self.lag_of(shard, from) {
                 Ok(lag) => lags.push(lag),
-                // It has expired meanwhile.
+                // The shard has expired meanwhile.
                 Err(Error::ShardNotFound { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -105,8 +105,7 @@ impl Stream {
         Ok(lags)
     }
 
-    /// How many records of a shard have these numbers. Nothing is read for it, so that some may be counted which have
-    /// expired.
+    /// How many records of a shard have these numbers. Reads no record, so expired ones may be counted.
     pub(crate) fn count_between(&self, shard: ShardId, from: RecordNumber, to: RecordNumber) -> Result<u64> {
         let (all, _) = self.count_from(shard, from)?;
         let (behind, _) = match to {
@@ -133,7 +132,7 @@ impl Stream {
             time: None,
         };
         if self.count_from(shard, from)?.0 == 0 {
-            // A log that has nothing more need not be opened.
+            // A log without further records need not be opened.
             return Ok(none);
         }
         let (view, log) = self.readable(shard)?;

@@ -1,4 +1,4 @@
-//! What is remembered of on-demand streams from one minute to the next.
+//! The load of on-demand streams from one minute to the next.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,16 +12,16 @@ pub(super) struct LoadWindows(pub(super) Mutex<Windows>);
 
 #[derive(Debug)]
 pub(super) struct Windows {
-    /// When the window began that has not ended.
+    /// When the present window began.
     pub(super) began: Duration,
     pub(super) streams: BTreeMap<StreamId, StreamWindow>,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StreamWindow {
-    /// When its counts were last taken.
+    /// When the counts were last taken.
     pub(super) counted: Duration,
-    /// Since when no shard was hot.
+    /// The time since which no shard was hot.
     pub(super) quiet_since: Duration,
 }
 

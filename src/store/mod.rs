@@ -1,8 +1,8 @@
-//! What an embedder holds: stores and streams.
+//! The types that an embedder uses: stores and streams.
 //!
-//! Only this floor knows both the catalog and the logs. It routes records to shards, splits and merges, hides and
-//! frees what is behind the trim horizon, and keeps a thread for all that need not be done at once. It knows no
-//! wire, no tokens and no readers that follow lineage.
+//! Only this floor knows both the catalog and the logs. It routes records to shards, splits and merges, hides and frees
+//! records behind the trim horizon, and keeps a thread for work that need not be done at once. It knows no wire, no
+//! tokens and no readers that follow lineage.
 
 mod ages;
 mod append;

@@ -1,4 +1,4 @@
-//! Streams whose names are apart from those of others.
+//! Namespaces: streams whose names are separate from those of other streams.
 
 use std::sync::Arc;
 
@@ -9,9 +9,8 @@ use crate::catalog::Resource;
 use crate::error::{InvalidArgument, Result};
 use crate::model::{StreamName, is_namespace};
 
-/// The streams of a store that have their names in one namespace, such as the account and the region that a server serves
-/// them for. A namespace is made by its first stream and gone with its last. Made by
-/// [`Store::namespace`](crate::Store::namespace).
+/// The streams of a store with their names in one namespace, for example the account and region that a server serves
+/// them for. A namespace exists as long as it has a stream. [`Store::namespace`](crate::Store::namespace) gives one.
 #[derive(Clone, Debug)]
 pub struct Namespace {
     handle: Arc<StoreHandle>,
@@ -103,7 +102,7 @@ impl Namespace {
             .open_or_create_stream(&StreamName::new(&self.name, name), options)
     }
 
-    /// A stream by its name in this namespace, in whatever state it is. Never blocks.
+    /// A stream by its name in this namespace, in any state. Never blocks.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -122,7 +121,7 @@ impl Namespace {
         self.handle.stream_named(&self.name, name)
     }
 
-    /// Up to `limit` streams of this namespace in the order of their names, from the first or from behind a name.
+    /// Up to `limit` streams of this namespace in the order of their names, from the first or from after a name.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -168,7 +167,7 @@ impl Namespace {
             .sum())
     }
 
-    /// An attribute of this namespace's owner: bytes under a name, which mean nothing to the store.
+    /// An attribute of this namespace's owner: bytes under a name, which the store keeps and does not use.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {

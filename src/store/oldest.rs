@@ -9,10 +9,11 @@ use crate::error::{Error, Result};
 use crate::model::{RecordNumber, ShardId, Timestamp};
 
 impl Stream {
-    /// When the oldest record arrived that can be read; `None` if there is none.
+    /// When the oldest readable record arrived; `None` if there is none.
     ///
-    /// Reads the first record of each shard that has any, and remembers it: asked again, it only reads where that record has
-    /// expired. A shard that cannot be read there, since it is damaged or its key is missing, does not count. May block.
+    /// Reads the first record of each shard that has any, and remembers it. A later call only reads a shard again if
+    /// that record has expired. A shard that cannot be read there, because of damage or a missing key, does not count.
+    /// May block.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -35,8 +36,8 @@ impl Stream {
         self.oldest_arrival_at_once()
     }
 
-    /// Brings up to date what is known of the oldest records, but of no more than `most` shards of which nothing was known:
-    /// for each a log may have to be opened. Gives how many these were. Waits for the disk.
+    /// Brings the known oldest records up to date, but looks into at most `most` shards of which nothing was known: for
+    /// each a log may have to be opened. Gives how many these were. Waits for the disk.
     pub(crate) fn look_for_oldest(&self, most: usize) -> Result<usize> {
         let (horizon, shards) = self.visible_shards()?;
         let known = self.core.oldest.lock().by_shard.clone();
@@ -59,8 +60,8 @@ impl Stream {
         Ok(new)
     }
 
-    /// What [`look_for_oldest`](Self::look_for_oldest) has found; while it has not looked into all shards, what was known when it
-    /// last had. Waits for nothing.
+    /// The result of [`look_for_oldest`](Self::look_for_oldest). Until that has looked into all shards, the result of
+    /// the last complete look. Waits for nothing.
     pub(crate) fn oldest_arrival_at_once(&self) -> Result<Option<Timestamp>> {
         let (_, shards) = self.visible_shards()?;
         let mut oldest = self.core.oldest.lock();
@@ -73,7 +74,7 @@ impl Stream {
         Ok(oldest.of_all)
     }
 
-    /// The shards that may have a record that can be seen, each with the number from which on it can, and the time.
+    /// The shards that may have a visible record, each with the number from which on records are visible, and the time.
     fn visible_shards(&self) -> Result<(Timestamp, Vec<(ShardId, RecordNumber)>)> {
         self.read_at_once(|stream, moment| {
             let horizon = stream.horizon(moment);
@@ -99,8 +100,8 @@ impl Stream {
     }
 }
 
-/// The number from which on records of a log can be seen, unless it is known that there are none. Most logs of a large
-/// stream may never have had any, and are not opened for this.
+/// The number from which on records of a log are visible; `None` if it is known that there are none. Most logs of a
+/// large stream may never have had any, and are not opened for this.
 fn visible_from(log: &LogState, horizon: Timestamp) -> Option<RecordNumber> {
     let from = first_visible(log).unwrap_or(RecordNumber::FIRST);
     let has_any = log

@@ -1,4 +1,4 @@
-//! What the members of a consumer group share, which is made and known by a floor above.
+//! The shared state of a consumer group's members, whose type a floor above defines.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -9,15 +9,15 @@ use crate::sync::Mutex;
 
 /// A consumer group that was used since the store was opened.
 pub(crate) trait OpenGroup: Any + Debug + Send + Sync {
-    /// The group's checkpoint was set, back perhaps: all leases end. Those who wait are still to be woken. Called with
-    /// the catalog's locks.
+    /// The group's checkpoint was set, perhaps back: ends all leases. The caller wakes waiting members later. Called
+    /// with the catalog's locks held.
     fn reset(&self);
 
-    /// The group is no more, and one that is made under its name is another one. Those who wait are still to be woken.
-    /// Called with the catalog's locks.
+    /// The group was removed; a later group of its name is another one. The caller wakes waiting members later. Called
+    /// with the catalog's locks held.
     fn end(&self);
 
-    /// The checkpoint was changed, or the group, the stream or the store has ended: all who wait look again. Called
+    /// The checkpoint was changed, or the group, the stream or the store has ended: wakes all waiting members. Called
     /// without locks.
     fn notify(&self);
 }
@@ -40,9 +40,9 @@ impl OpenGroups {
         self.0.lock().get(name).cloned()
     }
 
-    /// Ends the leases of a group. Called when the edit that sets its checkpoint is applied, before another is planned: a
-    /// member that has joined while the edit was on its way to the disk loses its leases as all others do, and one that
-    /// joins later finds the new checkpoint.
+    /// Ends the leases of a group. Called when the edit that sets its checkpoint is applied, before another is planned.
+    /// So a member that joined while the edit was on its way to the disk loses its leases too, and a member that joins
+    /// later finds the new checkpoint.
     pub(super) fn reset(&self, name: &str) -> Option<Arc<dyn OpenGroup>> {
         let group = self.get(name)?;
         group.reset();
@@ -57,7 +57,7 @@ impl OpenGroups {
         Some(ended)
     }
 
-    /// Wakes all who wait.
+    /// Wakes all waiting members.
     pub(super) fn notify_all(&self) {
         let groups: Vec<_> = self.0.lock().values().cloned().collect();
         groups.iter().for_each(|group| group.notify());

@@ -1,4 +1,4 @@
-//! What all handles of a queue share, which is made and known by a floor above.
+//! The shared state of a queue's handles, whose type a floor above defines.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -10,18 +10,18 @@ use crate::sync::Mutex;
 
 /// A queue that was used since the store was opened.
 pub(crate) trait OpenQueue: Any + Debug + Send + Sync {
-    /// The queue is no more. Those who wait for records of it are woken. Called with whatever locks.
+    /// The queue was removed: wakes all callers that wait for records of it. May be called with any locks held.
     fn note_ended(&self);
 
-    /// Waits until nothing is written into its log any more, and lets nothing be written from then on. Called without locks.
+    /// Waits until nothing is being written into its log, and refuses all writes from then on. Called without locks.
     fn close(&self);
 
-    /// Has nothing written into its log for as long as what this gives is kept. Called without locks, but of other
-    /// queues.
+    /// Keeps everything from being written into its log as long as the result lives. Called without locks, except those
+    /// of other queues.
     fn keep_still(&self) -> Box<dyn KeptStill + '_>;
 }
 
-/// Keeps a queue as it is.
+/// Keeps a queue unchanged as long as it lives.
 pub(crate) trait KeptStill {}
 
 #[derive(Debug, Default)]
@@ -50,7 +50,7 @@ impl OpenQueues {
         self.0.lock().values().cloned().collect()
     }
 
-    /// All, by their numbers: so all who keep several of them still do it in the same order.
+    /// All queues, by their numbers, so that all threads that lock several of them do so in the same order.
     pub(super) fn all_in_order(&self) -> Vec<Arc<dyn OpenQueue>> {
         let queues = self.0.lock();
         let mut queues: Vec<_> = queues.iter().map(|(id, queue)| (*id, queue.clone())).collect();

@@ -1,4 +1,4 @@
-//! How a store is opened.
+//! The options of opening a store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,45 +81,46 @@ impl StoreOptions {
         self
     }
 
-    /// How many segment files are kept open; at least one. Files that are not synced yet count too: where more shards than
-    /// this are written to, at [`Durability::Written`] say, one that was not used for long is synced and closed to make
-    /// place for another. Default: half of the files that the process may have open when the store is opened
-    /// ([`open_file_limit`](crate::disk::open_file_limit)), at most 4,096. Beside these files a store has about ten open,
-    /// and one more for each thread that reads or puts at the time.
+    /// How many segment files are kept open; at least one. Files that are not synced yet count too. If more shards than
+    /// this are written to, at [`Durability::Written`] for example, the file that was not used for longest is synced
+    /// and closed to make room for another. Default: half of the files that the process may have open when the store is
+    /// opened ([`open_file_limit`](crate::disk::open_file_limit)), at most 4,096. In addition a store has about ten
+    /// files open, and one more for each thread that reads or puts at the time.
     #[must_use]
     pub fn max_open_segments(mut self, files: usize) -> Self {
         self.local.max_open_segments = Some(files);
         self
     }
 
-    /// How many bytes of sealed segments are kept mapped for readers, besides the one read last and what records in
-    /// the program's hands still share. Default: 256 MiB.
+    /// How many bytes of sealed segments are kept mapped for readers, in addition to the one read last and to mappings
+    /// that records of the program still share. Default: 256 MiB.
     #[must_use]
     pub fn max_mapped_bytes(mut self, bytes: u64) -> Self {
         self.local.max_mapped_bytes = bytes;
         self
     }
 
-    /// How many bytes of emptied segments are kept to be written again, which is faster than new files. Default:
-    /// 256 MiB. Never more than the disk has free beside: what is beyond that goes back to the disk.
+    /// How many bytes of emptied segments are kept to be written again, which is faster than new files. Never more than
+    /// the disk has free beside them: more is given back to the disk. Default: 256 MiB.
     #[must_use]
     pub fn max_recycled_bytes(mut self, bytes: u64) -> Self {
         self.local.max_recycled_bytes = bytes;
         self
     }
 
-    /// Threads that commit for callers who do not wait in a thread of their own; at least one. Default: 4.
+    /// Threads that commit for callers that do not wait in a thread of their own; at least one. Default: 4.
     #[must_use]
     pub fn flusher_threads(mut self, threads: usize) -> Self {
         self.local.flusher_threads = threads;
         self
     }
 
-    /// From how many shards on a put, or puts that happen at the same time, are made durable together: by one sync of
-    /// the commit journal, which holds a copy of what is then written to the shards, instead of a sync for each shard. Up
-    /// to 128 KiB of each shard are kept in memory until they are written there.
-    /// For groups of more than 32 KiB a shard the journal is not used, nor while more than 512 shards are being written to.
-    /// `usize::MAX` is for a store without a journal.
+    /// The number of shards from which on one put, or concurrent puts, are made durable together: by one sync of the
+    /// commit journal, which has a copy of what is later written to the shards, instead of a sync for each shard. Up to
+    /// 128 KiB of each shard are kept in memory until they are written there.
+    /// The journal is not used for groups of more than 32 KiB a shard, nor while more than 512 shards are being written
+    /// to.
+    /// `usize::MAX` means no journal.
     /// Only for [`Durability::Synced`]. At least 1; default: 4.
     #[must_use]
     pub fn min_journaled_shards(mut self, shards: usize) -> Self {
@@ -127,18 +128,18 @@ impl StoreOptions {
         self
     }
 
-    /// Whether sealed segments are read through a memory mapping, without a copy. On a disk that cannot read a page, such
-    /// a read ends the process with SIGBUS; so does a mapped file that another program cuts. A read through `pread` is an
-    /// [`Error::Unreadable`](crate::Error::Unreadable) then. Records that are kept keep the mapping and the file, or else a buffer
-    /// ([`Record::data`](crate::Record::data)). Default: true. `anabranch serve` has it off.
+    /// Whether sealed segments are read through a memory mapping, without a copy. If the disk cannot read a mapped
+    /// page, or another program cuts the file, the read ends the process with SIGBUS. A read through `pread` gives
+    /// [`Error::Unreadable`](crate::Error::Unreadable) instead. Records that are kept keep the mapping and the file, or
+    /// else a buffer ([`Record::data`](crate::Record::data)). Default: true. `anabranch serve` has it off.
     #[must_use]
     pub fn map_sealed_segments(mut self, map: bool) -> Self {
         self.local.map_sealed_segments = map;
         self
     }
 
-    /// From how many bytes on the manifest, and the log of a queue, are rewritten, if they are also twice as large as they need be. For tests, which
-    /// cannot wait for a MiB of edits.
+    /// The size in bytes from which on the manifest, and the log of a queue, are rewritten if they are also twice as
+    /// large as necessary. For tests, which cannot wait for a MiB of edits.
     #[doc(hidden)]
     #[must_use]
     pub fn compaction_bytes(mut self, bytes: u64) -> Self {
@@ -146,16 +147,17 @@ impl StoreOptions {
         self
     }
 
-    /// How many bytes the records of a store in memory may have together, where each counts its data, its partition key and
-    /// 16 bytes. A put that would make them more is refused with [`Error::StorageFull`](crate::Error::StorageFull), until
-    /// records expire or a stream is deleted. Default: 1 GiB.
+    /// How many bytes the records of a store in memory may have together. Each counts its data, its partition key and
+    /// 16 bytes. A put beyond that is refused with [`Error::StorageFull`](crate::Error::StorageFull), until records
+    /// expire or a stream is deleted. Default: 1 GiB.
     #[must_use]
     pub fn max_memory_bytes(mut self, bytes: usize) -> Self {
         self.memory.max_bytes = bytes;
         self
     }
 
-    /// Has one of so many reads of a shard in memory wait for a thread, as reads of another machine would. For tests.
+    /// Makes one in this many reads of a shard in memory wait for a thread, as reads from another machine would. For
+    /// tests.
     #[doc(hidden)]
     #[must_use]
     pub fn reads_for_each_wait(mut self, reads: u32) -> Self {
@@ -163,38 +165,39 @@ impl StoreOptions {
         self
     }
 
-    /// How long creating, splitting, merging and deleting take, as they do on AWS. The change happens at the end of
-    /// the delay, also if the store was closed in between. Default: none.
+    /// How long creating, splitting, merging and deleting take, as on AWS. The change happens at the end of the delay,
+    /// also if the store was closed in between. Default: none.
     #[must_use]
     pub fn transition_delay(mut self, delay: Duration) -> Self {
         self.transition_delay = delay;
         self
     }
 
-    /// Where the store takes the time from. Default: [`SystemClock`].
+    /// The source of the time. Default: [`SystemClock`].
     ///
     /// The wall clock alone deletes nothing, and hides nothing: a record expires by the *confirmed* time. That goes on
-    /// with the monotonic clock and is never ahead of the wall clock. What the wall clock gains besides, because it was
-    /// set, because the machine slept, or because the store was closed for more than an hour, counts once it has stood
-    /// for an hour. So records may stay that much longer. Where arrival times are ahead of the wall clock, since it once
-    /// was wrong, later records of those shards repeat the last time, and all of them expire a retention period of
-    /// running after the store found out. A step is told to [`on_event`](Self::on_event).
+    /// with the monotonic clock and is never ahead of the wall clock. The wall clock may gain on it because it was set,
+    /// because the machine slept, or because the store was closed for more than an hour. Such a gain counts once the
+    /// clock has gone on for an hour, so records may stay that much longer. If arrival times are ahead of the wall
+    /// clock, because it was wrong once, later records of those shards repeat the last time, and all of them expire
+    /// when the store has been open for a retention period after it found out. A step is reported to
+    /// [`on_event`](Self::on_event).
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = ClockHandle(Arc::new(clock));
         self
     }
 
-    /// Who is told of what no call reports: a clock that stepped, a split that had to be given up. Called by the
-    /// thread that finds it; it must not call the store. By default it becomes an event of `tracing` with the target
-    /// `anabranch::engine` if the feature of that name is on, and is dropped otherwise.
+    /// Sets the observer, which gets what no call reports: a clock that stepped, a split that had to be given up. It is
+    /// called by the thread that finds the event, and must not call the store. By default an event becomes an event of
+    /// `tracing` with the target `anabranch::engine` if the feature of that name is on, and is dropped otherwise.
     #[must_use]
     pub fn on_event(mut self, observer: impl Fn(&StoreEvent) + Send + Sync + 'static) -> Self {
         self.observer = Observer(Arc::new(observer));
         self
     }
 
-    /// Whether a thread does the store's house-keeping: finishing what is due, freeing what has expired, preparing
+    /// Whether a thread does the store's house-keeping: finishing due changes, freeing expired records, preparing
     /// segments, syncing in the background. Without it the program calls [`Store::maintain`](crate::Store::maintain).
     /// Default: true.
     #[must_use]
@@ -203,33 +206,34 @@ impl StoreOptions {
         self
     }
 
-    /// Whether the store is only read, as it lies on a read-only file system or in a copy that must stay as it is. Nothing
-    /// on the disk is changed. What recovery finds and puts right after a crash is kept in memory instead: the frames that
-    /// the commit journal alone has, and the manifest. That is at most what these files have, whatever is in the shards.
+    /// Whether the store is only read, on a read-only file system for example, or in a copy that must not change.
+    /// Nothing on the disk is changed. The repairs of recovery after a crash are kept in memory instead: the frames
+    /// that only the commit journal has, and the manifest. That takes at most as much memory as these files have bytes,
+    /// whatever is in the shards.
     ///
-    /// All that changes something is refused with [`Error::ReadOnly`](crate::Error::ReadOnly). Records are hidden when they expire. Streams that
-    /// are being created, split or deleted stay in that state.
+    /// Every change is refused with [`Error::ReadOnly`](crate::Error::ReadOnly). Records are hidden when they expire.
+    /// Streams that are being created, split or deleted stay in that state.
     ///
-    /// The store's lock is shared with others who only read. While a program has the store open to write, opening is
-    /// refused with [`Error::Locked`](crate::Error::Locked), and so is a program that would write while this one reads;
-    /// [`follow`](Self::follow) is for reading a store that is written to. Where there is no `LOCK`
-    /// file, in a copy without it, say, nothing keeps writers out; then segments are not mapped. Default: false.
+    /// The store's lock is shared with other readers. While a program has the store open to write, opening is refused
+    /// with [`Error::Locked`](crate::Error::Locked), and a program that wants to write is refused while this one reads.
+    /// [`follow`](Self::follow) is for reading a store that is being written to. Without a `LOCK` file, for example in
+    /// a copy without it, nothing keeps writers out; segments are not mapped then. Default: false.
     #[must_use]
     pub fn read_only(mut self, read_only: bool) -> Self {
         self.local.read_only = read_only;
         self
     }
 
-    /// How often a store that is [followed](Self::follow) looks for what is new while someone waits for it: at least 1 ms. A
-    /// call that reads does not wait for that, but looks itself. Default: 20 ms.
+    /// How often a store that is [followed](Self::follow) looks for changes while a caller waits for some: at least 1
+    /// ms. A call that reads does not depend on that, since it looks itself. Default: 20 ms.
     #[must_use]
     pub fn follow_interval(mut self, interval: Duration) -> Self {
         self.follow_interval = interval.max(Duration::from_millis(1));
         self
     }
 
-    /// The keys with which streams can be encrypted, and those are read that were. A store in memory keeps nothing that would
-    /// have to be encrypted. Default: none.
+    /// The keys with which streams can be encrypted, and encrypted streams read. A store in memory keeps nothing that
+    /// needs encryption. Default: none.
     #[cfg(feature = "encryption")]
     #[must_use]
     pub fn keys(mut self, keys: KeyRing) -> Self {
@@ -237,7 +241,7 @@ impl StoreOptions {
         self
     }
 
-    /// These, for a store that another program may have.
+    /// These options, for a store that another program may have open.
     pub(super) fn following(&self) -> Self {
         let mut options = self.clone();
         options.local.is_following = true;

@@ -1,4 +1,4 @@
-//! The log of a queue, as the floor above uses it.
+//! The log of a queue, for the floor above.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::model::{LogName, PutRecord, QueueId, RecordNumber, Timestamp};
 use crate::seam::{Appended, ReadLimit, ReadRecord, Ticket, Waiting};
 
-/// Entries of one queue, in the order in which they were written. Those before a number are hidden once they are not
-/// needed any more, and freed by house-keeping.
+/// Entries of one queue, in the order in which they were written. Entries before a number are hidden once they are no
+/// longer needed, and freed by house-keeping.
 #[derive(Clone, Debug)]
 pub(crate) struct QueueLog {
     stream: Stream,
@@ -19,7 +19,7 @@ pub(crate) struct QueueLog {
     log: Arc<dyn ShardLog>,
 }
 
-/// Entries that were taken in, and are durable once this says so.
+/// Entries that were taken in. They are durable when [`wait`](Self::wait) returns.
 #[derive(Debug)]
 pub(crate) struct WrittenEntries(Ticket);
 
@@ -40,7 +40,7 @@ impl QueueLog {
         })
     }
 
-    /// Hands out all entries from this one on, oldest first.
+    /// Gives all entries from this one on, oldest first.
     pub(crate) fn read(
         &self,
         mut from: RecordNumber,
@@ -62,7 +62,7 @@ impl QueueLog {
                 return Ok(());
             }
             if read.next <= from {
-                // Of a queue that was deleted meanwhile nothing is there.
+                // A deleted queue has no entries.
                 self.begins_at()?;
                 let log = format!("the log {:?}", self.name);
                 let reason = "it cannot be read on from this entry";
@@ -72,29 +72,29 @@ impl QueueLog {
         }
     }
 
-    /// The first entry that is needed, if some before it were hidden.
+    /// The first entry that is needed, if entries before it were hidden.
     pub(crate) fn begins_at(&self) -> Result<Option<RecordNumber>> {
         self.with_queue(|queue| queue.log.hidden_before)
     }
 
-    /// Takes entries in, in their order and all in one group.
+    /// Takes entries in, in their order, in one group.
     pub(crate) fn append(&self, entries: &[Vec<u8>]) -> Result<WrittenEntries> {
         let store = self.stream.store_core();
         store.check_takes_changes()?;
         let records: Vec<_> = entries.iter().map(|entry| PutRecord::new("", entry)).collect();
         match self.log.append(&records, store.now(), Waiting::Allowed)? {
             Appended::Taken(ticket) => Ok(WrittenEntries(ticket)),
-            // It was deleted.
+            // The queue was deleted.
             Appended::Sealed | Appended::WouldWait => Err(self.not_found()),
         }
     }
 
-    /// Makes all entries durable that were taken in, whatever the store's level says.
+    /// Makes all entries durable that were taken in, whatever the store's level is.
     pub(crate) fn sync(&self) -> Result<()> {
         self.stream.store_core().logs.sync(self.name)
     }
 
-    /// The entries before this number are not needed any more.
+    /// The entries before this number are no longer needed.
     pub(crate) fn hide_before(&self, number: RecordNumber) -> Result<()> {
         let store = self.stream.store_core();
         store.catalog.commit(|state| {
@@ -107,7 +107,7 @@ impl QueueLog {
         })
     }
 
-    /// From how many bytes of entries on they are compacted, where `usual` is what is usual.
+    /// The bytes of entries from which on they are compacted. `usual` is the value without the option for tests.
     pub(crate) fn compaction_bytes(&self, usual: usize) -> usize {
         let most = self.stream.store_core().options.local.compaction_bytes;
         usize::try_from(most).map_or(usual, |most| most.min(usual))

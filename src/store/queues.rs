@@ -1,5 +1,5 @@
-//! Queues over a stream, as the catalog has them: which there are, where they begin, and their settings. What became of
-//! their records is for the floor above.
+//! Queues over a stream in the catalog: which exist, where they begin, and their settings. The floor above knows the
+//! state of their records.
 
 use std::collections::BTreeMap;
 
@@ -17,11 +17,11 @@ use std::sync::Arc;
 /// How a queue gives its records out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueSettings {
-    /// For how many seconds a record that was given out is not given out again, unless its receiver says another time. Up
-    /// to 43,200, which is 12 hours. Default: 30.
+    /// For how many seconds a record that was given out is held back, unless its receiver sets another time. Up to
+    /// 43,200, which is 12 hours. Default: 30.
     pub visibility_seconds: u32,
-    /// How often a record is given out, 1 to 1000 times, before it is a dead letter; `None` if it is given out until it is
-    /// acknowledged. Default: 6.
+    /// How often a record is given out, 1 to 1000 times, before it becomes a dead letter; `None` if it is given out
+    /// until it is acknowledged. Default: 6.
     pub max_receive_count: Option<u32>,
 }
 
@@ -34,24 +34,24 @@ impl Default for QueueSettings {
     }
 }
 
-/// What a new queue is like.
+/// The options of a new queue.
 #[derive(Clone, Debug)]
 pub struct QueueOptions {
-    /// The first records that it has: [`TrimHorizon`](StartingPosition::TrimHorizon),
-    /// [`AtTimestamp`](StartingPosition::AtTimestamp) of a time that has come, or [`Latest`](StartingPosition::Latest), the
-    /// default, for what is put from now on.
+    /// Its first records: [`TrimHorizon`](StartingPosition::TrimHorizon),
+    /// [`AtTimestamp`](StartingPosition::AtTimestamp) of a time in the past, or [`Latest`](StartingPosition::Latest),
+    /// the default, for records that are put from now on.
     pub start: StartingPosition,
-    /// How it gives them out.
+    /// How it gives records out.
     pub settings: QueueSettings,
     /// Its tags (default none).
     pub tags: BTreeMap<String, String>,
-    /// How many consumers and queues the stream may have with it (default any number). That is checked in the same step,
-    /// so callers at once cannot exceed it together.
+    /// How many consumers and queues the stream may have with it (default any number). Checked in the same step, so
+    /// concurrent callers cannot exceed it together.
     pub max_consumers: usize,
     /// How many of the stream's consumers and queues may be being created with it (default any number).
     pub max_creating: usize,
-    /// Whether it needs a stream [on demand](StreamMode::OnDemand), and is not made over another one. Checked in the same step
-    /// too. The stream stays so if its mode is changed [with as much care](crate::ModeOptions::readers_need_on_demand). Default: false.
+    /// Whether the stream has to be [on demand](StreamMode::OnDemand). Checked in the same step. The stream stays so if
+    /// its mode is only changed [with this check](crate::ModeOptions::readers_need_on_demand). Default: false.
     pub needs_on_demand: bool,
 }
 
@@ -68,21 +68,21 @@ impl Default for QueueOptions {
     }
 }
 
-/// What a queue is.
+/// The description of a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueDescription {
-    /// Its number, which no other queue of the stream ever has, a later one of the same name included.
+    /// Its number, which no other queue of the stream ever has, not even a later one of the same name.
     pub id: QueueId,
     /// Its name, unique among the queues of all streams of the namespace.
     pub name: String,
     /// When it was created.
     pub created: Timestamp,
-    /// What it is doing.
+    /// Its state.
     pub status: ReaderStatus,
     /// No record that arrived earlier is in it.
     pub from: Timestamp,
-    /// How it gives its records out.
+    /// How it gives records out.
     pub settings: QueueSettings,
 }
 
@@ -116,18 +116,18 @@ impl QueueSettings {
     }
 }
 
-/// Which records of a stream are there no more.
+/// Which records of a stream no longer exist.
 #[derive(Debug)]
 pub(crate) struct Passed {
-    /// From when on records are kept.
+    /// Records that arrived before this time have expired.
     pub(crate) horizon: Timestamp,
-    /// Of some shards from which number on, whatever their times say.
+    /// For some shards, the number before which records are hidden, whatever their arrival times are.
     pub(crate) hidden: Vec<(ShardId, RecordNumber)>,
     /// Whether a shard that was asked about has expired.
     pub(crate) has_lost_shards: bool,
 }
 
-/// Whether a queue can hold a record back for so long.
+/// Checks that a queue can hold a record back for so long.
 pub(crate) fn check_visibility_seconds(seconds: u64) -> Result<()> {
     match seconds <= limits::MAX_VISIBILITY_SECONDS.into() {
         true => Ok(()),
@@ -139,7 +139,7 @@ pub(crate) fn check_visibility_seconds(seconds: u64) -> Result<()> {
 }
 
 impl Stream {
-    /// Makes a queue over the stream, of which the catalog knows from then on.
+    /// Makes a queue over the stream in the catalog.
     pub(crate) fn add_queue(&self, name: &str, options: &QueueOptions) -> Result<QueueId> {
         check_stream_name(name).map_err(|error| Error::bad_name(Named::Queue, name, error))?;
         options.settings.check()?;
@@ -232,7 +232,7 @@ impl Stream {
         self.read(|stream, _| Ok(QueueDescription::of(id, self.queue_in(stream, id)?)))
     }
 
-    /// What has passed by now, for a queue that knows of these shards.
+    /// What has expired or is hidden by now, for a queue that knows these shards.
     pub(crate) fn passed<'a>(&self, mut known: impl Iterator<Item = &'a ShardId>) -> Result<Passed> {
         self.read(|stream, moment| {
             let logs = stream.logs.iter();
@@ -250,7 +250,7 @@ impl Stream {
         self.store_core().now()
     }
 
-    /// By the store's monotonic clock.
+    /// The time by the store's monotonic clock.
     pub(crate) fn monotonic_millis(&self) -> u64 {
         u64::try_from(self.store_core().time.monotonic().as_millis()).unwrap_or(u64::MAX)
     }
@@ -287,7 +287,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Deletes a queue, after the store's transition delay if there is one. One that is being deleted stays so.
+    /// Deletes a queue, after the store's transition delay if there is one. Does nothing if it is being deleted.
     pub(crate) fn delete_queue(&self, id: QueueId) -> Result<()> {
         let store = self.store_core();
         let now = store.begin_change(Some(self.core.id))?;
@@ -405,7 +405,7 @@ impl Stream {
         store.set_attribute(Resource::Queue(self.core.id, id), name, value)
     }
 
-    /// What all handles of the queue share. It is made if there is none yet.
+    /// The state that all handles of the queue share, which is made if there is none yet.
     pub(crate) fn open_queue(
         &self,
         id: QueueId,
@@ -414,7 +414,7 @@ impl Stream {
         self.store_core().open_queues.get_or_make(self.core.id, id, make)
     }
 
-    /// Where a queue or a channel begins. What is put while this looks is in it, or is not.
+    /// Where a queue or a channel begins. A record that is put meanwhile may be in it or not.
     pub(super) fn reader_start(&self, start: StartingPosition, now: Timestamp) -> Result<ReaderStart> {
         let from = match start {
             StartingPosition::TrimHorizon => return Ok(ReaderStart::default()),
@@ -434,7 +434,7 @@ impl Stream {
                 Ok(position) => {
                     next.insert(shard.id, position.next.max(RecordNumber::FIRST));
                 }
-                // It has expired meanwhile.
+                // The shard has expired meanwhile.
                 Err(Error::ShardNotFound { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -462,7 +462,7 @@ impl QueueDescription {
         }
     }
 
-    /// Refuses if no records can be had of it.
+    /// Refuses if no records can be received from it.
     pub(crate) fn check_usable(&self) -> Result<()> {
         match self.status {
             ReaderStatus::Active | ReaderStatus::Updating => Ok(()),
@@ -479,7 +479,7 @@ impl QueueDescription {
 }
 
 impl StreamState {
-    /// Refuses a deletion that would take queues or channels along.
+    /// Refuses a deletion of a stream that has queues or channels.
     pub(super) fn check_has_no_reader(&self) -> Result<()> {
         let stream = || self.name.local.clone();
         match (self.queues.len(), self.channels.len()) {

@@ -15,28 +15,28 @@ use crate::model::{
 };
 use crate::seam::{LogRead, ReadLimit, ReadRecord, RecordSink};
 
-/// A position in one shard: small, self-contained, and good for as long as the shard is.
+/// A position in one shard: small, self-contained, and valid as long as the shard exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ShardIterator {
     /// The stream.
     pub stream: StreamId,
     /// The shard.
     pub shard: ShardId,
-    /// The number of the next record to read. If there is no record of that number, reading begins at the next one.
-    /// [`RecordNumber::BEFORE_FIRST`] is the trim horizon, wherever that is when records are read.
+    /// The number of the next record to read. If no record has that number, reading begins at the next one.
+    /// [`RecordNumber::BEFORE_FIRST`] is the trim horizon at the time of reading.
     pub next: RecordNumber,
 }
 
-/// Records of one shard, and where to go on.
+/// Records of one shard, and the position to go on at.
 #[derive(Clone, Debug)]
 pub struct RecordBatch {
     /// In the order in which they were put. May be empty.
     pub records: Vec<Record>,
-    /// Where to go on; `None` when the shard is closed and everything in it has been read.
+    /// The position to go on at; `None` when the shard is closed and everything in it has been read.
     pub next: Option<ShardIterator>,
-    /// How old the last record returned is, or else the next one; 0 when there is nothing more to read.
+    /// The age of the last record returned, or else of the next one; 0 when there is nothing more to read.
     pub millis_behind_latest: u64,
-    /// The shards that took over, when `next` is `None`. Their records come after all of this shard's.
+    /// The shards that follow this one, when `next` is `None`. Their records come after all of this shard's.
     pub child_shards: Vec<ChildShard>,
     /// Whether the stream is encrypted now ([`Stream::is_encrypted`]). Older records of it may not be.
     pub is_encrypted: bool,
@@ -45,8 +45,8 @@ pub struct RecordBatch {
 impl Stream {
     /// A position in a shard.
     ///
-    /// A sequence number that belongs to the shard, but to no record that is there, is a position too: reading begins
-    /// at the next record. So is a time in the future: it is the end, as it is now.
+    /// A sequence number that belongs to the shard, but to no record that exists, is a position too: reading begins at
+    /// the next record. A time in the future gives the present end.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -94,10 +94,10 @@ impl Stream {
         })
     }
 
-    /// Reads records from a position. Does not wait for records: where there is nothing (more) to read, the list is empty
-    /// (short).
+    /// Reads records from a position. Does not wait for records: at the end the list is short or empty.
     ///
-    /// What has expired since the position was given is not skipped silently, unless it is the trim horizon itself:
+    /// Records that have expired since the position was given are not skipped silently, unless the position is the trim
+    /// horizon:
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -130,9 +130,9 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Trimmed`] where records from the position on have expired, which says where to go on;
+    /// [`Error::Trimmed`] if records from the position on have expired, with the position to go on at;
     /// [`Error::ShardNotFound`] once the shard has expired, [`Error::StreamNotFound`] also for an iterator of another
-    /// stream, [`Error::Corrupt`] in front of damage (what comes before it is returned first), [`Error::Io`],
+    /// stream, [`Error::Corrupt`] in front of damage (the records before it are returned first), [`Error::Io`],
     /// [`Error::Closed`].
     pub fn get_records(&self, from: &ShardIterator, limit: &ReadLimit) -> Result<RecordBatch> {
         self.check_iterator(from)?;
@@ -182,9 +182,9 @@ impl Stream {
         }
     }
 
-    /// Whether a sequence number can have been given out by now, as far as the time in it says: no later than the clock
-    /// shows, or than the last record and the creation of its shard, or of the newest one. The clock may have gone back
-    /// since.
+    /// Whether a sequence number can have been given out by now, as far as its time says. That must not be later than
+    /// the clock, or than the last record and the creation of its shard, or of the newest shard: the clock may have
+    /// gone back since.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -226,8 +226,8 @@ impl Stream {
         Ok(seconds <= known.max(last_arrival))
     }
 
-    /// A sequence number behind which a position is: reading after it goes on at the position. It need not be a record's,
-    /// and rises with the time at which it is asked for, also where the position stays.
+    /// A sequence number in front of a position: reading after it goes on at the position. It need not be a record's.
+    /// It rises with the time of the call, even if the position stays.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -261,7 +261,7 @@ impl Stream {
 
     fn count_read(&self, read: &Records) {
         let records = read.list.len() as u64;
-        // As of puts, the store's first.
+        // The counters of the whole store come first, as for puts.
         self.store_core().reads.count(records, read.bytes);
         self.core.reads.count(records, read.bytes);
     }
@@ -270,13 +270,13 @@ impl Stream {
         self.readable(shard).map(|(_, log)| log)
     }
 
-    /// What the catalog says of a shard that can be read now, and its log.
+    /// What the catalog says of a readable shard, and its log.
     pub(super) fn readable(&self, shard: ShardId) -> Result<(ShardView, Arc<dyn ShardLog>)> {
         self.store_core().begin(Some(self.id()))?;
         self.readable_as_it_is(shard)
     }
 
-    /// The same without doing what is due.
+    /// The same without finishing due changes.
     pub(super) fn readable_as_it_is(&self, shard: ShardId) -> Result<(ShardView, Arc<dyn ShardLog>)> {
         let view = self.read_at_once(|stream, moment| {
             ShardView::of(stream, shard, moment).ok_or_else(|| Error::ShardNotFound {
@@ -294,7 +294,7 @@ pub(super) struct ShardView {
     children: Vec<ChildShard>,
     identity: ShardIdentity,
     horizon: Timestamp,
-    /// Records before this one are hidden too.
+    /// Records before this one are also hidden.
     first_visible: Option<RecordNumber>,
     pub(super) now: Timestamp,
 }
@@ -325,13 +325,13 @@ impl ShardView {
         })
     }
 
-    /// Where reading from this record on begins.
+    /// The number at which reading from this record on begins.
     fn visible_from(&self, record: RecordNumber) -> RecordNumber {
         self.first_visible.map_or(record, |first| record.max(first))
     }
 
-    /// The first record that can be seen, or, where that cannot be found for damage, the first of all: reading from there
-    /// serves what is before the damage.
+    /// The first visible record. If damage hides it, the first of all: reading from there serves the records before the
+    /// damage.
     pub(super) fn oldest(&self, log: &Arc<dyn ShardLog>) -> Result<RecordNumber> {
         match seek_time(log, self.horizon) {
             Ok(oldest) => Ok(self.visible_from(oldest)),
@@ -342,7 +342,7 @@ impl ShardView {
         }
     }
 
-    /// The first record that can be seen, and when it arrived.
+    /// The first visible record, and when it arrived.
     pub(super) fn oldest_record(&self, log: &Arc<dyn ShardLog>) -> Result<Option<(RecordNumber, Timestamp)>> {
         let from = self.oldest(log)?;
         let one = ReadLimit { records: 1, bytes: 0 };
@@ -351,7 +351,7 @@ impl ShardView {
         Ok(found.first().map(|record| (record.number, record.arrival)))
     }
 
-    /// Whether there is a record to see among these numbers.
+    /// Whether there is a visible record among these numbers.
     pub(super) fn has_record_in(
         &self,
         log: &Arc<dyn ShardLog>,
@@ -368,7 +368,7 @@ impl ShardView {
             if read.is_at_end() || read.next <= from {
                 return Ok(false);
             }
-            // What was stepped over may be all that one read looks at.
+            // One read may look only at records that it skips.
             from = read.next;
         }
         Ok(false)
@@ -405,14 +405,14 @@ impl ShardView {
     }
 }
 
-/// The number behind the records that are hidden, if some are.
+/// The number behind the hidden records, if some are hidden.
 pub(super) fn first_visible(log: &LogState) -> Option<RecordNumber> {
     let hidden = log.hidden_before?;
-    // A closed shard's closing can be hidden with its records.
+    // The closing of a closed shard can be hidden with its records.
     Some(log.end.map_or(hidden, |end| hidden.min(end.next_record)))
 }
 
-/// When a record arrived, or the one behind it if there is none of that number.
+/// When a record arrived, or the next one if no record has that number.
 pub(super) fn arrival_from(log: &Arc<dyn ShardLog>, from: RecordNumber) -> Result<Option<Timestamp>> {
     let one = ReadLimit { records: 1, bytes: 0 };
     let mut found: Vec<ReadRecord> = Vec::new();
@@ -424,7 +424,7 @@ fn seek_time(log: &Arc<dyn ShardLog>, time: Timestamp) -> Result<RecordNumber> {
     answer_of(log, || log.seek_time(time))
 }
 
-/// Asks a log until it answers, and waits in between for what it fetches.
+/// Calls a log until it answers, and waits in between for what it fetches.
 pub(super) fn answer_of<T>(log: &Arc<dyn ShardLog>, mut ask: impl FnMut() -> Poll<Result<T>>) -> Result<T> {
     loop {
         match ask() {
@@ -434,7 +434,7 @@ pub(super) fn answer_of<T>(log: &Arc<dyn ShardLog>, mut ask: impl FnMut() -> Pol
     }
 }
 
-/// The records of a shard that a read hands out.
+/// The records of a shard that a read returns.
 struct Records {
     of: ShardIdentity,
     list: Vec<Record>,

@@ -1,4 +1,4 @@
-//! How far a reader of several shards is behind, in one.
+//! How far a reader of several shards is behind, as one value.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use crate::model::{RecordNumber, ShardId};
 /// How far a reader is behind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ReaderLag {
-    /// The shards that it has come to, or that follow them, and is not done with.
+    /// The shards that it has come to, or that follow them, and has not read to their ends.
     pub(crate) shards: usize,
-    /// Those of them that were not looked at.
+    /// Those of them that were left out of the measurement.
     pub(crate) shards_left_out: usize,
     pub(crate) records: u64,
     pub(crate) bytes: u64,
-    /// How long ago the oldest record arrived that it has not dealt with.
+    /// How long ago the oldest record arrived that it has not read.
     pub(crate) time: Duration,
 }
 
 impl Stream {
-    /// How far a reader is behind that goes on from here. No more than so many shards are looked at.
+    /// How far a reader at these positions is behind. Looks at no more than `most_shards` shards.
     pub(crate) fn reader_lag(
         &self,
         positions: &[(ShardId, RecordNumber)],
@@ -39,7 +39,7 @@ impl Stream {
         Ok(lag)
     }
 
-    /// The same for a stored checkpoint, which consumer groups have too. Nothing is behind where there is none of this name.
+    /// The same for a stored checkpoint, which consumer groups have too. Zero if there is none of this name.
     pub(crate) fn checkpoint_lag(&self, name: &str, most_shards: usize) -> Result<ReaderLag> {
         let unread = match self.checkpoint(name)? {
             Some(checkpoint) => self.unread_shards(&checkpoint)?,

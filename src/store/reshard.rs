@@ -1,4 +1,4 @@
-//! Splitting and merging shards, and reaching another number of them.
+//! Splitting and merging shards, and the steps of a change of their number.
 
 use super::core::StoreCore;
 use super::stream_core::{Routing, StreamCore};
@@ -8,7 +8,7 @@ use crate::model::{Lineage, LineageError, Reshard, ReshardStep, ShardId, StreamS
 use std::time::Duration;
 
 impl StoreCore {
-    /// Splits or merges in a stream that is in this state, and active from then on. The caller has the stream to change.
+    /// Splits or merges in a stream that has this lifecycle, and is active afterwards. The caller holds `changing`.
     pub(super) fn reshard_now(
         &self,
         stream: &StreamCore,
@@ -19,9 +19,9 @@ impl StoreCore {
         self.take_step(stream, step, expected, ends_change)
     }
 
-    /// Takes up to so many steps of a change, and ends it when none is left; true if it did. Other changes of the stream, its
-    /// deletion above all, may come between two steps: then the rest is refused. The caller does not have the stream to
-    /// change.
+    /// Takes up to `most` steps of a change, and ends the change when none remains; true if it did. Other changes of
+    /// the stream, above all its deletion, may come between two steps; the remaining steps are refused then. The caller
+    /// does not hold `changing`.
     pub(super) fn reshard_by_steps(
         &self,
         stream: &StreamCore,
@@ -48,7 +48,7 @@ impl StoreCore {
         Ok(false)
     }
 
-    /// Makes what a change leads to, and that it is done, durable at once.
+    /// Commits the edits of a change and its end in one step.
     pub(super) fn end_change(
         &self,
         stream: &StreamCore,
@@ -62,8 +62,8 @@ impl StoreCore {
         })
     }
 
-    /// The parents' logs take no more records, one list of edits closes them and opens the children, and only then do
-    /// puts find the children. Refused unless the stream is in the state in which the step was asked for.
+    /// The parents' logs take no more records, then one list of edits closes them and opens the children, and only then
+    /// do puts find the children. Refused unless the stream has the lifecycle in which the step was asked for.
     fn take_step(
         &self,
         stream: &StreamCore,
@@ -72,7 +72,7 @@ impl StoreCore {
         ends_change: bool,
     ) -> Result<()> {
         self.check_writable()?;
-        // Refused before puts are held up, if it is to be refused.
+        // Checked before puts are held up.
         stream.check_is(expected, &self.catalog.read())?;
         stream.plan(&self.catalog.read(), step, self.now())?;
         let mut routing = stream.routing.write();
@@ -80,7 +80,7 @@ impl StoreCore {
         let parents = self.logs.seal(stream.id, &step.parents(), &mut |state, ends| {
             stream.check_is(expected, state)?;
             let last_arrival = ends.iter().map(|(_, end)| end.last_arrival).max();
-            // Later than every record of the parents, so that a moment separates them from their children.
+            // Later than every record of the parents, so that one moment separates them from their children.
             let last_arrival = last_arrival.unwrap_or_default();
             let now = self
                 .now()

@@ -1,7 +1,7 @@
-//! Ending what lies behind the trim horizon.
+//! Expiring shards behind the trim horizon.
 //!
-//! Readers hide records exactly at the horizon. What is done here, and by the logs' own house-keeping, only gives back
-//! the space of what nothing can be seen of any more.
+//! Readers hide records exactly at the horizon. This, and the logs' own house-keeping, only frees the space of records
+//! that are no longer visible.
 
 use super::core::StoreCore;
 use crate::catalog::{Edit, StreamState};
@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::model::{LogName, Moment, Shard, ShardId, StreamId};
 
 impl StoreCore {
-    /// Drops expired shards from the catalog, with their logs. Only what the confirmed time and the time that the store
-    /// was open say counts.
+    /// Drops expired shards from the catalog, with their logs. Only the confirmed time and the time that the store was
+    /// open count.
     pub(super) fn expire_shards(&self) -> Result<()> {
         let expired: Vec<_> = {
             let (state, time) = (self.catalog.read(), self.time.moment());
@@ -45,7 +45,7 @@ impl StoreCore {
 }
 
 impl StreamState {
-    /// The shards of which nothing can be seen any more, in an order in which they can expire.
+    /// The shards without visible records, in an order in which they can expire.
     fn expired_shards(&self, time: Moment) -> Vec<ShardId> {
         let horizon = self.horizon(time);
         let Some(lineage) = &self.lineage else {
@@ -63,7 +63,7 @@ impl StreamState {
         expired
     }
 
-    /// Whether a closed shard's records are hidden, and its closing with them, whatever their times say.
+    /// Whether a closed shard's records are hidden by number, and its closing with them.
     fn is_hidden(&self, shard: &Shard) -> bool {
         let log = self.logs.get(&shard.id);
         let hidden = log.and_then(|log| log.hidden_before.zip(log.end));

@@ -1,8 +1,8 @@
 //! Giving on-demand streams the shards that their load needs.
 //!
-//! Routes count what is put. Once a minute the keeper takes the counts, and [`StreamLoad`] decides. The most that a stream
-//! took on a day is kept in the catalog, for it counts for a month; all else begins again when the store is opened. What is
-//! decided is only begun here: like every change of many steps it is done bit by bit.
+//! Routes count what is put. Once a minute the keeper takes the counts, and [`StreamLoad`] decides. The greatest load
+//! of a stream on each day is kept in the catalog, because it counts for a month; everything else begins again when the
+//! store is opened. This only begins a change: like every change of many steps it is done step by step.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::model::{
     StreamMode, StreamStatus,
 };
 
-/// What was put to the shards of a stream, and in how much time.
+/// What was put to the shards of a stream, and over how much time.
 struct Counted {
     stream: StreamId,
     counts: BTreeMap<ShardId, Counts>,
@@ -26,7 +26,7 @@ struct Counted {
 }
 
 impl StoreCore {
-    /// At the end of a window, begins what the load of on-demand streams calls for. Gives the first failure.
+    /// At the end of a window, begins the changes that the load of on-demand streams requires. Gives the first failure.
     pub(super) fn scale_on_demand_streams(&self) -> Result<()> {
         let monotonic = self.time.monotonic();
         let mut windows = self.load_windows.0.lock();
@@ -34,7 +34,7 @@ impl StoreCore {
             return Ok(());
         }
         let before = std::mem::replace(&mut windows.began, monotonic);
-        // All counts are taken before anything is done about one of them, which may take a while.
+        // All counts are taken before any change begins, which may take a while.
         let counted: Vec<_> = self.on_demand_streams();
         let counted: BTreeMap<_, _> = (counted.into_iter())
             .map(|id| {
@@ -68,7 +68,7 @@ impl StoreCore {
                         window.quiet_since = monotonic;
                     }
                 }
-                // It was deleted, or its owner is changing it: the next window sees what came of that.
+                // The stream was deleted, or its owner is changing it: the next window sees the result.
                 Err(Error::StreamNotActive { .. } | Error::StreamNotFound { .. }) => {}
                 Err(error) => result = result.and(Err(error)),
             }
@@ -84,7 +84,7 @@ impl StoreCore {
         on_demand.map(|(id, _)| id).collect()
     }
 
-    /// Whether the stream goes on being quiet: no shard was hot, and it got no fewer shards.
+    /// Returns whether the stream stays quiet: no shard was hot, and its number of shards was not lowered.
     fn scale(&self, counted: &Counted, quiet_for: Duration) -> Result<bool> {
         let day = self.time.moment().confirmed.as_seconds() / (24 * 60 * 60);
         let load = {
@@ -119,7 +119,7 @@ impl StoreCore {
         Ok(!load.has_hot_shard() && !load.is_quiet)
     }
 
-    /// What is to be done, and how many shards there will be.
+    /// The steps to take, and how many shards there will be.
     fn steps_of(&self, stream: &StreamCore, load: &StreamLoad) -> Result<Option<(Steps, u32)>> {
         let state = self.catalog.read();
         let lineage = stream.lineage(&state)?;
@@ -143,7 +143,7 @@ impl StoreCore {
         Ok((!halved.is_empty()).then_some((Steps::Halve(halved), after)))
     }
 
-    /// Keeps the most that a stream took on a day, in whole shards.
+    /// Keeps the greatest load of a stream on a day, in whole shards.
     fn note_peak(&self, stream: &StreamCore, day: u64, shards: u32) -> Result<()> {
         let is_news = |state: &CatalogState| {
             let known = state
@@ -176,7 +176,7 @@ impl Counted {
 }
 
 impl StreamState {
-    /// The most that the stream took on this day and in the days before it that count, in whole shards.
+    /// The greatest load of the stream on this day and the earlier days that count, in whole shards.
     fn peak_until(&self, day: u64) -> u32 {
         let first = day.saturating_sub(PEAK_DAYS);
         let peaks = self.load_peaks.range(first..=day);

@@ -9,14 +9,14 @@ use crate::error::Result;
 use crate::model::RecordDistribution;
 
 impl StoreCore {
-    /// Changes settings of an active stream now, unless what is checked in the same step refuses it.
+    /// Changes settings of an active stream at once, unless a check in the same step refuses it.
     pub(super) fn set_at_once(
         &self,
         stream: &StreamCore,
         settings: &[Setting],
         check: impl Fn(&StreamState) -> Result<()>,
     ) -> Result<()> {
-        // A refusal does not wait for another thread's change.
+        // Checked first, so that a refusal does not wait for another thread's change.
         stream.active_state(&self.catalog.read())?;
         let _one_at_a_time = stream.lock_to_change();
         self.catalog.commit(|state| {
@@ -27,7 +27,7 @@ impl StoreCore {
         Ok(())
     }
 
-    /// Ends a change of settings that is due. The caller has the stream to change.
+    /// Ends a due change of settings. The caller holds `changing`.
     pub(super) fn finish_settings(
         &self,
         stream: &StreamCore,
@@ -49,7 +49,7 @@ impl StreamCore {
         settings.iter().map(edit).collect()
     }
 
-    /// Puts read some settings without the catalog.
+    /// Copies the settings that puts read without the catalog.
     fn note(&self, settings: &[Setting]) {
         for setting in settings {
             match setting {
@@ -58,7 +58,7 @@ impl StreamCore {
                     let is_distributed = *distribution == RecordDistribution::Auto;
                     self.is_distributed.store(is_distributed, Relaxed);
                 }
-                // What was put before is none of the load that a stream on demand is scaled by.
+                // The records that were put before do not count for the scaling of a stream on demand.
                 Setting::Mode(_) => drop(self.take_counts()),
                 Setting::Encryption(key) => self.is_encrypted.store(key.is_some(), Relaxed),
                 Setting::Retention { .. }

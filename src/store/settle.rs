@@ -1,6 +1,7 @@
-//! What every operation begins with: finishing the changes of streams and consumers that are due.
+//! The beginning of every operation: finishing the due changes of streams and their readers.
 //!
-//! [`Transitions`](super::transitions::Transitions) says when a change is due; here it is done, and what fails is tried again or given up.
+//! [`Transitions`](super::transitions::Transitions) says when a change is due. Here it is done. A change that fails is
+//! tried again or given up.
 
 use std::time::Duration;
 
@@ -12,34 +13,34 @@ use crate::catalog::{CatalogState, Change, ConsumerLifecycle, Due, Edit, Lifecyc
 use crate::error::{Error, Result};
 use crate::model::{ChannelId, ConsumerId, QueueId, ReshardStep, StreamId, Timestamp};
 
-/// A change of an active stream that failed so often, for another reason than a full disk, is given up.
+/// A change of an active stream is given up after this many failures, not counting those of a full disk or of a cluster that
+/// does not answer.
 const MOST_FAILURES: u32 = 8;
 
-/// How many splits and merges of one change are done before others get their turn: the keeper has more to do, and a call
-/// has its own business.
+/// How many splits and merges of one change are done at a time, so that the keeper or a call gets to its other work.
 const MOST_STEPS: usize = 64;
 
 impl StoreCore {
-    /// What every operation begins with: refuses if the store is closed, finishes what is due, and tells the time. What
-    /// cannot be finished is no failure of the operation. `of` is the stream that it is about, whose changes are waited
-    /// for.
+    /// Begins an operation: refuses if the store is closed, finishes what is due, and gives the time. A change that
+    /// cannot be finished does not fail the operation. `of` is the stream of the operation; it waits for due changes of
+    /// that stream.
     pub(super) fn begin(&self, of: Option<StreamId>) -> Result<Timestamp> {
         self.check_open()?;
         self.catch_up()?;
         if self.is_anything_due() {
-            // Told as an event, and tried again later.
+            // A failure is reported as an event, and tried again later.
             let _ = self.settle(of, false);
         }
         Ok(self.now())
     }
 
-    /// What every operation begins with that changes something.
+    /// Begins an operation that changes something.
     pub(super) fn begin_change(&self, of: Option<StreamId>) -> Result<Timestamp> {
         self.check_takes_changes()?;
         self.begin(of)
     }
 
-    /// The same for a caller that must not wait: `None` if something of its stream is due.
+    /// The same for a caller that must not wait: `None` if a change of its stream is due.
     pub(super) fn try_begin_change(&self, of: StreamId) -> Result<Option<Timestamp>> {
         self.check_takes_changes()?;
         Ok((!self.is_due(of)).then(|| self.now()))
@@ -55,7 +56,7 @@ impl StoreCore {
         self.schedule_with(stream, self.due_from(now), plan)
     }
 
-    /// The same without the delay, for a change that the store begins by itself.
+    /// The same without the delay, for a change that the store itself begins.
     pub(super) fn schedule_at_once(
         &self,
         stream: &StreamCore,
@@ -86,7 +87,7 @@ impl StoreCore {
         Ok(begun)
     }
 
-    /// When a change that is asked for now is done.
+    /// When a change that is requested now will be due.
     pub(super) fn due_from(&self, now: Timestamp) -> Due {
         let delay = self.options.transition_delay;
         Due {
@@ -99,8 +100,8 @@ impl StoreCore {
         self.options.transition_delay == Duration::ZERO
     }
 
-    /// Takes over from the catalog when something is next due. The keeper is woken only if that is earlier than it
-    /// knew: it comes through here in every round itself.
+    /// Takes over from the catalog when the next change is due. Wakes the keeper only if that is earlier than before:
+    /// the keeper itself comes here in every round.
     pub(super) fn note_next_due(&self) {
         let (now, monotonic) = (self.now(), self.time.monotonic());
         if self.transitions.take_over(&self.catalog.read(), now, monotonic) {
@@ -115,7 +116,7 @@ impl StoreCore {
             .map_or(Duration::MAX, |due| due.saturating_sub(self.time.monotonic()))
     }
 
-    /// Whether anything is due, of whatever stream.
+    /// Whether a change of any stream is due.
     pub(super) fn is_anything_due(&self) -> bool {
         let next = self.transitions.next_due();
         next.is_some_and(|due| due <= self.time.monotonic())
@@ -126,9 +127,10 @@ impl StoreCore {
         self.is_anything_due() && self.is_stream_due(stream)
     }
 
-    /// Finishes what is due, but for what another thread is at. Waits for that only if it concerns the stream that is
-    /// `asked_for`. Of changes that take many steps it takes some: of the stream that is asked for, or of all if it is the
-    /// keeper that comes. Gives the first failure, each of which has its event, and its time to be tried again.
+    /// Finishes due changes, except those that another thread is working on. It waits for that thread only if the
+    /// change concerns the stream `asked_for`. Of a change with many steps it takes some: for the stream `asked_for`,
+    /// or for all streams if the caller is the keeper. Gives the first failure. Each failure has its event, and a time
+    /// for the next attempt.
     pub(super) fn settle(&self, asked_for: Option<StreamId>, is_keeper: bool) -> Result<()> {
         let due = self.transitions.due_at(self.time.monotonic());
         let writable = self.check_writable();
@@ -139,7 +141,7 @@ impl StoreCore {
                 (Ok(()), Subject::Consumer(id, consumer)) => self.settle_consumer(id, consumer),
                 (Ok(()), Subject::Queue(id, queue)) => self.settle_queue(id, queue),
                 (Ok(()), Subject::Channel(id, channel)) => self.settle_channel(id, channel),
-                // The next writer is told.
+                // The next writer gets the error.
                 (Err(_), _) => {
                     self.transitions.delay(subject, self.time.monotonic());
                     Ok(())
@@ -216,7 +218,7 @@ impl StoreCore {
             .is_due(Subject::Stream(id), self.time.monotonic())
     }
 
-    /// Only the catalog knows of a consumer, so that one edit finishes what it is doing.
+    /// Only the catalog knows a consumer, so one edit finishes its change.
     fn settle_consumer(&self, id: StreamId, consumer: ConsumerId) -> Result<()> {
         let subject = Subject::Consumer(id, consumer);
         let due = self.transitions.due_of(subject, self.time.monotonic());
@@ -240,7 +242,7 @@ impl StoreCore {
         self.note_settled(subject, id, finished)
     }
 
-    /// Deleting one takes its log, and all else one edit.
+    /// A deletion removes its log; every other change is one edit.
     fn settle_queue(&self, id: StreamId, queue: QueueId) -> Result<()> {
         let subject = Subject::Queue(id, queue);
         let due = self.transitions.due_of(subject, self.time.monotonic());
@@ -263,7 +265,7 @@ impl StoreCore {
         self.note_settled(subject, id, finished)
     }
 
-    /// Only the catalog knows of a channel, so that one edit finishes what it is doing.
+    /// Only the catalog knows a channel, so one edit finishes its change.
     fn settle_channel(&self, id: StreamId, channel: ChannelId) -> Result<()> {
         let subject = Subject::Channel(id, channel);
         let due = self.transitions.due_of(subject, self.time.monotonic());
@@ -299,7 +301,7 @@ impl StoreCore {
         settled
     }
 
-    /// A change of an active stream that can never happen is given up. All else is tried again.
+    /// A change of an active stream that can never succeed is given up. Every other change is tried again.
     pub(super) fn transition_failed(
         &self,
         stream: &StreamCore,
@@ -307,7 +309,7 @@ impl StoreCore {
         error: Error,
     ) -> Result<()> {
         if stream.check_is(lifecycle, &self.catalog.read()).is_err() {
-            // Another change of the stream, its deletion say, came between two steps.
+            // Another change of the stream, such as its deletion, came between two steps.
             return Ok(());
         }
         let (failures, retry_in) = self
@@ -341,14 +343,14 @@ impl StoreCore {
             retry_in,
         });
         match error {
-            // Nothing is wrong with the store.
+            // The store itself has not failed.
             error if error.is_want_of_room() => Ok(()),
             error => Err(error),
         }
     }
 }
 
-/// Whether trying again comes to the same end, whatever happens meanwhile.
+/// Whether every further attempt fails in the same way.
 fn is_final(error: &Error) -> bool {
     matches!(
         error,
@@ -363,6 +365,10 @@ fn is_final(error: &Error) -> bool {
 }
 
 fn is_often_enough(error: &Error, failures: u32) -> bool {
-    let is_of_the_store = error.is_want_of_room() || matches!(error, Error::Poisoned { .. } | Error::Closed);
+    let is_of_the_store = error.is_want_of_room()
+        || matches!(
+            error,
+            Error::Poisoned { .. } | Error::Closed | Error::Cluster { .. } | Error::Fenced { .. }
+        );
     !is_of_the_store && failures >= MOST_FAILURES
 }

@@ -1,4 +1,4 @@
-//! Beginning to change how many shards a stream has, and its settings.
+//! Beginning a change of the number of shards or of settings.
 
 use super::core::StoreCore;
 use super::stream_core::StreamCore;
@@ -8,7 +8,7 @@ use crate::error::{Error, InvalidArgument, Result};
 use crate::model::{Lineage, Timestamp, limits};
 
 impl StoreCore {
-    /// Without transition delay, the shards are there on return.
+    /// Without a transition delay, the shards exist on return.
     pub(super) fn change_shard_count(&self, stream: &StreamCore, target: u32, now: Timestamp) -> Result<()> {
         if !self.is_immediate() {
             return self.begin_shard_count_update(stream, target, now).map(|_| ());
@@ -16,7 +16,7 @@ impl StoreCore {
         let (begun, held) = {
             let _one_at_a_time = stream.lock_to_change();
             let begun = self.begin_shard_count_update(stream, target, now)?;
-            // This thread does it, unless there is nothing to do.
+            // This thread does the change, unless there is nothing to do.
             (begun, self.transitions.hold(Subject::Stream(stream.id)))
         };
         let Lifecycle::Updating {
@@ -29,14 +29,14 @@ impl StoreCore {
         let done = self.reshard_by_steps(stream, steps, &begun, usize::MAX);
         drop(held);
         if let Err(error) = &done {
-            // Told as an event, and tried again; the caller is told of the first failure.
+            // Reported as an event, and tried again. The caller gets the first failure.
             let _ = self.transition_failed(stream, &begun, error.clone());
         }
         self.note_next_due();
         done.map(drop)
     }
 
-    /// Gives what the stream is doing from now on.
+    /// Gives the stream's new lifecycle.
     pub(super) fn begin_shard_count_update(
         &self,
         stream: &StreamCore,
@@ -61,7 +61,7 @@ impl StoreCore {
         if self.is_immediate() {
             return self.set_at_once(stream, settings, check);
         }
-        // Until it is done the stream is not active, and gets nothing that would be refused by then.
+        // The stream is not active until the change is done, so it gets nothing meanwhile that would fail the check.
         let scheduled = self.schedule(stream, now, |state| {
             check(stream.active_state(state)?)?;
             Ok(Change::Settings(settings.to_vec()))

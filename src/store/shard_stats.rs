@@ -1,27 +1,27 @@
-//! One shard in numbers.
+//! The numbers of one shard.
 
 use super::stream::Stream;
 use crate::error::Result;
 use crate::model::{LogName, RecordNumber, ShardId, Timestamp};
 
-/// A shard in numbers.
+/// The numbers of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShardStats {
-    /// The oldest record that can be read; the next one to be put if there is none.
+    /// The oldest readable record; the next one to be put if there is none.
     pub first_record: RecordNumber,
     /// When that arrived; `None` if there is none.
     pub oldest_arrival: Option<Timestamp>,
-    /// The number behind the last record that can be read: that of the next one.
+    /// The number behind the last readable record, which is the least number of the next one.
     pub next_record: RecordNumber,
-    /// When the last record arrived, those included that have expired; `None` if there never was one.
+    /// When the last record arrived, including expired ones; `None` if there never was one.
     pub last_arrival: Option<Timestamp>,
-    /// What the shard takes of the disk or the memory, in bytes.
+    /// The disk space or memory that the shard takes, in bytes.
     pub stored_bytes: u64,
 }
 
 impl Stream {
-    /// A shard in numbers. Reads its oldest record, so it may block.
+    /// The numbers of a shard. Reads its oldest record, so it may block.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -41,7 +41,7 @@ impl Stream {
     pub fn shard_stats(&self, shard: ShardId) -> Result<ShardStats> {
         let (view, log) = self.readable(shard)?;
         let oldest = view.oldest_record(&log)?;
-        // Behind it, so that what is put meanwhile is not behind the end.
+        // Read after the oldest record, so that a record that is put meanwhile is not behind the end.
         let end = log.end()?;
         Ok(ShardStats {
             first_record: oldest.map_or(end.next_record, |(number, _)| number),

@@ -1,6 +1,6 @@
-//! Streams that keep no more than a size, and streams that are trimmed on request.
+//! Limits of a stream's size, and trimming on request.
 //!
-//! Both only hide records, as their age does; the logs' own house-keeping then frees what nothing can be seen of.
+//! Both only hide records, as their age does. The logs' own house-keeping then frees what is no longer visible.
 
 use super::core::StoreCore;
 use super::read::ShardIterator;
@@ -11,11 +11,11 @@ use crate::model::{Checkpoint, LogName, RecordNumber, ShardId, SizeLimits, Strea
 use crate::seam::LogPiece;
 
 impl Stream {
-    /// Frees what a reader is done with: records in front of a checkpoint are not to be seen any more, whatever the
-    /// [`Retention`](crate::Retention) says. Durable on return; the space is free at the store's next look.
+    /// Frees the records that a reader has read: records in front of a checkpoint are hidden from now on, whatever the
+    /// [`Retention`](crate::Retention) is. Durable on return. The space is freed by the next round of house-keeping.
     ///
-    /// Records behind the checkpoint stay, and all records of shards that the checkpoint has not come to.
-    /// A reader that is further back is told so by [`Error::Trimmed`](crate::Error::Trimmed).
+    /// Records behind the checkpoint stay, and so do all records of shards that the checkpoint has not come to. A
+    /// reader that is further back gets [`Error::Trimmed`](crate::Error::Trimmed).
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -36,7 +36,7 @@ impl Stream {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a checkpoint of another stream; otherwise as for
-    /// [`summary`](Self::summary), and what happens on the disk.
+    /// [`summary`](Self::summary), and errors of the disk.
     pub fn trim_to(&self, checkpoint: &Checkpoint) -> Result<()> {
         self.check_checkpoint(checkpoint)?;
         let store = self.store_core();
@@ -46,7 +46,7 @@ impl Stream {
         for (shard, next) in checkpoint.positions() {
             let is_known = self.read(|stream, _| Ok(stream.logs.contains_key(&shard)))?;
             if is_known {
-                // A checkpoint that outlived a crash can be ahead of what the crash has left.
+                // A checkpoint that survived a crash can be ahead of the records that survived it.
                 let end = store.logs.open(LogName::Shard(id, shard))?.end()?;
                 read.push((shard, next.min(end.next_record)));
             }
@@ -59,8 +59,8 @@ impl Stream {
         })
     }
 
-    /// As [`trim_to`](Self::trim_to), for one shard: records of it in front of a position, and all records of the shards
-    /// that it descends from, are not to be seen any more.
+    /// As [`trim_to`](Self::trim_to), for one shard: hides its records in front of a position, and all records of the
+    /// shards that it descends from.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -79,8 +79,8 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a position in another stream, or one behind the end of
-    /// its shard, which may be of another one too; otherwise as for [`trim_to`](Self::trim_to).
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a position in another stream, or one behind the
+    /// end of its shard, which may belong to another shard; otherwise as for [`trim_to`](Self::trim_to).
     pub fn trim_shard_to(&self, position: &ShardIterator) -> Result<()> {
         let checkpoint = Checkpoint {
             store: self.store_id(),
@@ -112,7 +112,7 @@ impl Stream {
 }
 
 impl StoreCore {
-    /// Hides the oldest records of streams that have more than they may keep.
+    /// Hides the oldest records of streams that exceed their limits.
     pub(super) fn hide_beyond_size_limits(&self) -> Result<()> {
         let limited: Vec<_> = {
             let state = self.catalog.read();
@@ -124,7 +124,7 @@ impl StoreCore {
         };
         let mut results = Vec::new();
         for (id, shards) in limited {
-            // A log that cannot be measured keeps no other from being freed.
+            // A log that cannot be measured does not prevent others from being freed.
             results.push(self.hide_beyond_limits_of(id, shards));
         }
         results.into_iter().collect()
@@ -155,7 +155,7 @@ impl StoreCore {
     }
 }
 
-/// The edit for those that are there and are not hidden yet.
+/// The edit for those numbers whose shards exist and that are not hidden yet.
 fn hidden(id: StreamId, stream: &StreamState, before: Vec<(ShardId, RecordNumber)>) -> Vec<Edit> {
     let is_news = |(shard, number): &(ShardId, RecordNumber)| {
         let log = stream.logs.get(shard);
@@ -173,7 +173,7 @@ fn hidden(id: StreamId, stream: &StreamState, before: Vec<(ShardId, RecordNumber
 }
 
 impl StreamState {
-    /// What is in front of a checkpoint: the read part of its shards, and all of their ancestors.
+    /// The records in front of a checkpoint: the read part of its shards, and all of their ancestors.
     fn before_checkpoint(&self, read: &[(ShardId, RecordNumber)]) -> Vec<(ShardId, RecordNumber)> {
         let mut before = read.to_vec();
         let Some(lineage) = &self.lineage else {
@@ -193,7 +193,7 @@ impl StreamState {
         before
     }
 
-    /// The shards, with what is known of them before they are measured: what is put, or closed, since then stays.
+    /// The shards, with what is known of them before they are measured. Later records, and a later closing, stay.
     fn shards_to_measure(&self) -> Vec<ToMeasure> {
         let lineage = self.lineage.as_ref();
         let shards = self.logs.iter().map(|(shard, log)| ToMeasure {
@@ -206,11 +206,11 @@ impl StreamState {
     }
 }
 
-/// Before which number the records of each shard go. The rest still reaches the limits.
+/// The number before which the records of each shard are hidden. The remaining ones still reach the limits.
 fn beyond_limits(limits: SizeLimits, mut kept: Vec<KeptPieces>) -> Vec<(ShardId, RecordNumber)> {
     if let Some(limit) = limits.shard_bytes {
         for shard in &mut kept {
-            // The newest stays in a closed shard too: a split throws nothing away.
+            // A closed shard keeps its newest piece too, so that a split hides nothing.
             while shard.pieces.len() > 1 && shard.bytes_without_oldest() >= limit && shard.drop_oldest() {}
         }
     }
@@ -240,16 +240,16 @@ fn behind_closing(log: &LogState) -> Option<RecordNumber> {
     log.end.map(|end| end.next_record.next())
 }
 
-/// What is known of a shard before it is measured.
+/// The state of a shard before it is measured.
 struct ToMeasure {
     id: ShardId,
-    /// Of a closed shard, which can go as a whole.
+    /// For a closed shard, which can be hidden as a whole.
     behind_closing: Option<RecordNumber>,
     has_parents: bool,
     hidden_before: RecordNumber,
 }
 
-/// What a shard keeps while it is decided what goes.
+/// The pieces of a shard that are kept so far.
 struct KeptPieces {
     shard: ToMeasure,
     /// Oldest last.
@@ -260,7 +260,7 @@ struct KeptPieces {
 
 impl KeptPieces {
     fn of(shard: ToMeasure, mut pieces: Vec<LogPiece>) -> KeptPieces {
-        // What is hidden already goes without being counted.
+        // Hidden pieces are dropped without being counted.
         let hidden = pieces
             .iter()
             .skip(1)
@@ -290,7 +290,7 @@ impl KeptPieces {
         self.pieces.last().map(|piece| piece.last_arrival)
     }
 
-    /// The newest piece of an open shard stays: records will follow in it.
+    /// An open shard keeps its newest piece, since records will follow in it.
     fn can_drop(&self) -> bool {
         match self.shard.behind_closing {
             Some(_) => !self.pieces.is_empty(),
@@ -298,7 +298,7 @@ impl KeptPieces {
         }
     }
 
-    /// False if there is nothing that can go.
+    /// False if there is no piece to drop.
     fn drop_oldest(&mut self) -> bool {
         if !self.can_drop() {
             return false;
@@ -312,7 +312,7 @@ impl KeptPieces {
         true
     }
 
-    /// A closed shard without a record goes once its parents are gone.
+    /// A closed shard without a record is dropped once its parents are.
     fn drop_if_empty(&mut self) {
         if self.pieces.is_empty() && !self.shard.has_parents {
             self.before = self.before.max(self.shard.behind_closing);

@@ -1,60 +1,66 @@
-//! What a store and its streams count, and how the store is.
+//! The numbers and the health of a store and its streams.
 //!
-//! What is public may wait for the disk; `..._at_once` is the same for those who watch a store whose disk hangs. It begins
-//! with nothing that is due, and takes the room as its caller knows it.
+//! The public functions may wait for the disk. `..._at_once` is the same for callers that watch a store whose disk may
+//! hang: it finishes no due changes, and its caller passes the room on the disk.
 
 use std::time::Duration;
 
 use super::store::Store;
 use super::stream::Stream;
-use crate::backend::{LogStatistics, StorageStats};
+use crate::backend::{ClusterStats, LogStatistics, ReplicaStats, StorageStats};
 use crate::error::{Error, Result};
 use crate::model::{Histogram, Lineage, LogName, ShardId, Space, StreamId};
 use crate::seam::{PutStats, ReadStats};
 
-/// A store in numbers. What is counted begins at 0 when the store is opened.
+/// The numbers of a store. Counting begins at 0 when the store is opened.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StoreStats {
-    /// What was put to all streams, those that are deleted included.
+    /// The puts to all streams, including deleted ones.
     pub puts: PutStats,
-    /// What was read of them, by whichever reader.
+    /// The reads from them, by all readers.
     pub reads: ReadStats,
-    /// How long each sync of records took, in microseconds: those that puts wait for, and those in the background. In memory
-    /// there are none.
+    /// How long each sync of records took, in microseconds: those that puts wait for, and those in the background.
+    /// There are none in memory.
     pub sync_micros: Histogram,
-    /// What all records take.
+    /// The space that all records take.
     pub storage: StorageStats,
     /// How many streams there are, in all namespaces.
     pub streams: u64,
-    /// How many shards of them are open.
+    /// How many open shards they have.
     pub open_shards: u64,
-    /// The shards in which damage was found since the store was opened. They take no records; `anabranch verify` looks at
-    /// all of the others too.
+    /// The shards in which damage was found since the store was opened. They take no records. `anabranch verify` also
+    /// checks all others.
     pub damaged_shards: Vec<DamagedShard>,
+    /// What was asked of the cluster that keeps the store; `None` of one in a directory or in memory.
+    pub cluster: Option<ClusterStats>,
+    /// The servers of the cluster, for the stream with the fewest that are current, or the catalog.
+    pub replicas: Option<ReplicaStats>,
     /// Whether it takes records, and how much room it has.
     pub health: StoreHealth,
 }
 
-/// A stream in numbers. What is counted begins at 0 when the store is opened.
+/// The numbers of a stream. Counting begins at 0 when the store is opened.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StreamStats {
-    /// What was put to it.
+    /// The puts to it.
     pub puts: PutStats,
-    /// What was read of it, by whichever reader.
+    /// The reads from it, by all readers.
     pub reads: ReadStats,
-    /// What its records take, with what its queues note of them.
+    /// The space that its records take, including what its queues note about them.
     pub storage: StorageStats,
     /// How many of its shards are open.
     pub open_shards: u64,
     /// How many shards it has, closed ones included until they expire.
     pub shards: u64,
-    /// Those in which damage was found since the store was opened.
+    /// The shards in which damage was found since the store was opened.
     pub damaged_shards: Vec<DamagedShard>,
+    /// The servers that have it, of a store on a cluster: from the first look at them on, which is within a minute.
+    pub replicas: Option<ReplicaStats>,
 }
 
-/// A shard with damage, and what was found first.
+/// A shard with damage, and the first damage that was found.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DamagedShard {
@@ -62,7 +68,7 @@ pub struct DamagedShard {
     pub stream: StreamId,
     /// The shard.
     pub shard: ShardId,
-    /// What was found, and where.
+    /// The damage and its place.
     pub damage: Error,
 }
 
@@ -70,28 +76,30 @@ pub struct DamagedShard {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StoreHealth {
-    /// The failure after which nothing more is written, as an [`Error::Poisoned`]: until the store is opened again, puts fail with
-    /// it. `None` while all is well.
+    /// The failure that ended all writing, as an [`Error::Poisoned`]. Until the store is opened again, puts fail with
+    /// it. On a cluster it is [`Error::Fenced`] if another opener has the store, or the failure that leaves it unknown
+    /// whether an edit was written. `None` without a failure.
     pub failure: Option<Error>,
-    /// The room on what holds the store, where that is known. What the store would give up for records is available.
+    /// The room where the store is, if that is known. Room that the store would free for records counts as available.
     pub space: Option<Space>,
-    /// How long the oldest sync has taken so far that is under way, by the store's monotonic clock; `None` while there is
-    /// none. Where it is many seconds the device hangs, and puts that wait for a sync wait with it.
+    /// How long the oldest sync under way has taken so far, by the store's monotonic clock; `None` if there is none. If
+    /// it is many seconds, the device hangs, and puts that wait for a sync wait with it.
     pub oldest_sync: Option<Duration>,
-    /// Whether the store was opened to be read only.
+    /// For how long the cluster that keeps the store has not answered. `None` while it answers, and without a cluster.
+    pub unanswered_for: Option<Duration>,
+    /// Whether the store was opened only to be read.
     pub is_read_only: bool,
 }
 
 impl StoreHealth {
-    /// Whether little room is left ([`Space::is_nearly_used_up`]) for what is to come: in a store that is only read nothing
-    /// is.
+    /// Whether little room is left ([`Space::is_nearly_used_up`]). Always false for a store that is only read.
     pub fn is_nearly_full(&self) -> bool {
         !self.is_read_only && self.space.is_some_and(|space| space.is_nearly_used_up())
     }
 }
 
 impl Store {
-    /// The store in numbers. Looks at what is known of each shard, and reads nothing.
+    /// The numbers of the store. Uses what is known of each shard, and reads no records.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -122,6 +130,8 @@ impl Store {
             sync_micros,
             storage,
             damaged,
+            cluster,
+            replicas,
         } = core.logs.statistics(None);
         let (streams, open_shards) = {
             let state = core.catalog.read();
@@ -136,6 +146,8 @@ impl Store {
             streams: streams as u64,
             open_shards,
             damaged_shards: damaged_shards(damaged),
+            cluster,
+            replicas,
             health: self.health_at_once(space)?,
         })
     }
@@ -165,6 +177,7 @@ impl Store {
             failure: core.logs.check().err(),
             space,
             oldest_sync: core.logs.oldest_sync(),
+            unanswered_for: core.logs.unanswered_for(),
             is_read_only: core.is_read_only,
         })
     }
@@ -175,7 +188,7 @@ impl Store {
 }
 
 impl Stream {
-    /// The stream in numbers. Looks at what is known of each shard, and reads nothing; the age of its records is
+    /// The numbers of the stream. Uses what is known of each shard, and reads no records. The age of its records is
     /// [`oldest_arrival`](Self::oldest_arrival).
     ///
     /// ```
@@ -208,6 +221,7 @@ impl Stream {
             puts,
             storage,
             damaged,
+            replicas,
             ..
         } = self.store_core().logs.statistics(Some(self.id()));
         Ok(StreamStats {
@@ -217,6 +231,7 @@ impl Stream {
             open_shards,
             shards,
             damaged_shards: damaged_shards(damaged),
+            replicas,
         })
     }
 }
@@ -225,7 +240,7 @@ fn open_shards_of(lineage: &Lineage) -> u64 {
     lineage.open_shard_count().into()
 }
 
-/// Of a queue its own calls tell.
+/// Damage of a queue's log is reported by the queue's own calls.
 fn damaged_shards(damaged: Vec<(LogName, Error)>) -> Vec<DamagedShard> {
     let shards = damaged.into_iter().filter_map(|(log, damage)| match log {
         LogName::Shard(stream, shard) => Some(DamagedShard {

@@ -19,8 +19,8 @@ use crate::catalog::Resource;
 use crate::error::{Error, Result};
 use crate::model::{StreamId, StreamName, Timestamp};
 
-/// A directory of streams, or memory with streams. Clones share it; it is closed by [`close`](Self::close), or when the last clone and the
-/// last [`Stream`] are gone.
+/// A directory of streams, or memory with streams. Clones share it. It is closed by [`close`](Self::close), or when the
+/// last clone and the last [`Stream`] are dropped.
 #[derive(Clone, Debug)]
 pub struct Store {
     handle: Arc<StoreHandle>,
@@ -46,8 +46,8 @@ impl Store {
         StoreOptions::new().open(directory)
     }
 
-    /// Opens the store in a directory to read it while another program writes to it, or another handle in this one, with
-    /// the default [options](StoreOptions).
+    /// Opens the store in a directory to read it while another program, or another handle in this one, writes to it,
+    /// with the default [options](StoreOptions).
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -71,8 +71,8 @@ impl Store {
         StoreOptions::new().follow(directory)
     }
 
-    /// A store in memory, which is gone when it is closed. All else is as in a directory, but for what is slower there:
-    /// a put is acknowledged at once. For tests, and for what need not last.
+    /// A store in memory, whose contents are lost when it is closed. It behaves like one in a directory, except that a
+    /// put is acknowledged at once. For tests, and for data that need not last.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -116,7 +116,7 @@ impl Store {
         )
     }
 
-    /// Makes a stream with more to say about it.
+    /// Makes a stream with options.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -139,8 +139,8 @@ impl Store {
         self.handle.create_stream(StreamName::new("", name), options)
     }
 
-    /// A stream by its name, made with these options if there is none. One that is there stays as it is, whatever the options
-    /// say.
+    /// Gives a stream by its name, and makes it with these options if there is none. An existing stream stays
+    /// unchanged, whatever the options are.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -160,7 +160,7 @@ impl Store {
             .open_or_create_stream(&StreamName::new("", name), options)
     }
 
-    /// A stream by its name, in whatever state it is. Never blocks, unless the store is [followed](StoreOptions::follow).
+    /// A stream by its name, in any state. Never blocks, unless the store is [followed](StoreOptions::follow).
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -177,8 +177,9 @@ impl Store {
         self.handle.stream_named("", name)
     }
 
-    /// The streams that have their names in this namespace, apart from those that [`stream`](Self::stream) finds and from
-    /// those of other namespaces: up to 128 characters of `a-z A-Z 0-9 _ . -`, with slashes between them.
+    /// The streams with their names in this namespace, separate from those that [`stream`](Self::stream) finds and from
+    /// those of other namespaces. A namespace's name has up to 128 characters of `a-z A-Z 0-9 _ . -`, with slashes
+    /// between them.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -198,7 +199,7 @@ impl Store {
         Namespace::new(self.handle.clone(), name)
     }
 
-    /// The names of the namespaces that have streams, in order. The empty name is for streams that are in none.
+    /// The names of the namespaces that have streams, in order. The empty name stands for streams without a namespace.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -239,7 +240,7 @@ impl Store {
         })
     }
 
-    /// Up to `limit` streams that are in no [`Namespace`], in the order of their names, from the first or from behind a name.
+    /// Up to `limit` streams without a [`Namespace`], in the order of their names, from the first or from after a name.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -260,8 +261,8 @@ impl Store {
         self.handle.streams("", after, limit)
     }
 
-    /// Up to `limit` streams of all namespaces, in the order of their numbers, which is that of their creation: from the first
-    /// or from behind a number.
+    /// Up to `limit` streams of all namespaces, in the order of their numbers, which is that of their creation, from
+    /// the first or from after a number.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -290,7 +291,7 @@ impl Store {
         self.handle.streams_at_once(after, limit)
     }
 
-    /// How many shards are open in all streams, with those that creations and splits are still making.
+    /// How many shards are open in all streams, including those that creations and splits are still making.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -325,7 +326,7 @@ impl Store {
         self.core().options.key_ring().is_some()
     }
 
-    /// An attribute of the store's owner: bytes under a name, which the store keeps and which mean nothing to it.
+    /// An attribute of the store's owner: bytes under a name, which the store keeps and does not use.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -379,9 +380,9 @@ impl Store {
         self.core().now()
     }
 
-    /// How much time has passed since some fixed moment, by the store's monotonic clock
-    /// ([`Clock::monotonic`](crate::Clock::monotonic)): for measuring how long something lasts, whatever becomes of the
-    /// time that [`now`](Self::now) shows.
+    /// The time since some fixed moment, by the store's monotonic clock
+    /// ([`Clock::monotonic`](crate::Clock::monotonic)). It measures how long something takes, even if the time that
+    /// [`now`](Self::now) shows is changed.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -409,8 +410,9 @@ impl Store {
         self.core().catalog.read().store
     }
 
-    /// A secret that was drawn with the store, stays the same, and is no other store's: for signing what a program hands
-    /// to strangers and wants to know again, such as positions. A program that has it can sign too.
+    /// A secret that was drawn with the store, never changes, and differs from that of every other store. A program can
+    /// use it to sign values that it gives to strangers and gets back, such as positions. Every program that has it can
+    /// sign.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -426,10 +428,10 @@ impl Store {
         self.core().catalog.read().secret
     }
 
-    /// Does one round of the house-keeping that the keeper's thread does: finishes what is due, syncs, frees what has
-    /// expired, prepares for what will be put. For programs that set the clock, or run without a keeper. Of a store that is
-    /// [only read](StoreOptions::read_only) there is only the clock to look at; of one that is [followed](StoreOptions::follow),
-    /// whether there is something new for those who wait.
+    /// Does one round of the house-keeping that the keeper's thread does: finishes due changes, syncs, frees expired
+    /// records, prepares room for later puts. For programs that set the clock, or run without a keeper. For a store
+    /// that is [only read](StoreOptions::read_only) it only looks at the clock. For one that is
+    /// [followed](StoreOptions::follow) it also looks for changes that waiting callers have to be told of.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -446,23 +448,23 @@ impl Store {
     /// ```
     ///
     /// # Errors
-    /// The first thing that could not be done; the rest is tried all the same.
+    /// The first failure. The other steps are tried all the same.
     pub fn maintain(&self) -> Result<()> {
         self.core().begin(None)?;
         keeper::run_round(self.core())
     }
 
-    /// Copies the store as it is at one moment into another directory, which is empty or not there yet, while it goes
-    /// on being used. What was acknowledged before the call is in the copy, and of streams, queues, channels and
-    /// checkpoints what belongs to that moment. Durable on return; an interruption leaves nothing that opens.
+    /// Copies the store as it is at one moment into another directory, which is empty or does not exist yet, while it
+    /// goes on being used. The copy has everything that was acknowledged before the call, and the streams, queues,
+    /// channels and checkpoints of that moment. Durable on return. An interruption leaves nothing that opens.
     ///
-    /// Puts, and consumers of queues, wait only until what was taken in before is committed: what there was to open and to
-    /// write when the call began is done before they have to wait. One snapshot of a store is taken at a time.
+    /// Puts, and consumers of queues, wait only until what was taken in before is committed: logs are opened and
+    /// written before the wait begins. One snapshot of a store is taken at a time.
     ///
-    /// The copy is a store, made to be kept or to take this one's place: the next record of each shard leaves out at least
-    /// 2^40 numbers. What is not written to any more is shared with this store where that can be done
-    /// ([`Sharing`](crate::inspect::Sharing)), and not read; [`inspect::verify`](crate::inspect::verify) reads all of the copy.
-    /// Keys are no part of it.
+    /// The copy is a store that can be kept or can replace this one: the next record of each shard leaves out at least
+    /// 2^40 numbers. Parts that are no longer written to are shared with this store where that is possible
+    /// ([`Sharing`](crate::inspect::Sharing)), and not read; [`inspect::verify`](crate::inspect::verify) reads the
+    /// whole copy. Keys are not part of it.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -481,13 +483,13 @@ impl Store {
     /// # Errors
     /// [`Error::NotEmpty`], [`Error::Locked`] if another copy is being made there, [`Error::StorageFull`],
     /// [`Error::Io`]; [`Error::Corrupt`] if damage was found in the store; [`Error::InvalidArgument`] of a store in
-    /// memory; [`Error::Poisoned`], [`Error::Closed`].
+    /// memory, and if one of the two directories is inside the other; [`Error::Poisoned`], [`Error::Closed`].
     pub fn snapshot(&self, directory: impl AsRef<Path>) -> Result<Copied> {
         self.core().snapshot(|logs| logs.begin_copy(directory.as_ref()))
     }
 
-    /// Makes all that was put durable, records it, and lets the directory go. Whatever is done with this store
-    /// afterwards fails with [`Error::Closed`].
+    /// Makes everything durable that was put, records it, and releases the directory. All later calls on this store
+    /// fail with [`Error::Closed`].
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -502,7 +504,7 @@ impl Store {
     /// ```
     ///
     /// # Errors
-    /// What could not be written. The store is closed all the same, and recovers when it is next opened.
+    /// The first failed write. The store is closed all the same, and recovers when it is next opened.
     pub fn close(&self) -> Result<()> {
         self.handle.close()
     }
@@ -532,49 +534,50 @@ impl StoreOptions {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Locked`] if another opener has it, [`Error::NotAStore`] if the directory holds something else,
-    /// [`Error::UnsupportedFormat`], [`Error::Corrupt`] if the manifest is damaged, [`Error::InvalidArgument`] if an option
-    /// is out of range, [`Error::Io`]. A damaged shard does not keep the store from opening: its own operations
-    /// report it.
+    /// [`Error::Locked`] if another opener has it, [`Error::NotAStore`] if the directory has something else,
+    /// [`Error::UnsupportedFormat`], [`Error::Corrupt`] if the manifest is damaged, [`Error::InvalidArgument`] if an
+    /// option is out of range, [`Error::Io`]. A damaged shard does not prevent the store from opening: its own
+    /// operations report the damage.
     pub fn open(&self, directory: impl AsRef<Path>) -> Result<Store> {
         let core = StoreCore::open(self, directory.as_ref())?;
         let handle = StoreHandle::new(core)?;
         Ok(Store { handle })
     }
 
-    /// Opens the store in a directory to read it, whether or not a program has it open to write. Nothing in the directory is
-    /// locked, changed or synced, so any number of programs can follow a store, on a read-only mount too.
+    /// Opens the store in a directory to read it, whether or not a program has it open to write. Nothing in the
+    /// directory is locked, changed or synced, so any number of programs can follow a store, also on a read-only mount.
     ///
-    /// A call sees all that was acknowledged before it began, and of each shard a prefix, without a gap. Who waits (with a
-    /// [`ShardWatch`](crate::ShardWatch), or a reader) is told within the [`follow_interval`](Self::follow_interval), unless
-    /// there is no [keeper](Self::keeper). That goes on while the other program splits, merges, trims and deletes, ends or is
-    /// killed, and is started again. What is trimmed while it is read is told as ever
-    /// ([`Error::Trimmed`](crate::Error::Trimmed)).
+    /// A call sees everything that was acknowledged before it began, and of each shard a prefix, without a gap. A
+    /// waiting caller (with a [`ShardWatch`](crate::ShardWatch), or a reader) is woken within the
+    /// [`follow_interval`](Self::follow_interval), unless there is no [keeper](Self::keeper). That goes on while the
+    /// other program splits, merges, trims and deletes, ends or is killed, and is started again. Records that are
+    /// trimmed while they are read give [`Error::Trimmed`](crate::Error::Trimmed) as in any store.
     ///
-    /// A record may be seen when it is written, and not yet synced or acknowledged. The end of the other program's process
-    /// takes none of these back. A crash of the operating system, a power cut or a failing disk can, also from what was
-    /// already seen; a number that was seen is given to no other record all the same. At
-    /// [`Durability::Buffered`](crate::Durability::Buffered) a record is seen once it is written.
+    /// A record may be visible when it is written, and not yet synced or acknowledged. The end of the other program's
+    /// process takes none of these back. A crash of the operating system, a power cut or a failing disk can take back
+    /// even records that were seen; their numbers are not given to other records. At
+    /// [`Durability::Buffered`](crate::Durability::Buffered) a record is visible once it is written.
     ///
-    /// All that changes something is refused with [`Error::ReadOnly`](crate::Error::ReadOnly), and so is what becomes of a
-    /// queue's records, which only the program knows that gives them out. Records are hidden when they expire, by this
-    /// program's clock. Damage at the end of a shard that is being written to may be told only once it has come to rest, or
-    /// some MiB further on; until then the shard seems to end there. Of the other options those matter that are about reading, the clock, the disk
-    /// and the keys; nothing is mapped.
+    /// Every change is refused with [`Error::ReadOnly`](crate::Error::ReadOnly), and so are the records of queues,
+    /// since only the program that gives them out knows their state. Records are hidden when they expire, by this
+    /// program's clock. Damage at the end of a shard that is being written to may be reported only once the shard has
+    /// come to rest, or some MiB further on; until then the shard seems to end there. Only the options about reading,
+    /// the clock, the disk and the keys have an effect. Nothing is mapped.
     ///
     /// # Errors
-    /// [`Error::Io`] if there is no store, [`Error::NotAStore`] if the directory holds something else,
+    /// [`Error::Io`] if there is no store, [`Error::NotAStore`] if the directory has something else,
     /// [`Error::UnfinishedCopy`], [`Error::UnsupportedFormat`], [`Error::Corrupt`] if the manifest is damaged,
-    /// [`Error::InvalidArgument`] if an option is out of range. Once the directory is gone, or has another store, all calls
-    /// fail with [`Error::Io`].
+    /// [`Error::InvalidArgument`] if an option is out of range. If the directory is removed, or gets another store, all
+    /// calls fail with [`Error::Io`].
     pub fn follow(&self, directory: impl AsRef<Path>) -> Result<Store> {
         self.following().open(directory)
     }
 
-    /// Opens the store in this memory, or makes one there. Numbers of records rise as ever, and some are left out.
+    /// Opens the store in this memory, or makes one there. Numbers of records rise as in a directory, and some are left
+    /// out.
     ///
-    /// Of what options say of a directory nothing matters here, and records take up to
-    /// [`max_memory_bytes`](Self::max_memory_bytes). A store in memory cannot be only read.
+    /// Options about directories have no effect. Records take up to [`max_memory_bytes`](Self::max_memory_bytes). A
+    /// store in memory cannot be opened only to be read.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -591,8 +594,8 @@ impl StoreOptions {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Locked`] if another opener has it, [`Error::InvalidArgument`] if it is to be only read, [`Error::Io`] if
-    /// there is no thread, or nothing random.
+    /// [`Error::Locked`] if another opener has it, [`Error::InvalidArgument`] with an option to only read it,
+    /// [`Error::Io`] if the system gives no thread, or no random bytes.
     pub fn open_in_memory(&self, memory: &Memory) -> Result<Store> {
         let core = StoreCore::open_in_memory(self, memory)?;
         let handle = StoreHandle::new(core)?;
@@ -600,25 +603,25 @@ impl StoreOptions {
     }
 
     /// Opens the store on a cluster of NATS JetStream, or makes one there. A put is acknowledged when it is on the
-    /// disks of more than half of the servers that keep it, whatever [`durability`](Self::durability) says. Numbers of
-    /// records rise as ever, and some are left out. One append to a shard has up to 16,383 records, and what fits into
-    /// a message: about 12 MB where `max_payload` is 16 MB.
+    /// disks of more than half of the servers that keep it, whatever the [`durability`](Self::durability) is. Numbers
+    /// of records rise as in a directory, and some are left out. One append to a shard has up to 16,383 records, and
+    /// must fit into a message: about 12 MB where `max_payload` is 16 MB.
     ///
-    /// A cluster is refused to which records could not be entrusted: servers older than 2.15, or that do not sync what
-    /// they acknowledge, fewer replicas than asked for, messages too small for the largest record. One opener at a time
-    /// has the store. One that is cut off, while another one opens it, gets [`Error::Fenced`] for all that it writes
-    /// from then on.
+    /// A cluster that is not safe for records is refused: servers older than 2.15, or that do not sync what they
+    /// acknowledge, fewer replicas than asked for, messages too small for the largest record. One opener at a time has
+    /// the store. An opener that loses its connection while another one opens the store gets [`Error::Fenced`] for all
+    /// later writes.
     ///
-    /// A change that the cluster does not answer is waited for as long as the store is open, a put for 30 seconds; a
-    /// leader that is lost is replaced within about nine. Of what options say of a directory only
-    /// [`max_group_bytes`](Self::max_group_bytes) matters here. Such a store cannot be only read, encrypted or copied
-    /// yet.
+    /// While the cluster does not answer, a change waits as long as the store is open, and a put for 30 seconds. A lost
+    /// leader is replaced within about nine. Of the options about directories only
+    /// [`max_group_bytes`](Self::max_group_bytes) has an effect. Such a store cannot be opened only to be read, be
+    /// encrypted, or be copied yet.
     ///
     /// # Errors
     /// [`Error::ClusterUnfit`], [`Error::Cluster`] if it cannot be reached or refuses the credentials, [`Error::InUse`]
     /// if another opener has the store, [`Error::Corrupt`] if the catalog is damaged on all servers,
-    /// [`Error::InvalidArgument`] if it is to be only read, or encrypted, [`Error::Io`] if credentials or certificates cannot
-    /// be read.
+    /// [`Error::InvalidArgument`] with an option to only read or to encrypt it, [`Error::Io`] if credentials or
+    /// certificates cannot be read.
     #[cfg(feature = "nats")]
     pub fn open_jetstream(&self, cluster: &JetStream) -> Result<Store> {
         let core = StoreCore::open_jetstream(self, cluster)?;

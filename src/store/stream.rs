@@ -1,4 +1,4 @@
-//! A stream as its users hold it: what it is, and how it is made, described and deleted.
+//! A stream as its users hold it: describing, changing and deleting it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,61 +15,61 @@ use crate::model::{
     SizeLimits, StreamId, StreamMode, StreamStatus, Timestamp,
 };
 
-/// A stream. Clones share it; a handle of a deleted stream answers with [`Error::StreamNotFound`].
+/// A stream. Clones share it. A handle of a deleted stream gives [`Error::StreamNotFound`].
 #[derive(Clone, Debug)]
 pub struct Stream {
     handle: Arc<StoreHandle>,
     pub(super) core: Arc<StreamCore>,
 }
 
-/// A stream without its shards.
+/// The description of a stream without its shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamSummary {
-    /// Its name, unique among the streams there are in its namespace.
+    /// Its name, unique among the present streams of its namespace.
     pub name: String,
-    /// Its number, unique among the streams there ever were.
+    /// Its number, unique among all streams that the store ever had.
     pub id: StreamId,
-    /// What it is doing.
+    /// Its state.
     pub status: StreamStatus,
     /// When it was created.
     pub created: Timestamp,
-    /// For how long it keeps records.
+    /// How long it keeps records.
     pub retention: Retention,
     /// How much it keeps at most.
     pub size_limits: SizeLimits,
-    /// Who says how many shards it has.
+    /// Whether the owner or the load decides how many shards it has.
     pub mode: StreamMode,
-    /// How records find their shards.
+    /// How records are distributed over the shards.
     pub distribution: RecordDistribution,
-    /// What it is to be able to take if it is on demand, in MiB a second; 0 if that was not said.
+    /// The throughput that it must always be able to take if it is on demand, in MiB a second; 0 if it was not set.
     pub warm_throughput: u32,
     /// The largest record it takes, in bytes of data and partition key.
     pub max_record_bytes: u32,
-    /// The id of the key that its records are encrypted with, as it was given; `None` if they are not.
+    /// The id of the key of its records, as it was given; `None` if they are not encrypted.
     pub encryption_key: Option<String>,
-    /// How many of its shards take records.
+    /// How many open shards it has.
     pub open_shard_count: u32,
-    /// What its owner noted.
+    /// The tags of its owner.
     pub tags: BTreeMap<String, String>,
 }
 
-/// What a change of a stream's mode comes with.
+/// The options of a change of a stream's mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ModeOptions {
-    /// What the stream is to be able to take from now on, as by [`set_warm_throughput`](Stream::set_warm_throughput); `None`,
-    /// the default, if that stays.
+    /// The new warm throughput, as for [`set_warm_throughput`](Stream::set_warm_throughput); `None`, the default,
+    /// leaves it unchanged.
     pub warm_throughput: Option<u32>,
-    /// Whether the stream's queues and channels need it [on demand](StreamMode::OnDemand): while it has some, another mode is refused.
-    /// Default: false.
+    /// Whether the stream's queues and channels need it [on demand](StreamMode::OnDemand): while it has some, another
+    /// mode is refused. Default: false.
     pub readers_need_on_demand: bool,
 }
 
-/// A stream with its shards.
+/// The description of a stream with its shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamDescription {
     /// The stream.
     pub summary: StreamSummary,
-    /// Its shards in the order of their ids, closed ones included until they expire. Empty while it is created.
+    /// Its shards in the order of their ids, including closed ones until they expire. Empty while it is being created.
     pub shards: Vec<Shard>,
 }
 
@@ -106,7 +106,7 @@ impl Stream {
         &self.core.namespace
     }
 
-    /// Its number, which no other stream of the store ever has, a later one of the same name included.
+    /// Its number, which no other stream of the store ever has, not even a later one of the same name.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -122,7 +122,7 @@ impl Stream {
         self.core.id
     }
 
-    /// What it is, without its shards.
+    /// Its description, without its shards.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -140,7 +140,7 @@ impl Stream {
         self.read(|stream, _| Ok(StreamSummary::of(self.core.id, stream)))
     }
 
-    /// What it is, with its shards.
+    /// Its description, with its shards.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -165,7 +165,7 @@ impl Stream {
         })
     }
 
-    /// The shards that a filter selects, in the order of their ids. Expired shards are in no selection.
+    /// The shards that a filter selects, in the order of their ids. Expired shards are never selected.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -187,7 +187,8 @@ impl Stream {
         self.read(|stream, moment| Ok(stream.shards(filter, moment)))
     }
 
-    /// Keeps records for so long from now on. What has expired already does not come back; what is older is hidden at once.
+    /// Changes how long records are kept, from now on. Records that have expired do not come back. Older ones are
+    /// hidden at once.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -204,12 +205,12 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::StreamNotActive`]; otherwise as for [`summary`](Self::summary), and what happens on the disk.
+    /// [`Error::StreamNotActive`]; otherwise as for [`summary`](Self::summary), and errors of the disk.
     pub fn set_retention(&self, retention: Retention) -> Result<()> {
         self.change_retention(retention, |_| None)
     }
 
-    /// As [`set_retention`](Self::set_retention), and refuses to shorten it.
+    /// As [`set_retention`](Self::set_retention), but refuses to shorten it.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -231,7 +232,7 @@ impl Stream {
         })
     }
 
-    /// As [`set_retention`](Self::set_retention), and refuses to lengthen it.
+    /// As [`set_retention`](Self::set_retention), but refuses to lengthen it.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -253,7 +254,7 @@ impl Stream {
         })
     }
 
-    /// Keeps so much from now on. What is more goes at the store's next look.
+    /// Changes how much is kept, from now on. Older records beyond that are hidden by the next round of house-keeping.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -277,8 +278,8 @@ impl Stream {
         self.set(&[Setting::SizeLimits(limits)])
     }
 
-    /// Closes a shard and opens two children: one for the hash keys below `new_starting_hash_key`, one for it and
-    /// those above. A record that was put before is in the parent, a later one in a child.
+    /// Closes a shard and opens two children: one for the hash keys below `new_starting_hash_key`, and one for the
+    /// others. Earlier records are in the parent, later ones in a child.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -303,7 +304,7 @@ impl Stream {
         })
     }
 
-    /// Splits a shard into two that own half of its hash keys each.
+    /// Splits a shard into two with half of its hash keys each.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -323,7 +324,7 @@ impl Stream {
             let lineage = stream.lineage.as_ref();
             Ok(lineage.and_then(|lineage| Some(lineage.shard(shard)?.hash_key_range)))
         })?;
-        // Where there are no halves, the split at the first key says what is wrong.
+        // If there are no halves, the split at the first key gives the error.
         let middle = range.map(|range| range.middle().unwrap_or(range.start()));
         self.split_shard(shard, middle.unwrap_or(HashKey::MIN))
     }
@@ -349,12 +350,12 @@ impl Stream {
         self.reshard(ReshardStep::Merge { first, second })
     }
 
-    /// Gives the stream another number of open shards, by splits and merges as Kinesis' UpdateShardCount does them. For
-    /// more shards, each one is split into halves, and then neighbours are merged until there are `target`; for fewer,
-    /// neighbours are merged. Twice or half as many have even ranges if they were even before. A shard that is made on the
-    /// way is closed and empty, and expires like any other.
+    /// Changes the number of open shards, by splits and merges as Kinesis' UpdateShardCount does them. For more shards,
+    /// each one is split into halves, and then neighbours are merged until there are `target`. For fewer, neighbours
+    /// are merged. Twice or half as many have even ranges if they were even before. An intermediate shard is closed and
+    /// empty, and expires like any other.
     ///
-    /// Each split and merge is durable by itself. A change that a crash or a full disk interrupts goes on later, and the
+    /// Each split and merge is durable separately. A change that a crash or a full disk interrupts goes on later. The
     /// stream is [`Updating`](StreamStatus::Updating) until it is done.
     ///
     /// ```
@@ -367,15 +368,15 @@ impl Stream {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for no shards, and for so many that there would be more than
-    /// [`MAX_SHARDS_PER_STREAM`](crate::limits::MAX_SHARDS_PER_STREAM) on the way; [`Error::StreamNotActive`]; otherwise as for
-    /// [`put`](Self::put).
+    /// [`MAX_SHARDS_PER_STREAM`](crate::limits::MAX_SHARDS_PER_STREAM) in between; [`Error::StreamNotActive`];
+    /// otherwise as for [`put`](Self::put).
     pub fn update_shard_count(&self, target: u32) -> Result<()> {
         let store = self.store_core();
         let now = store.begin_change(Some(self.core.id))?;
         store.change_shard_count(&self.core, target, now)
     }
 
-    /// Begins what [`update_shard_count`](Self::update_shard_count) does, and does not wait for it: the stream is
+    /// Begins an [`update_shard_count`](Self::update_shard_count), and does not wait for its end. The stream is
     /// [`Updating`](StreamStatus::Updating) until the keeper and the next calls on the stream have done it.
     ///
     /// ```
@@ -403,7 +404,7 @@ impl Stream {
             .map(|_| ())
     }
 
-    /// Says who decides how many shards the stream has from now on. It keeps those that it has.
+    /// Changes whether the owner or the load decides how many shards the stream has. It keeps its present shards.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -418,12 +419,12 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::StreamNotActive`]; otherwise as for [`summary`](Self::summary), and what happens on the disk.
+    /// [`Error::StreamNotActive`]; otherwise as for [`summary`](Self::summary), and errors of the disk.
     pub fn set_mode(&self, mode: StreamMode) -> Result<()> {
         self.set(&[Setting::Mode(mode)])
     }
 
-    /// The same, with what is changed and checked in the same step.
+    /// The same with options, which are applied and checked in the same step.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -441,8 +442,8 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::StreamHasQueues`], [`Error::StreamHasChannels`]; otherwise as for [`set_mode`](Self::set_mode), and
-    /// [`set_warm_throughput`](Self::set_warm_throughput) if that is changed.
+    /// [`Error::StreamHasQueues`], [`Error::StreamHasChannels`]; otherwise as for [`set_mode`](Self::set_mode), and as
+    /// for [`set_warm_throughput`](Self::set_warm_throughput) if that is changed.
     pub fn set_mode_with(&self, mode: StreamMode, options: &ModeOptions) -> Result<()> {
         let mut settings = vec![Setting::Mode(mode)];
         if let Some(mib_per_second) = options.warm_throughput {
@@ -456,7 +457,8 @@ impl Stream {
         })
     }
 
-    /// Says how records find their shards from now on, without a transition delay. Those that are there stay where they are.
+    /// Changes how records are distributed over the shards from now on, without a transition delay. Existing records
+    /// stay where they are.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -478,9 +480,9 @@ impl Stream {
         store.set_at_once(&self.core, &[Setting::Distribution(distribution)], |_| Ok(()))
     }
 
-    /// Says what the stream is to be able to take, in MiB a second, whatever its load: it has at least a shard for each MiB
-    /// while it is [on demand](StreamMode::OnDemand). It gets them within some minutes, each of which can double their
-    /// number. 0 takes that back.
+    /// Sets the throughput that the stream must always be able to take, in MiB a second, whatever its load: while it is
+    /// [on demand](StreamMode::OnDemand), it has at least one shard for each MiB. It gets them within some minutes,
+    /// each of which can double their number. 0 removes the requirement.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -503,7 +505,7 @@ impl Stream {
         self.set(&[Setting::WarmThroughput(mib_per_second)])
     }
 
-    /// Changes how large a record can be, in bytes of data and partition key: 1 MiB to 10 MiB. Records that are there stay
+    /// Changes the largest size of a record, in bytes of data and partition key: 1 MiB to 10 MiB. Existing records stay
     /// as they are.
     ///
     /// ```
@@ -523,12 +525,12 @@ impl Stream {
         self.set(&[Setting::MaxRecordBytes(bytes)])
     }
 
-    /// Has the records that are put from now on encrypted on the disk, data and partition keys both, with a key of those
-    /// that the store was opened with ([`StoreOptions::keys`](crate::StoreOptions::keys)). A stream that is encrypted
-    /// gets another key so. With a transition delay it is done when the stream is active again.
+    /// Encrypts the records that are put from now on, data and partition keys, with one of the keys that the store was
+    /// opened with ([`StoreOptions::keys`](crate::StoreOptions::keys)). A stream that is encrypted changes to this key.
+    /// With a transition delay this takes effect when the stream is active again.
     ///
-    /// Records that are there stay as they are: the older ones can be read as long as their key is
-    /// there, and those that were put without encryption stay so until they expire.
+    /// Existing records stay as they are: encrypted ones can be read as long as their key is available, and plain ones
+    /// stay plain until they expire.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -561,7 +563,7 @@ impl Stream {
         }))])
     }
 
-    /// Whether the stream has a key, with which records are encrypted or that was only
+    /// Whether the stream has a key. It may encrypt records, or may only have been
     /// [declared](Self::declare_encryption).
     ///
     /// ```
@@ -576,8 +578,8 @@ impl Stream {
         self.core.is_encrypted.load(Ordering::Relaxed)
     }
 
-    /// Notes the id of a key ([`StreamSummary::encryption_key`]) and encrypts nothing: for a program that answers as if it
-    /// did, and says so.
+    /// Notes the id of a key ([`StreamSummary::encryption_key`]) and encrypts nothing: for a program that emulates
+    /// encryption, and says so.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -591,7 +593,7 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::KeyNotFound`] for a stream that is encrypted: that has to be [stopped](Self::stop_encryption) first.
+    /// [`Error::KeyNotFound`] for a stream that is really encrypted: [stop](Self::stop_encryption) that first.
     /// Otherwise as for [`set_mode`](Self::set_mode).
     pub fn declare_encryption(&self, key_id: &str) -> Result<()> {
         let declared = Setting::Encryption(Some(StreamKey {
@@ -610,7 +612,7 @@ impl Stream {
         })
     }
 
-    /// Has the records that are put from now on not encrypted. Records that are there stay as they are.
+    /// Stops the encryption of records that are put from now on. Existing records stay as they are.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -665,7 +667,7 @@ impl Stream {
                 }]),
             }
         })?;
-        // The next put finds that there is nowhere to go.
+        // The next put finds that the stream is deleted.
         let mut routing = self.core.routing.write();
         if routing.check_not_closed().is_ok() {
             *routing = Routing::Unknown;
@@ -688,7 +690,7 @@ impl Stream {
         self.read_at_once(read)
     }
 
-    /// The same without doing what is due, for which the disk would be waited for.
+    /// The same without finishing due changes, which would wait for the disk.
     pub(super) fn read_at_once<T>(&self, read: impl FnOnce(&StreamState, Moment) -> Result<T>) -> Result<T> {
         let store = self.store_core();
         store.check_open()?;
@@ -702,7 +704,7 @@ impl Stream {
         let now = store.begin_change(Some(self.core.id))?;
         if store.is_immediate() {
             let _one_at_a_time = self.core.lock_to_change();
-            // One that an earlier opener began goes first.
+            // A change that an earlier opener began is done first.
             return store.reshard_now(&self.core, step, &Lifecycle::Active);
         }
         let scheduled = store.schedule(&self.core, now, |state| {

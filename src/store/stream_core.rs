@@ -1,4 +1,4 @@
-//! What all handles of a stream share: its logs, and which of them takes which hash keys.
+//! The state that all handles of a stream share: its logs, and the routes from hash keys to them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,32 +19,32 @@ use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, OnceLoc
 #[derive(Debug)]
 pub(super) struct StreamCore {
     pub(super) id: StreamId,
-    /// The name in its namespace.
+    /// The name within its namespace.
     pub(super) name: String,
     pub(super) namespace: String,
     /// The largest record, in bytes of data and partition key.
     pub(super) max_record_bytes: AtomicU64,
     /// Whether records go to all shards in turn.
     pub(super) is_distributed: AtomicBool,
-    /// Whether records are encrypted, or said to be.
+    /// Whether the stream has a key, for encryption or only declared.
     pub(super) is_encrypted: AtomicBool,
-    /// Which of the shards is next, over and over.
+    /// Counts calls, so that records go to the shards in turn.
     turn: AtomicUsize,
     pub(super) store: u128,
     catalog: Arc<Catalog>,
     pub(super) logs: Arc<dyn Logs>,
     pub(super) open_groups: OpenGroups,
-    /// One thread at a time changes the stream's shards, or deletes it. Taken before `routing`.
+    /// Held by the one thread that changes the stream's shards, or deletes it. Taken before `routing`.
     pub(super) changing: Mutex<()>,
-    /// How many threads wait for that.
+    /// How many threads wait for `changing`.
     waiting_to_change: AtomicUsize,
-    /// What was put through routes that are no more, and not counted yet.
+    /// Counts of former routes that have not been taken yet.
     carried: Mutex<BTreeMap<ShardId, Counts>>,
-    /// Read by every put, for as long as it takes to get into the pending groups; written by what changes the open
-    /// shards. So no put is under way while a shard is sealed.
+    /// Locked for reading by every put until its records are in the pending groups; locked for writing by changes of
+    /// the open shards. So no put is under way while a shard is sealed.
     pub(super) routing: RwLock<Routing>,
     pub(super) reads: ReadCounters,
-    /// What is known of the oldest records.
+    /// The known oldest records.
     pub(super) oldest: Mutex<OldestRecords>,
 }
 
@@ -70,7 +70,7 @@ impl PutSettings {
 /// Where records go.
 #[derive(Debug)]
 pub(super) enum Routing {
-    /// To be made from the catalog by the next put.
+    /// The next put makes the routes from the catalog.
     Unknown,
     /// The open shards, in the order of their ranges.
     Open(Vec<Route>),
@@ -79,7 +79,7 @@ pub(super) enum Routing {
 }
 
 impl Routing {
-    /// The end of the store is never taken back, by a change that began before it either.
+    /// Closing is final, also for a change that began before it.
     pub(super) fn check_not_closed(&self) -> Result<()> {
         match self {
             Self::Closed => Err(Error::Closed),
@@ -93,8 +93,8 @@ pub(super) struct Route {
     start: HashKey,
     pub(super) shard: ShardId,
     created_seconds: u64,
-    /// Opened by the first put that goes here: a stream of many thousand shards has a log in memory only for those
-    /// that are used.
+    /// Opened by the first put that goes here: a stream of many thousand shards has a log in memory only for those that
+    /// are used.
     log: OnceLock<Box<UsedLog>>,
 }
 
@@ -106,7 +106,7 @@ struct UsedLog {
     records: AtomicU64,
 }
 
-/// How much was put.
+/// How many bytes and records were put.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     pub(super) bytes: u64,
@@ -151,7 +151,7 @@ impl StreamCore {
         guard
     }
 
-    /// A thread that has many steps to take lets those first who wait: a lock that is let go and taken again at once is not
+    /// A thread with many steps lets waiting threads go first: a lock that is released and taken again at once is not
     /// given to others.
     pub(super) fn let_others_change(&self) {
         while self.waiting_to_change.load(Ordering::Relaxed) > 0 {
@@ -163,7 +163,7 @@ impl StreamCore {
         self.logs.open(LogName::Shard(self.id, shard))
     }
 
-    /// The log that a route leads to.
+    /// The log of a route, which is opened if necessary.
     pub(super) fn log_behind<'a>(&self, route: &'a Route) -> Result<&'a Arc<dyn ShardLog>> {
         if let Some(log) = route.opened_log() {
             return Ok(log);
@@ -191,14 +191,14 @@ impl StreamCore {
             if matches!(*routing, Routing::Unknown) {
                 *routing = Routing::Open(self.routes()?);
             }
-            // Used before they are let go: in a change of many steps others would soon replace them again.
+            // Used before the lock is released: in a change of many steps others would soon replace them again.
             if let Routing::Open(routes) = &*routing {
                 return append(routes);
             }
         }
     }
 
-    /// The same where nothing has to be waited for: the routes are known, and no thread is about to change them.
+    /// The same without waiting: only if the routes are known, and no thread is about to change them.
     pub(super) fn try_with_routes<T>(&self, append: impl FnOnce(&[Route]) -> Result<T>) -> Option<Result<T>> {
         match &*self.routing.try_read()? {
             Routing::Open(routes) => Some(append(routes)),
@@ -230,7 +230,7 @@ impl StreamCore {
             })
             .collect();
         routes.sort_by_key(|route| route.start);
-        // A stream of many shards keeps no room for routes that it does not have.
+        // A stream of many shards must not keep unused memory for routes.
         routes.shrink_to_fit();
         Ok(routes)
     }
@@ -251,18 +251,18 @@ impl StreamCore {
         }
     }
 
-    /// What was put to each shard since this was last asked, if the shard was ever put to.
+    /// What was put to each used shard since the last call.
     pub(super) fn take_counts(&self) -> BTreeMap<ShardId, Counts> {
         self.carry_counts(&self.routing.read());
         std::mem::take(&mut *self.carried.lock())
     }
 
-    /// Of closed shards no count matters any more, and nothing may be kept of them: a stream can have any number of those.
+    /// Drops the counts of closed shards. A stream can have any number of these, so nothing may be kept for them.
     pub(super) fn drop_counts(&self, closed: &[ShardId]) {
         self.carried.lock().retain(|shard, _| !closed.contains(shard));
     }
 
-    /// Keeps what was put through these routes, which may be no more soon.
+    /// Keeps the counts of these routes, which are about to be replaced.
     pub(super) fn carry_counts(&self, routing: &Routing) {
         let Routing::Open(routes) = routing else { return };
         let mut carried = self.carried.lock();
@@ -273,7 +273,7 @@ impl StreamCore {
         }
     }
 
-    /// This stream's state, unless it was deleted.
+    /// This stream's state, or the error that it was deleted.
     pub(super) fn state<'a>(&self, state: Option<&'a StreamState>) -> Result<&'a StreamState> {
         state.ok_or_else(|| Error::StreamNotFound {
             name: self.name.clone(),
@@ -282,21 +282,21 @@ impl StreamCore {
 }
 
 impl StreamCore {
-    /// The one route that takes all records of the next call, where records do not go by their keys.
+    /// The route of all records of the next call, if records are not distributed by their keys.
     pub(super) fn route_in_turn(&self, routes: &[Route]) -> Option<usize> {
         let is_distributed = self.is_distributed.load(Ordering::Relaxed);
         is_distributed.then(|| self.turn.load(Ordering::Relaxed) % routes.len().max(1))
     }
 
-    /// The next call goes to the next route. Counted when a call has been taken in, so that one that would have had to wait
-    /// and is tried again leaves none out.
+    /// Moves on to the next route. Called after a call was taken in, so that a call that would have to wait, and is
+    /// repeated, skips no route.
     pub(super) fn end_turn(&self) {
         self.turn.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// The route that takes a record by its hash key. The open shards tile the hash space, so there is one; where it is the
-/// only one, the partition key need not be hashed.
+/// The route of a record by its hash key. The open shards tile the hash space, so there is one. If there is only one,
+/// the partition key need not be hashed.
 pub(super) fn route_of(routes: &[Route], record: &PutRecord<'_>) -> usize {
     match routes {
         [_] => 0,
@@ -324,7 +324,7 @@ impl Route {
         }
     }
 
-    /// What was put since this was last asked, if anything ever was.
+    /// What was put since the last call, if the route was ever used.
     fn take_counts(&self) -> Option<(ShardId, Counts)> {
         let used = self.log.get()?;
         let counts = Counts {
@@ -342,7 +342,7 @@ impl Route {
     }
 }
 
-/// What a record's sequence number takes from its shard.
+/// The part of a record's sequence number that comes from its shard.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ShardIdentity {
     pub(super) shard: ShardId,
@@ -351,7 +351,7 @@ pub(super) struct ShardIdentity {
 
 impl ShardIdentity {
     pub(super) fn sequence_number(&self, record: RecordNumber, arrival: Timestamp) -> SequenceNumber {
-        // Where a clock went back, or splits came in quick succession, a shard's creation is ahead of it.
+        // After a clock went back, or after quick splits, a shard's creation is ahead of the clock.
         let seconds = arrival.as_seconds().max(self.created_seconds);
         SequenceNumber::new(self.created_seconds, self.shard, record, seconds)
     }

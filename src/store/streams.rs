@@ -1,4 +1,4 @@
-//! The streams of a store: made, found and listed.
+//! Making, finding and listing the streams of a store.
 
 use std::sync::Arc;
 
@@ -51,12 +51,12 @@ impl StoreHandle {
                 .take(limit)
                 .collect()
         };
-        // One that is deleted meanwhile is left out.
+        // A stream that is deleted meanwhile is left out.
         Ok(ids.into_iter().filter_map(|id| self.stream(id)).collect())
     }
 
-    /// Up to `limit` streams that were created after another one, in that order, and the newest of all. Does nothing that is
-    /// due, so that no disk is waited for.
+    /// Up to `limit` streams that were created after another one, in that order, and the newest of all. Finishes no due
+    /// changes, so it does not wait for the disk.
     #[cfg(feature = "server")]
     pub(super) fn streams_at_once(
         self: &Arc<Self>,
@@ -110,7 +110,7 @@ impl StoreHandle {
         let note = store.clock_note();
         let mut id = None;
         store.catalog.commit(|state| {
-            // Planned now so that a wrong count is refused now, also where the shards come later.
+            // Planned now so that a wrong count is refused now, even if the shards are made later.
             let lineage = plan_lineage(state, &name, options.shard_count, now)?;
             if state.id_of(&name.namespace, &name.local).is_some() {
                 return Err(Error::StreamExists {
@@ -136,7 +136,7 @@ impl StoreHandle {
             if store.is_immediate() {
                 edits.push(Edit::ShardsCreated { stream, lineage });
             }
-            // From now on there is something that expires.
+            // From now on something can expire.
             edits.extend(note);
             Ok(edits)
         })?;

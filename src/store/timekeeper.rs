@@ -1,4 +1,4 @@
-//! The store's time: what the wall clock shows, and how much of it is confirmed.
+//! The store's time: the wall clock, and the confirmed time.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,17 +11,18 @@ use crate::sync::{AtomicBool, AtomicU64, Mutex};
 pub(super) struct TimeKeeper {
     clock: ClockHandle,
     known: Mutex<ConfirmedTime>,
-    /// By how many milliseconds the confirmed time is ahead of the monotonic clock (wrapping): readers take no lock.
+    /// How many milliseconds the confirmed time is ahead of the monotonic clock (wrapping). An atomic, so that readers
+    /// take no lock.
     lead_millis: AtomicU64,
-    /// Whether the confirmed time alone does not say which records have expired.
+    /// Whether lags besides the confirmed time decide which records have expired.
     has_lags: AtomicBool,
     /// Whether the wall clock shows less than it once did.
     is_behind: AtomicBool,
-    /// The earliest time that a record says which was put since then.
+    /// The earliest arrival time of a record that was put since then.
     earliest: Mutex<Option<Timestamp>>,
 }
 
-/// The clock that the store was given.
+/// The clock of the store's options.
 #[derive(Clone)]
 pub(super) struct ClockHandle(pub(super) Arc<dyn Clock>);
 
@@ -50,7 +51,7 @@ impl TimeKeeper {
             lead_millis: AtomicU64::new(lead_millis(&known, reading)),
             has_lags: AtomicBool::new(known.has_lags()),
             is_behind: AtomicBool::new(known.is_behind(reading)),
-            // What an earlier opener has put while the clock was behind is not known.
+            // It is not known what an earlier opener has put while the clock was behind.
             earliest: Mutex::new(was_behind.then_some(Timestamp::EPOCH)),
             known: Mutex::new(known),
         };
@@ -67,7 +68,7 @@ impl TimeKeeper {
 
     pub(super) fn moment(&self) -> Moment {
         let reading @ ClockReading { wall, monotonic } = self.clock.read();
-        // In this order: a time that is ahead by a step never comes without the lag of the step.
+        // Loaded in this order: a time that is ahead by a step is never seen without the lag of the step.
         let lead = self.lead_millis.load(Ordering::Acquire);
         if self.has_lags.load(Ordering::Acquire) {
             return self.known.lock().moment(reading);
@@ -81,12 +82,12 @@ impl TimeKeeper {
         }
     }
 
-    /// Compares the clocks. Once a second is enough, and so is never: what has not been compared is not confirmed.
+    /// Compares the clocks. Once a second is often enough. Time that was never compared is only not confirmed.
     pub(super) fn observe(&self) -> Option<ClockStep> {
         let mut known = self.known.lock();
         let reading = self.clock.read();
         let mut earliest = self.earliest.lock();
-        // What was put since the clock went back, and before this is seen, says no earlier time than this.
+        // Records that were put between the step back and this call have no earlier time than this.
         let back_at = reading.wall.saturating_sub(known.since_compared(reading));
         let step = known.observe(reading, *earliest);
         let is_behind = known.is_behind(reading);
@@ -103,12 +104,12 @@ impl TimeKeeper {
         self.known.lock().open_millis(self.clock.read())
     }
 
-    /// Whether [`note_earliest`](Self::note_earliest) wants to know of what is put.
+    /// Whether [`note_earliest`](Self::note_earliest) has to be called for puts.
     pub(super) fn is_behind(&self) -> bool {
         self.is_behind.load(Ordering::Relaxed)
     }
 
-    /// A record is put that says this time or a later one, while the clock is behind.
+    /// Notes that a record is put with this arrival time or a later one, while the clock is behind.
     pub(super) fn note_earliest(&self, arrival: Timestamp) {
         let mut earliest = self.earliest.lock();
         *earliest = Some(earliest.map_or(arrival, |earliest| earliest.min(arrival)));

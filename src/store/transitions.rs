@@ -1,9 +1,9 @@
-//! When changes are due that take time: creating, splitting, merging and deleting streams, and creating and deleting
-//! consumers, queues and channels, while the store has a transition delay.
+//! The changes that take time, and when they are due: creating, splitting, merging and deleting streams, and creating
+//! and deleting consumers, queues and channels, in a store with a transition delay.
 //!
-//! That a change has begun is in the manifest. When it is due is measured by the monotonic clock, so that a wall clock
-//! that is set does not hold it up; a later opener waits for what the wall clock says is left, and never longer than the
-//! change takes. A change that fails is tried again after a pause, by one thread, and concerns its stream alone.
+//! The catalog notes that a change has begun. The monotonic clock measures when it is due, so that setting the wall
+//! clock does not delay it. A later opener waits for as long as the wall clock says, and never longer than the change
+//! takes. A change that fails is tried again after a pause, by one thread, and affects only its stream.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -13,7 +13,7 @@ use crate::catalog::{CatalogState, ConsumerLifecycle, Due, Lifecycle, ReaderLife
 use crate::model::{ChannelId, ConsumerId, QueueId, StreamId, Timestamp};
 use crate::sync::{AtomicU64, Mutex};
 
-/// After the first failure; twice as long after each further one.
+/// The pause after the first failure. It doubles after each further one.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -27,7 +27,7 @@ pub(super) struct Transitions {
     pending: Mutex<BTreeMap<Subject, Pending>>,
 }
 
-/// What changes.
+/// The stream or reader that changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Subject {
     Stream(StreamId),
@@ -36,7 +36,7 @@ pub(super) enum Subject {
     Channel(StreamId, ChannelId),
 }
 
-/// What a subject is doing, as the catalog has it.
+/// The lifecycle of a subject in the catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Doing {
     Stream(Lifecycle),
@@ -69,7 +69,7 @@ impl Transitions {
         }
     }
 
-    /// Takes over from the catalog what is under way. True if something is due earlier than was known.
+    /// Takes over the changes under way from the catalog. True if one is due earlier than was known.
     pub(super) fn take_over(&self, state: &CatalogState, now: Timestamp, monotonic: Duration) -> bool {
         let mut pending = self.pending.lock();
         pending.retain(|subject, known| Doing::of(*subject, state).as_ref() == Some(&known.doing));
@@ -111,7 +111,7 @@ impl Transitions {
         due.map(|(subject, _)| *subject).collect()
     }
 
-    /// What the subject is doing, if that is due to end.
+    /// The lifecycle of the subject, if it is due to end.
     pub(super) fn due_of(&self, subject: Subject, monotonic: Duration) -> Option<Doing> {
         let pending = self.pending.lock();
         let known = pending.get(&subject).filter(|known| known.due <= monotonic);
@@ -123,7 +123,7 @@ impl Transitions {
         pending.get(&subject).is_some_and(|known| known.due <= monotonic)
     }
 
-    /// One thread is at this change: until that lets go, the change is due for no other.
+    /// This thread works on the change: until the result is dropped, the change is due for no other.
     pub(super) fn hold(&self, subject: Subject) -> Held<'_> {
         let mut pending = self.pending.lock();
         let known = pending.get_mut(&subject);
@@ -136,7 +136,7 @@ impl Transitions {
         }
     }
 
-    /// Has a change tried again later. Gives how often it has failed, and the pause.
+    /// Postpones the next attempt of a change. Gives how often it has failed, and the pause.
     pub(super) fn delay(&self, subject: Subject, monotonic: Duration) -> (u32, Duration) {
         let mut pending = self.pending.lock();
         let Some(known) = pending.get_mut(&subject).filter(|known| known.due != NEVER) else {
@@ -159,7 +159,7 @@ impl Transitions {
     }
 }
 
-/// A change that one thread is at. If it is not done when this is dropped, it is due as before.
+/// A change that one thread works on. If it is not done when this is dropped, it is due as before.
 #[must_use = "the change is held until this is dropped"]
 pub(super) struct Held<'a> {
     transitions: &'a Transitions,
@@ -198,7 +198,7 @@ impl Doing {
 }
 
 impl Due {
-    /// How much of it remains for an opener that did not see it begin.
+    /// The remaining time of the change for an opener that did not see it begin.
     fn left(&self, now: Timestamp) -> Duration {
         self.at.since(now).min(Duration::from_millis(self.delay_millis))
     }

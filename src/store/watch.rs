@@ -1,4 +1,4 @@
-//! Waiting for something new in shards.
+//! Waiting for changes in shards.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use crate::error::Result;
 use crate::model::ShardId;
 use crate::seam::Signal;
 
-/// Tells when there may be something new to read in some shards of a stream: records, the end of a shard, the end of
-/// the stream or of the store.
+/// Waits for something new to read in some shards of a stream: records, the end of a shard, the end of the stream or of
+/// the store.
 ///
-/// Begin to watch, then read; where nothing is there, wait and read again. Whatever happens after a shard was added
-/// ends the next wait, so nothing is missed in between. A wait may also end where nothing new can be read.
+/// Begin to watch, then read; if there is nothing, wait and read again. Any change after a shard was added ends the
+/// next wait, so nothing is missed in between. A wait may also end without anything new to read.
 ///
 /// A watch costs writers next to nothing, and a wait costs no processor time.
 ///
@@ -73,7 +73,7 @@ impl Stream {
 }
 
 impl ShardWatch {
-    /// Watches a shard too, from now on. False if it is watched already.
+    /// Also watches another shard, from now on. False if it is watched already.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -101,12 +101,12 @@ impl ShardWatch {
         Ok(true)
     }
 
-    /// What other changes may raise, too.
+    /// The signal, which other changes may raise too.
     pub(crate) fn signal(&self) -> &Arc<Signal> {
         &self.signal
     }
 
-    /// Watches only those of its shards for which this is true.
+    /// Keeps watching only the shards for which the function returns true.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -128,7 +128,7 @@ impl ShardWatch {
         });
     }
 
-    /// Blocks until something has happened in a shard since the last wait, or since the shard was added. False if
+    /// Blocks until something has changed in a shard since the last wait, or since the shard was added. False if
     /// nothing has within `limit`.
     ///
     /// ```
@@ -149,7 +149,7 @@ impl ShardWatch {
         self.signal.wait(limit)
     }
 
-    /// The same for a task of any runtime, without a limit. Nothing is lost where the future is dropped.
+    /// The same for a task of any runtime, without a limit. Dropping the future loses no change.
     pub async fn changed(&mut self) {
         std::future::poll_fn(|context| self.signal.poll(context)).await;
     }

@@ -1,8 +1,8 @@
-//! The same, with every decision about which thread goes on made by a schedule explorer.
+//! The types under a schedule explorer, which decides which thread goes on.
 //!
-//! All threads of an exploration take turns on one thread of the operating system. Each value has its lock twice: the
-//! explorer's, which says who is next, and the standard library's, which holds the value and is never waited for by
-//! two explored threads at once. Outside of an exploration only the latter is used, so the same types serve all tests.
+//! All threads of an exploration take turns on one thread of the operating system. Each value has two locks: the
+//! explorer's, which decides who is next, and the standard library's, which holds the value; two explored threads never
+//! wait for the latter at once. Outside an exploration only the latter is used, so the same types serve all tests.
 
 use std::cell::Cell;
 use std::fmt;
@@ -32,15 +32,15 @@ const PREEMPTIONS: usize = 3;
 /// A schedule with more steps does not end.
 const MAX_STEPS: usize = 200_000;
 
-/// Runs a scenario under many schedules: random ones, and ones with few changes from thread to thread at places that are
-/// drawn beforehand. Panics in the first in which the scenario panics or all threads wait, and tells its schedule.
+/// Runs a scenario under many schedules: random ones, and ones with few changes of thread at places that are drawn
+/// beforehand. Panics in the first schedule in which the scenario panics or all threads wait, and prints the schedule.
 ///
-/// `ANABRANCH_SCHEDULES` sets how many, `ANABRANCH_SCHEDULE` runs just the one that it holds.
+/// `ANABRANCH_SCHEDULES` sets how many run. `ANABRANCH_SCHEDULE` runs a single one.
 pub(crate) fn explore(scenario: impl Fn() + Send + Sync + 'static) {
     explore_often(1, scenario);
 }
 
-/// The same with so many times as many schedules, for what is small.
+/// The same with so many times as many schedules, for small scenarios.
 pub(crate) fn explore_often(times: usize, scenario: impl Fn() + Send + Sync + 'static) {
     let scenario = sync::Arc::new(scenario);
     let run = {
@@ -67,7 +67,7 @@ pub(crate) fn explore_often(times: usize, scenario: impl Fn() + Send + Sync + 's
     Runner::new(PctScheduler::new_from_seed(SEED, PREEMPTIONS, schedules), config).run(run);
 }
 
-/// The same schedules every time, as far as the number of them is the same.
+/// The same schedules every time, for the same number of them.
 const SEED: u64 = 0x5eed;
 
 struct Exploring;
@@ -86,7 +86,7 @@ impl Drop for Exploring {
     }
 }
 
-/// Wake-ups that come to nothing, to see that it is noticed.
+/// Which wake-ups are lost, to see that the explorer notices it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LostWakeUps {
     None,
@@ -96,7 +96,7 @@ pub(crate) enum LostWakeUps {
     OfAll,
 }
 
-/// From now on loses wake-ups in all threads, on purpose, for the rest of this schedule or until it is told otherwise.
+/// From now on loses wake-ups in all threads, on purpose, until the end of this schedule or the next call.
 pub(crate) fn lose_wake_ups(lost: LostWakeUps) {
     LOST.set(lost);
 }
@@ -116,7 +116,7 @@ pub(crate) fn yield_now() {
     }
 }
 
-/// What was made in an exploration, while that goes on.
+/// The value that was made in an exploration, while that goes on.
 fn explored<T>(made: Option<&T>) -> Option<&T> {
     made.filter(|_| is_exploring())
 }
@@ -126,7 +126,7 @@ pub(crate) struct Mutex<T> {
     value: sync::Mutex<T>,
 }
 
-/// The value is let go before the turn ends: its field comes first.
+/// Fields drop in order, so the value is released before the turn ends.
 pub(crate) struct MutexGuard<'a, T> {
     value: sync::MutexGuard<'a, T>,
     turn: Option<shuttle::sync::MutexGuard<'a, ()>>,
@@ -319,8 +319,8 @@ impl Condvar {
         }
     }
 
-    /// In an exploration, which has no clock, every limit but the largest is over at once. So what only a time-out
-    /// would end can be told from what is woken.
+    /// An exploration has no clock, so every limit but the largest passes at once. So a wake-up can be distinguished
+    /// from a time-out.
     pub(crate) fn wait_timeout<'a, T>(&self, guard: MutexGuard<'a, T>, limit: Duration) -> MutexGuard<'a, T> {
         if explored(self.turns.as_ref()).is_none() {
             let MutexGuard { value, turn, mutex } = guard;

@@ -1,12 +1,11 @@
-//! Locks, conditions, shared values and threads: all that one thread can do to another goes through here.
+//! Locks, conditions, shared values and threads: everything by which threads affect each other.
 //!
-//! Locks are the standard library's, without its poisoning. A panic under a lock cannot leave half a change behind for
-//! others to trust: whatever happens while a group is being committed latches the store's health (`disk::Health`), and
-//! everything else that is guarded changes in single steps.
+//! Locks are the standard library's, without its poisoning. A panic under a lock cannot leave half a change that others
+//! would use: any panic during a commit latches the store's health (`disk::Health`), and all other guarded values
+//! change in single steps.
 //!
-//! One place for all of it is also where a schedule explorer has its hands: in this crate's own tests the same types,
-//! inside [`explore`](explored::explore), give every decision about which thread goes on to it (`explored`). Nothing of
-//! that is in what others build.
+//! These types are also the place where a schedule explorer takes part: in this crate's own tests, inside
+//! [`explore`](explored::explore), it decides which thread goes on (`explored`). No other build has any of that.
 
 #[cfg(test)]
 mod explored;

@@ -83,23 +83,23 @@ impl Condvar {
     }
 }
 
-/// A thread of the engine's own.
+/// A thread of the engine.
 #[derive(Debug)]
 pub(crate) struct Thread(JoinHandle<()>);
 
 impl Thread {
     /// # Errors
-    /// When the operating system gives no thread.
+    /// If the operating system refuses a thread.
     pub(crate) fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> std::io::Result<Self> {
         std::thread::Builder::new().name(name).spawn(run).map(Self)
     }
 
-    /// Waits for its end, and gives what it panicked with if it did.
+    /// Waits for its end, and gives its panic if it panicked.
     pub(crate) fn join(self) -> std::thread::Result<()> {
         self.0.join()
     }
 
-    /// Whether this is the thread that asks.
+    /// Whether this is the calling thread.
     pub(crate) fn is_current(&self) -> bool {
         self.0.thread().id() == std::thread::current().id()
     }

@@ -1,4 +1,4 @@
-//! What happens, as events of `tracing`.
+//! Happenings as events of `tracing`.
 
 use std::fmt;
 use std::path::Path;
@@ -77,12 +77,12 @@ pub(crate) fn tell(happening: &Happening<'_>) {
     }
 }
 
-/// Opens a store, with a span around what is told of by this thread.
+/// Opens a store, with a span around the events of this thread.
 pub(crate) fn while_opening<T>(place: &Path, open: impl FnOnce() -> T) -> T {
     debug_span!(target: TARGET, "open", path = %place.display()).in_scope(open)
 }
 
-/// Who listens on a thread, and the span that it is in: for threads that work for it.
+/// The subscriber of a thread, and its current span, for threads that work for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Listening {
     dispatch: Dispatch,
@@ -102,7 +102,7 @@ impl Listening {
     }
 }
 
-/// By the numbers of its stream and of what it is in that, which never change: `3/shardId-000000000000`.
+/// By the numbers of its stream and of its place in that, which never change: `3/shardId-000000000000`.
 fn shown(log: LogName) -> impl fmt::Display {
     let name = log.directory_name();
     match log.stream() {

@@ -2,13 +2,19 @@
 //! that are not fit to keep records. Where the server cannot be installed the tests say so and pass.
 #![allow(clippy::unwrap_used)]
 
+mod checks;
+mod damage;
 mod failures;
 mod load;
 mod mirrored;
+mod nemesis;
+mod outages;
 mod owners;
 mod refusals;
 mod restarts;
 mod served;
+mod verified;
+mod watched;
 
 use std::path::Path;
 
@@ -18,6 +24,13 @@ use anabranch_harness::program::Program;
 use tempfile::TempDir;
 
 const PROGRAM: Program = Program(env!("CARGO_BIN_EXE_anabranch"));
+
+/// Runs the program to its end: its status, and what it said.
+fn run(arguments: &[&str], options: &[String]) -> (Option<i32>, String, String) {
+    let output = PROGRAM.command().args(arguments).args(options).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
 
 /// Servers of a test's own.
 struct Cluster {
@@ -59,6 +72,18 @@ impl Cluster {
 
     fn open(&self) -> Store {
         StoreOptions::new().open_jetstream(&self.at()).unwrap()
+    }
+
+    /// The options of the program for this.
+    fn options(&self) -> Vec<String> {
+        vec![
+            "--engine".to_owned(),
+            self.nodes.url(),
+            "--engine-monitor".to_owned(),
+            self.nodes.monitors().join(","),
+            "--replicas".to_owned(),
+            self.nodes.len().to_string(),
+        ]
     }
 
     /// Kills all servers, and starts them again.

@@ -87,6 +87,31 @@ fn an_opener_that_was_cut_off_puts_nothing_into_a_shard_that_was_split() {
     second.close().unwrap();
 }
 
+/// Nor into one that it had not used yet: the first look at where that ends shows the seal.
+#[test]
+fn an_opener_that_was_cut_off_puts_nothing_behind_a_seal_that_it_finds() {
+    let Some(cluster) = Cluster::of_one() else {
+        return;
+    };
+    let options = StoreOptions::new().keeper(false);
+    let earlier = options.open_jetstream(&cluster.at()).unwrap();
+    let stream = earlier.create_stream("clicks", 1).unwrap();
+    stream.put("key", b"record 0").unwrap();
+    earlier.close().unwrap();
+    let first = options.open_jetstream(&cluster.at()).unwrap();
+    let of_first = first.stream("clicks").unwrap();
+    let second = options.open_jetstream(&cluster.at().take_over()).unwrap();
+    let of_second = second.stream("clicks").unwrap();
+    let shard = of_second.describe().unwrap().shards[0].id;
+    of_second.split_in_half(shard).unwrap();
+    let fenced = of_first.put("key", b"too late").unwrap_err();
+    assert!(matches!(fenced, Error::Fenced { .. }), "{fenced}");
+    let records = of_second.reader(StartingPosition::TrimHorizon).unwrap();
+    assert_eq!(records.map(Result::unwrap).count(), 1);
+    drop(first.close());
+    second.close().unwrap();
+}
+
 /// With its keeper, an opener learns it of itself.
 #[test]
 fn an_opener_that_puts_nothing_finds_out_too() {

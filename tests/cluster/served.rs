@@ -8,13 +8,13 @@ use serde_json::json;
 
 use crate::{Cluster, PROGRAM};
 
-struct Served {
+pub struct Served {
     child: Child,
-    address: String,
+    pub address: String,
 }
 
 impl Served {
-    fn begin(arguments: &[&str]) -> Served {
+    pub fn begin(arguments: &[&str]) -> Served {
         let mut child = PROGRAM
             .command()
             .args(["serve", "--listen", "127.0.0.1:0"])
@@ -37,11 +37,11 @@ impl Served {
         Served { child, address }
     }
 
-    fn client(&self) -> Client {
+    pub fn client(&self) -> Client {
         Client::connect(self.address.parse().unwrap())
     }
 
-    fn kill(mut self) {
+    pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }

@@ -1,5 +1,5 @@
-//! What was acknowledged is known in several places: segments, the commit journal, the manifest. Damage to one of them is
-//! noticed by the others, and a repair takes from them what it can.
+//! Acknowledged records leave marks in several places: segments, the commit journal, the manifest. If one of them is
+//! damaged, the others show it, and a repair restores what it can from them.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -65,8 +65,8 @@ fn put_to_both(stream: &Stream, data: &[u8]) -> Vec<PutResult> {
     stream.put_records(&puts).unwrap()
 }
 
-/// The last edit resumed a log, or gave it a segment, and what was put since was only in the journal. A repair forgot the
-/// edit and dropped the journal.
+/// The last edit resumed a log, or gave it a segment, and the records put since were only in the journal. A repair
+/// forgot the edit and dropped the journal.
 #[test]
 pub fn a_repair_puts_back_what_only_the_journal_has_of_a_log_that_lost_its_last_edit() {
     for adds_segment in [false, true] {
@@ -117,7 +117,7 @@ pub fn a_repair_puts_back_what_only_the_journal_has_of_a_log_that_lost_its_last_
     }
 }
 
-/// The last edit named a segment of the journal, and a kill came. What was put since was in that segment alone.
+/// The last edit named a segment of the journal, and a kill came. The records put since were in that segment alone.
 #[test]
 pub fn an_edit_of_the_journal_that_rots_is_missed_by_the_journals_segment() {
     let disk = SimDisk::new(1);
@@ -150,8 +150,9 @@ pub fn an_edit_of_the_journal_that_rots_is_missed_by_the_journals_segment() {
     assert_eq!(read(&disk, "clicks").unwrap().len(), acknowledged);
 }
 
-/// The opener after a kill drops the journal's segments, and the edit that says so was taken to say the same of those that
-/// were begun since: what only the first of these had was dropped in silence when its own edit was lost.
+/// The opener after a kill drops the journal's segments. The edit of this was also taken to drop the segments that were
+/// begun since. So when the edit of the first of these was lost, the records that only it had were dropped without an
+/// error.
 #[test]
 pub fn an_edit_of_the_journal_that_rots_is_missed_although_an_earlier_journal_was_dropped() {
     let put_to_each = |stream: &Stream, data: &[u8]| {
@@ -193,7 +194,7 @@ pub fn an_edit_of_the_journal_that_rots_is_missed_although_an_earlier_journal_wa
     }
 }
 
-/// Where the lists of edits lie that have one that is shown like this.
+/// The offsets of the lists of edits that have an edit whose text contains `like`.
 pub fn edits(disk: &SimDisk, like: &str) -> Vec<u64> {
     let mut edits = Vec::new();
     let options = DumpOptions::of(DumpWhat::Manifest);
@@ -233,7 +234,7 @@ pub fn what_a_repair_sets_aside_stays_aside_when_power_is_lost() {
     assert_eq!(read(&disk, "clicks").unwrap(), [b"put"]);
 }
 
-/// The children of a split that was lost were set aside, and those of the next one got their ids and so their numbers.
+/// The children of a lost split were set aside, and the children of the next split got their ids and so their numbers.
 #[test]
 pub fn a_shard_that_was_set_aside_is_not_made_again() {
     let disk = SimDisk::new(1);
@@ -263,8 +264,8 @@ pub fn a_shard_that_was_set_aside_is_not_made_again() {
     assert!(is_sound(&disk));
 }
 
-/// After a kill a log leaves 2^32 numbers out. Where the edit of the segment that begins there is lost, and its header page
-/// is damaged, the next opener left out the same ones, and gave the segment's numbers again.
+/// After a kill a log leaves 2^32 numbers out. If the edit of the segment that begins there was lost, and its header
+/// page damaged, the next opener left out the same numbers, and gave the segment's numbers again.
 #[test]
 pub fn a_record_that_was_set_aside_keeps_its_number() {
     let disk = SimDisk::new(1);
@@ -312,8 +313,8 @@ pub fn a_record_that_was_set_aside_keeps_its_number() {
     );
 }
 
-/// A segment whose own edit was lost was told by its first frame alone. Where that one was damaged too, the store opened, took
-/// the file for a leftover, and what was behind in it was lost.
+/// A segment whose edit was lost was recognized only by its first frame. If that frame was damaged too, the store
+/// opened and took the file for a leftover, and the records behind it were lost.
 #[test]
 pub fn a_lost_edit_is_missed_by_the_later_frames_of_a_segment_whose_first_is_damaged() {
     let disk = SimDisk::new(1);
@@ -394,7 +395,7 @@ pub fn rot_of_the_last_commit_is_noticed_once_a_recovered_log_has_rested() {
             Err(Error::Corrupt { .. })
         ));
 
-        // What is put next goes into a segment of its own, since a torn frame may lie behind the end.
+        // The next records go into a new segment, since a torn frame may lie behind the end.
         let store = options(&disk).open(DIRECTORY).unwrap();
         store.stream("clicks").unwrap().put("key", b"fourth").unwrap();
         assert_eq!(files(&disk, "streams/").len(), 2);
@@ -428,7 +429,7 @@ pub fn a_store_that_was_closed_after_a_crash_opens_without_reading_its_logs() {
     );
 }
 
-/// The journal had frames only of shards that used it, but all that were being written to refused records.
+/// The journal had frames only of shards that used it, but all shards that were being written to refused records.
 #[test]
 pub fn a_damaged_journal_says_nothing_of_shards_that_never_used_it() {
     let disk = SimDisk::new(1);
@@ -450,7 +451,7 @@ pub fn a_damaged_journal_says_nothing_of_shards_that_never_used_it() {
     alone.put("key", b"more").unwrap();
 }
 
-/// A repair made its plan for the segment as it was, then put back what the journal had of it, and said that all was well.
+/// A repair made its plan for the segment before it put the journal's frames back, and then reported that all was well.
 #[test]
 pub fn a_cut_segment_of_which_the_journal_has_frames_is_repaired_at_once() {
     let disk = SimDisk::new(1);
@@ -474,10 +475,10 @@ pub fn a_cut_segment_of_which_the_journal_has_frames_is_repaired_at_once() {
         let repaired = plan.apply().unwrap().unwrap();
         assert!(repaired.verification.is_sound(), "cut to {cut} bytes");
         assert!(is_sound(&disk), "cut to {cut} bytes");
-        // The journal has all.
+        // The journal has all records.
         assert_eq!(read(&disk, "clicks").unwrap().len(), all, "cut to {cut} bytes");
     }
-    // So it has where the file is missing.
+    // The same holds if the file is missing.
     killed.rot().remove(&segment).unwrap();
     let plan = inspection(&killed).plan_repair(&mut |_| {}).unwrap();
     assert!(plan.apply().unwrap().unwrap().verification.is_sound());

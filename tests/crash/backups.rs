@@ -1,5 +1,5 @@
-//! A backup, crashed in each of its calls: the store is as it was, and what is there of the backup is all of it or does
-//! not open. A file that both have is not written to.
+//! A backup, crashed in each of its calls: the store is as it was, and the backup is complete or does not open. A file
+//! that both have is never written to.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::watchdog::Case;
 const DIRECTORY: &str = "store";
 const BACKUP: &str = "backups/monday";
 
-/// So many, for each pair of two changes to survive apart from each other in one of them.
+/// Enough outcomes that, for each pair of changes, one outcome keeps only one of them.
 const RANDOM_OUTCOMES: usize = 4;
 
 fn options(disk: &SimDisk) -> StoreOptions {
@@ -37,7 +37,7 @@ fn put(stream: &Stream, number: u8) {
     stream.put_records(&puts).unwrap();
 }
 
-/// A killed store with segments that are full and others that are not, a split, and records that only the journal has.
+/// A killed store with full and other segments, a split, and records that only the journal has.
 fn killed() -> SimDisk {
     let disk = SimDisk::new(7);
     let store = options(&disk).open(DIRECTORY).unwrap();
@@ -48,7 +48,7 @@ fn killed() -> SimDisk {
     disk.crash(LossMode::KeepAll)
 }
 
-/// All that the stream has, sorted.
+/// All records of the stream, sorted.
 fn read(store: &Store) -> Vec<u8> {
     let stream = store.stream("clicks").unwrap();
     let reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
@@ -66,7 +66,7 @@ fn is_sound(disk: &SimDisk, directory: &str) -> bool {
     inspection.verify(&mut |_| {}).unwrap().is_sound()
 }
 
-/// Whether there is a backup. If there is, it is whole.
+/// Whether there is a backup. If there is, checks that it is whole.
 fn has_backup(disk: &SimDisk, expected: &[u8], what: &str) -> bool {
     match options(disk).read_only(true).open(BACKUP) {
         Ok(backup) => {
@@ -81,7 +81,7 @@ fn has_backup(disk: &SimDisk, expected: &[u8], what: &str) -> bool {
     }
 }
 
-/// The names in the directory of the backup, if it is there.
+/// The names in the directory of the backup, if it exists.
 fn names_in_backup(disk: &SimDisk) -> Vec<String> {
     let mut names = match disk.list(Path::new(BACKUP)) {
         Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
@@ -91,20 +91,20 @@ fn names_in_backup(disk: &SimDisk) -> Vec<String> {
     names
 }
 
-/// Nothing but a backup is in its directory.
+/// Checks that the directory has only a backup.
 fn assert_is_tidy(disk: &SimDisk, what: &str) {
     let names = names_in_backup(disk);
     assert_eq!(names, ["CURRENT", "LOCK", "MANIFEST-000001", "streams"], "{what}");
 }
 
-/// Nothing of a backup is in its directory.
+/// Checks that the directory has nothing of a backup.
 fn assert_is_removed(disk: &SimDisk, what: &str) {
     let mut names = names_in_backup(disk);
     names.retain(|name| name != "LOCK");
     assert!(names.is_empty(), "{what}: {names:?} are left");
 }
 
-/// Makes a backup and crashes in each call, in each way of losing what was not synced; then makes it again.
+/// Makes a backup, crashes in each call and in each mode, and then makes the backup again.
 fn crash_in_each_call(disk: &SimDisk, expected: &[u8], back_up: fn(&SimDisk) -> Result<Copied>) {
     let outcomes = [LossMode::KeepAll, LossMode::LoseAll, LossMode::Prefix].into_iter();
     let outcomes = outcomes.chain([LossMode::Random; RANDOM_OUTCOMES]);
@@ -170,7 +170,8 @@ fn back_up_copied(disk: &SimDisk) -> Result<Copied> {
     inspection.back_up(BACKUP, Sharing::Nothing, &mut |_| {})
 }
 
-/// Each call fails once, and the rest goes on: nothing is left over, or the leftover is no backup and is not in the way.
+/// Each call fails once, and the rest succeed: no file remains, or the files are no backup and do not hinder the next
+/// one.
 #[test]
 fn a_backup_of_which_any_call_fails_can_be_made_again() {
     let killed = killed();
@@ -187,7 +188,7 @@ fn a_backup_of_which_any_call_fails_can_be_made_again() {
             return;
         }
         match copied {
-            // Some failures are made up for by other calls.
+            // Other calls can make up for some failures.
             Ok(_) => assert!(has_backup(&disk, &twice(0..10), &what), "{what}"),
             Err(_) => {
                 let is_there = has_backup(&disk, &twice(0..10), &what);
@@ -204,7 +205,7 @@ fn a_backup_of_which_any_call_fails_can_be_made_again() {
     }
 }
 
-/// What fails in the directory of the copy concerns the copy alone: the store that is open goes on.
+/// A failure in the directory of the copy affects only the copy: the open store goes on.
 #[test]
 fn a_snapshot_of_which_any_call_fails_leaves_its_store_as_it_was() {
     let rested = killed();
@@ -246,7 +247,7 @@ fn a_snapshot_of_which_any_call_fails_leaves_its_store_as_it_was() {
     }
 }
 
-/// Each reading of the journal fails once: what only it has is in the backup all the same, or there is no backup.
+/// Each reading of the journal fails once: the backup has the records that only the journal has, or there is no backup.
 #[test]
 fn a_backup_that_could_not_read_the_journal_at_once_lacks_nothing() {
     let killed = killed();

@@ -1,4 +1,4 @@
-//! A disk on which something happens around the calls of one of those who use it.
+//! A disk on which something happens around the calls of one of its users.
 
 use std::fmt;
 use std::io;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use anabranch::Space;
 use anabranch::disk::{Disk, DiskFile, EntryKind, LockError, LockGuard, Mapping, OpenMode};
 
-/// Runs something before each call, and between two halves of what is read or written, but not within itself.
+/// Runs something before each call, and between two halves of each read or write. It does not run within itself.
 #[derive(Clone)]
 pub struct Between {
     disk: Arc<dyn Disk>,
@@ -24,7 +24,7 @@ impl Between {
     }
 
     fn run(&self) {
-        // Another thread, or this one further up, is at it.
+        // Another thread, or this one in an outer call, is running it.
         if let Ok(mut run) = self.run.try_lock() {
             run();
         }
@@ -117,7 +117,7 @@ struct BetweenFile {
     disk: Between,
 }
 
-/// Where a call is taken apart: between two pages.
+/// Where a call is split: between two pages.
 fn middle(bytes: usize) -> usize {
     bytes / 2 / 4096 * 4096
 }

@@ -1,5 +1,5 @@
-//! Deliveries, where the store and the buckets are on a disk that stops: all records that were put are in the objects at least
-//! once, those of a shard in their order, and no object has anything else.
+//! Deliveries, with the store and the buckets on a disk that stops: all records that were put are in the objects at
+//! least once, the records of a shard are in order, and the objects contain nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -28,10 +28,10 @@ enum Op {
     Advance(u64),
     Split(usize),
     Merge(usize),
-    /// What is not delivered by then is gone.
+    /// Records that are not delivered by then expire.
     Expire,
     Maintain,
-    /// What is put from now on is encrypted with another key, or not at all.
+    /// Records are put from now on encrypted with another key, or not encrypted.
     Encrypt(Option<u8>),
     Reopen,
     Crash(LossMode),
@@ -42,7 +42,7 @@ struct World {
     machine: Machine,
     /// There is one while the store is open.
     delivery: Option<Delivery>,
-    /// What must be delivered in the end.
+    /// The records that must be delivered in the end.
     acknowledged: BTreeSet<u32>,
     next: u32,
 }
@@ -120,7 +120,7 @@ impl World {
     fn try_run(&mut self, op: &Op) -> Result<(), Stopped> {
         match op {
             Op::Put(count) => (0..*count).try_for_each(|_| self.put()),
-            // Its failures are those of the disk that has stopped.
+            // It fails because the disk has stopped.
             Op::Deliver => {
                 self.deliver();
                 Ok(())
@@ -176,7 +176,7 @@ impl World {
         self.machine.let_hours_pass(26)
     }
 
-    /// All that is there is in objects in the end, which a loss of power does not change.
+    /// In the end all records are in objects, and a loss of power does not change that.
     fn finish(&mut self) {
         if self.machine.has_stopped() {
             self.start_again();
@@ -314,7 +314,7 @@ fn a_crash_in_any_call_of_a_delivery_loses_nothing() {
     }
 }
 
-/// The objects have the records as they were put, and no file of the store has anything of them.
+/// The objects have the records as they were put, and no file of the store has any of their bytes.
 #[test]
 fn a_crash_in_any_call_of_a_delivery_of_an_encrypted_stream_leaves_no_secret() {
     const CALLS_BETWEEN: usize = 3;
@@ -389,7 +389,7 @@ fn a_full_disk_delays_a_delivery() {
     world.finish();
 }
 
-/// A place that keeps only how many objects it was given.
+/// A place that keeps only the number of objects it was given.
 #[derive(Clone, Debug, Default)]
 struct Counting(Arc<AtomicUsize>);
 
@@ -404,7 +404,7 @@ impl Bucket for Counting {
     }
 }
 
-/// What is delivered and cannot be noted is noted later, and not put again meanwhile.
+/// A delivery that cannot be noted is noted later, and its records are not delivered again meanwhile.
 #[test]
 fn a_full_store_has_no_object_put_twice() {
     let mut world = World::new(3);
@@ -438,7 +438,7 @@ fn a_full_store_has_no_object_put_twice() {
     world.machine.disk.faults().clear();
 }
 
-/// What is in front of damage is delivered, and so are the children of a shard that cannot be read on.
+/// Records in front of damage are delivered, and so are the children of a shard that cannot be read to its end.
 #[test]
 fn damage_holds_up_only_what_is_behind_it() {
     let mut world = World::new(4);
@@ -461,7 +461,7 @@ fn damage_holds_up_only_what_is_behind_it() {
     drop(stream);
     world.delivery = None;
     world.machine.close().unwrap();
-    // The large record is found by what it has.
+    // The large record is found by its bytes.
     let rot = world.machine.disk.rot();
     let mut found = 0;
     for (path, _) in rot.files() {

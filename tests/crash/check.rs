@@ -1,4 +1,4 @@
-//! Looking at everything a store shows, and comparing it with the model.
+//! Reads everything that a store shows, and compares it with the model.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,30 +13,31 @@ use crate::model::{
     Change, Horizons, KEYS, Model, Pending, Presence, Resharding, ShardModel, Since, StreamModel, Violation,
 };
 
-/// How to judge what is found.
+/// How to judge a difference.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
     pub since: Since,
     pub is_poisoned: bool,
-    /// The latest time that a right clock showed. What has not expired by then is never gone, whatever the clock shows now.
+    /// The latest time that a right clock showed. Records that have not expired by then are never gone, whatever the
+    /// clock shows now.
     pub latest: Timestamp,
-    /// What has expired by then may be there still.
+    /// Whether records that have expired may still be readable.
     pub may_lag: bool,
     /// How much time has passed.
     pub elapsed: Duration,
-    /// Whether something may have kept the store from what was due.
+    /// Whether something may have delayed the store's changes.
     pub may_be_late: bool,
 }
 
 impl Look {
-    /// What is not seen now will never be: nothing is in flight, and the disk has been read anew if that was needed.
+    /// Whether a record that is not seen now is lost: nothing is in flight, and the disk was read again if necessary.
     fn is_final(self) -> bool {
         !self.is_poisoned
     }
 }
 
 impl Model {
-    /// Compares all that the store shows with what it should hold, and settles what was open.
+    /// Compares all that the store shows with the model, and settles open questions of the model.
     pub fn check(&mut self, store: &Store, look: Look) -> Result<(), Violation> {
         self.check_names(store, look)?;
         for at in 0..self.streams.len() {
@@ -47,7 +48,7 @@ impl Model {
             }
         }
         if look.since != Since::Nothing {
-            // Recovery syncs what it finds before it shows it.
+            // Recovery syncs the records it finds before it shows them.
             self.streams
                 .iter_mut()
                 .flat_map(|stream| stream.shards.values_mut())
@@ -235,7 +236,7 @@ impl Pending {
         }
     }
 
-    /// It is found to be under way.
+    /// Notes that a change turned out to be under way.
     fn note_under_way(&mut self, look: Look) -> Result<(), Violation> {
         self.is_certain = true;
         match self.latest > look.elapsed || look.may_be_late || look.is_poisoned {
@@ -249,11 +250,11 @@ impl Pending {
 }
 
 impl StreamModel {
-    /// A stream is doing what it was asked to do, until that is due.
+    /// Checks that a stream is in the change that it was asked for, until the change is due.
     fn check_status(&mut self, status: StreamStatus, look: Look) -> Result<(), Violation> {
         let is_deleting = self.pending_change() == Some(Change::Delete);
         if is_deleting && status != StreamStatus::Deleting {
-            // Unless it was asked for in a call that failed, this is not what it should be doing.
+            // Only a deletion asked for in a call that failed may be missing here.
             let Some(deletion) = self.pending.take_if(|pending| !pending.is_certain) else {
                 return Err(format!("it is {status}, and was to be deleted"));
             };
@@ -271,7 +272,7 @@ impl StreamModel {
                     self.pending = None;
                     Ok(())
                 }
-                // The shards tell.
+                // The shards show it.
                 Change::Reshard | Change::Delete => Ok(()),
             },
             (Some(pending), _) if pending.change.status() == status => pending.note_under_way(look),
@@ -314,7 +315,7 @@ impl StreamModel {
             .map(|(id, shard)| (*id, shard))
     }
 
-    /// Gives the shards that are listed.
+    /// Gives the listed shards.
     fn check_shards(
         &mut self,
         stream: &Stream,
@@ -327,7 +328,7 @@ impl StreamModel {
             self.take_first_shards(&shards)?;
         }
         let is_under_way = status == StreamStatus::Updating;
-        // What was pending may have been done by the opener after a crash, without the records that this took.
+        // The opener after a crash may have done a pending change, without the records that a crash took.
         let are_parents_synced = self.pending.is_none() || look.since == Since::Nothing;
         self.settle_reshard(&shards, is_under_way, look, are_parents_synced)?;
         let unexpired: Vec<_> = self.unexpired(look.latest).map(|(id, _)| id).collect();
@@ -377,7 +378,7 @@ impl StreamModel {
         Ok(())
     }
 
-    /// Takes over what has happened of a reshard.
+    /// Updates the model by the steps of a reshard that have happened.
     fn settle_reshard(
         &mut self,
         shards: &[Shard],
@@ -404,7 +405,8 @@ impl StreamModel {
         }
     }
 
-    /// Takes over what has happened of a change that takes many steps: all of it, once the stream is not under way.
+    /// Updates the model by the steps of a change of many steps. All of them have happened once the stream is not under
+    /// way.
     fn settle_steps(
         &mut self,
         shards: &[Shard],
@@ -451,7 +453,7 @@ impl StreamModel {
         Ok(())
     }
 
-    /// Takes over the children of a split or a merge that has happened.
+    /// Adds the children of a split or a merge that has happened.
     fn settle_step(
         &mut self,
         shards: &[Shard],
@@ -544,8 +546,8 @@ impl StreamModel {
         Ok(())
     }
 
-    /// A reader that follows the lineage hands out everything that is in the shards, a child's records after all of
-    /// its parents', and each key's in the order in which they were put.
+    /// A reader that follows the lineage gives all records of the shards, a child's after those of all its parents, and
+    /// each key's in the order in which they were put.
     fn check_reader(
         &self,
         stream: &Stream,

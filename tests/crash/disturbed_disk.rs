@@ -1,4 +1,4 @@
-//! A disk on which something happens before calls that are made of it.
+//! A disk on which something happens before certain calls.
 
 use std::fmt;
 use std::io;
@@ -32,7 +32,7 @@ impl DisturbedDisk {
         }
     }
 
-    /// Does it also between two pages of what is read at a time.
+    /// Does it also between two pages of one read.
     pub fn within_reads(self) -> Self {
         Self {
             is_disturbed_within_reads: true,

@@ -9,7 +9,7 @@ use crate::scenario::{play, scenario, use_further};
 use crate::watchdog::Case;
 use crate::world::{Settings, Stop, World};
 
-/// False once the scenario has fewer than n calls that can fail so.
+/// False once the scenario has fewer than n calls that can fail in this way.
 fn fail_nth(n: u64, fault: Fault, outcome: FailedSync, settings: Settings) -> Result<bool, Violation> {
     let mut world = World::new(SimDisk::new(n), settings);
     world.disk.faults().after_failed_sync(outcome);
@@ -29,7 +29,7 @@ fn fail_nth(n: u64, fault: Fault, outcome: FailedSync, settings: Settings) -> Re
     Ok(has_struck)
 }
 
-/// Gives the number of calls that can fail so.
+/// Gives the number of calls that can fail in this way.
 pub fn fail_every_call(fault: Fault, outcome: FailedSync, settings: Settings) -> Result<u64, Violation> {
     let mut faults = 0;
     for n in 1.. {

@@ -1,6 +1,6 @@
-//! Following a store while a program writes to it: whatever happens between two calls of the one or of the other, the
-//! follower sees of each shard a growing prefix of what was put, and all that was acknowledged before it looks; never
-//! another record, and no damage.
+//! Following a store while a program writes to it. Whatever happens between two calls of the program or of the
+//! follower, the follower sees a growing prefix of each shard, which includes all records acknowledged before it looks.
+//! It never sees another record, and never damage.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ use crate::watchdog::Case;
 
 const DIRECTORY: &str = "store";
 
-/// How many stores are followed in each way; `ANABRANCH_IN_USE_CASES` says otherwise.
+/// How many stores are followed in each way, unless `ANABRANCH_IN_USE_CASES` is set.
 const CASES: u64 = 12;
 
 const STEPS: usize = 60;
@@ -38,7 +38,7 @@ fn after_each_call_of_the_writer_there_is_a_prefix_of_each_shard() {
         let disk = SimDisk::new(seed);
         let writer = Arc::new(Mutex::new(Writer::begin(&disk, seed)));
         let view = Arc::new(Mutex::new(View::of(&disk, &writer.lock().unwrap())));
-        // From now on with the follower in between.
+        // From now on the follower acts between the calls.
         let between = {
             let view = view.clone();
             Between::calls_of(disk.clone(), move || view.lock().unwrap().look())
@@ -90,7 +90,8 @@ fn before_each_call_of_the_follower_the_writer_goes_on() {
     }
 }
 
-/// The program is killed at any call, and what it wrote is in the page cache: a follower shows what the next opener finds.
+/// The program is killed at any call, and its writes are in the page cache: a follower shows the records that the next
+/// opener finds.
 #[test]
 fn what_is_shown_of_a_killed_writer_is_what_its_next_opener_finds() {
     for seed in 0..cases() {
@@ -110,7 +111,7 @@ fn what_is_shown_of_a_killed_writer_is_what_its_next_opener_finds() {
             let recovered = writer.options(&killed).open(DIRECTORY).unwrap();
             let found = View::new_of(recovered);
             assert_eq!(found, shown);
-            // It goes on behind that with the next opener.
+            // The follower goes on behind them with the next opener.
             view.look();
             assert_eq!(view.seen, shown);
         }
@@ -136,7 +137,7 @@ fn changing_calls(disk: &SimDisk) -> u64 {
 const KEPT: &str = "kept";
 const OTHER: &str = "other";
 
-/// Which record this is.
+/// The data of this record.
 fn data_of(stream: &str, number: u32) -> Vec<u8> {
     let mut data = format!("{stream} {number}.").into_bytes();
     let lengths = [20, 700, 3_000, 9_000, 30_000];
@@ -208,7 +209,7 @@ impl Writer {
         self.store.as_ref().unwrap()
     }
 
-    /// Does something. What fails since the disk was stopped changes nothing here.
+    /// Does something. Errors that come from the stopped disk change nothing here.
     fn step(&mut self) {
         let chance = &mut self.chance;
         let _ = match chance.below(30) {
@@ -219,7 +220,7 @@ impl Writer {
             5 => self.split(),
             6 => self.merge(),
             7..=10 => self.save_checkpoint(),
-            // Two days, of which the confirmed time knows an hour later.
+            // Two days, which the confirmed time follows an hour later.
             11 => {
                 self.clock.advance(Duration::from_secs(48 * 3_600));
                 self.rest()
@@ -229,7 +230,7 @@ impl Writer {
         };
     }
 
-    /// Logs come to rest, and what was freed is written again.
+    /// Brings logs to rest, and writes to freed files again.
     fn rest(&self) -> Result<()> {
         for _ in 0..3 {
             self.clock.advance(Duration::from_secs(6));
@@ -287,7 +288,7 @@ impl Writer {
         }
     }
 
-    /// The manifest grows until it is written again.
+    /// The manifest grows until it is rewritten.
     fn save_checkpoint(&mut self) -> Result<()> {
         let stream = self.store().stream(KEPT)?;
         let reader = stream.reader(StartingPosition::TrimHorizon)?;
@@ -304,13 +305,13 @@ impl Writer {
     }
 }
 
-/// The records of a shard, each with its number and what it is.
+/// The records of a shard, each with its sequence number and the number in its data.
 type Shown = Vec<(SequenceNumber, u32)>;
 
-/// What a follower sees.
+/// The records that a follower has seen.
 struct View {
     followed: Store,
-    /// Of the stream of which nothing is deleted, by shard.
+    /// Those of the stream of which nothing is deleted, by shard.
     seen: BTreeMap<(StreamId, ShardId), Shown>,
 }
 
@@ -327,7 +328,7 @@ impl View {
         }
     }
 
-    /// All that a store has of the stream of which nothing is deleted.
+    /// All records that a store has of the stream of which nothing is deleted.
     fn new_of(store: Store) -> BTreeMap<(StreamId, ShardId), Shown> {
         let mut view = Self {
             followed: store,
@@ -337,7 +338,7 @@ impl View {
         view.seen
     }
 
-    /// Looks at all that there is.
+    /// Reads all records.
     fn look(&mut self) {
         for summary in self.followed.streams(None, 100).unwrap() {
             match self.look_at(&summary.name) {
@@ -352,7 +353,7 @@ impl View {
         }
     }
 
-    /// The same, and finds these among the kept.
+    /// The same, and checks that these are among the records of the kept stream.
     #[track_caller]
     fn look_for(&mut self, kept: &BTreeSet<u32>) {
         self.look();
@@ -391,7 +392,7 @@ fn read(stream: &Stream, name: &str, shard: ShardId) -> Result<Shown> {
     let mut next = Some(stream.shard_iterator(shard, StartingPosition::TrimHorizon)?);
     while let Some(from) = next {
         let batch = match stream.get_records(&from, &SOME) {
-            // Only what is trimmed while it is read.
+            // Only records that are trimmed while they are read.
             Err(Error::Trimmed {
                 first_kept: Some(first),
                 ..

@@ -1,4 +1,4 @@
-//! A full disk: what frees room on it must be possible there.
+//! A full disk: the operations that free room must be possible on it.
 
 use anabranch::sim::{LossMode, SimDisk};
 use anabranch::{Error, StartingPosition, Store, StoreOptions, Stream};
@@ -20,7 +20,7 @@ fn create(store: &Store, name: &str) -> Stream {
     store.create_stream(name, 1).unwrap()
 }
 
-/// Does something until the disk is full, and gives how often it could be done.
+/// Repeats something until the disk is full, and gives how often it succeeded.
 fn fill(mut take_room: impl FnMut() -> anabranch::Result<()>) -> usize {
     let mut times = 0;
     loop {
@@ -52,7 +52,7 @@ pub fn small_changes_on_a_full_disk_leave_room_for_deletions() {
     let mut reader = big.reader(StartingPosition::TrimHorizon).unwrap();
     let first = reader.checkpoint();
     reader.next().unwrap().unwrap();
-    // Back and forth: what is saved already is no change.
+    // Back and forth, since saving the same checkpoint again is no change.
     let mut checkpoints = [first, reader.checkpoint()].into_iter().cycle();
     fill(|| big.reset_checkpoint("reader", &checkpoints.next().unwrap()));
     // More edits than would fit where one more checkpoint does not.
@@ -67,7 +67,7 @@ pub fn small_changes_on_a_full_disk_leave_room_for_deletions() {
     assert_eq!(data_of(&store.stream("small").unwrap()), [b"fits"]);
 }
 
-/// A manifest that ends in a torn frame is written anew, for which there was no room; so the store did not open.
+/// A manifest that ends in a torn frame is rewritten. There was no room for that, so the store did not open.
 #[test]
 pub fn a_torn_manifest_is_written_anew_on_a_disk_that_is_full_of_files_in_the_pool() {
     let disk = SimDisk::new(1);

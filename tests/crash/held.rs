@@ -1,11 +1,11 @@
-//! Records and readers that a program keeps while what they come from is trimmed, recycled, deleted or closed.
+//! Records and readers that a program keeps while their source is trimmed, recycled, deleted or closed.
 
 use anabranch::{Error, ReadLimit, Record, StartingPosition, StreamId, StreamReader};
 
 use crate::model::{Model, Violation};
 use crate::world::{Failure, Stop, World};
 
-/// What is kept.
+/// The records and readers that are kept.
 #[derive(Default)]
 pub struct Held {
     /// Records with the bytes that they had at first.
@@ -14,12 +14,12 @@ pub struct Held {
 }
 
 impl Held {
-    /// The readers end with the store that they are of; records do not.
+    /// The readers end with their store; records do not.
     pub fn close(&mut self) {
         self.readers.clear();
     }
 
-    /// A record is what it was when it was read.
+    /// Checks that each record is unchanged since it was read.
     pub fn check(&self) -> Result<(), Violation> {
         let changed = self.records.iter().find(|(record, data)| record.data != *data);
         changed.map_or(Ok(()), |(record, _)| {
@@ -88,7 +88,7 @@ impl World {
 }
 
 impl Model {
-    /// A record of a number that was given out is the one that got it.
+    /// Checks that a record with a number that was given out is the one that got the number.
     fn check_known(&self, stream: StreamId, record: &Record) -> Result<(), Violation> {
         let number = record.sequence_number;
         let key = (stream, number.shard_id(), number.record_number());

@@ -1,8 +1,8 @@
-//! What trims and limits of size hide of a stream, as far as it is known.
+//! How much trims and limits of size hide of a stream, as far as it is known.
 //!
-//! A trim hides exactly what its checkpoint is past. A limit lets the oldest go in a round of house-keeping, and no record
-//! without which less than the limit would stay. Both are bounds here: what surely is hidden never comes back, and what
-//! cannot be hidden is there. The next look at the store narrows them.
+//! A trim hides exactly the records that its checkpoint is past. A limit frees the oldest records in a round of
+//! house-keeping, as long as at least the limit stays. Both are bounds here: records that are surely hidden never come
+//! back, and records that cannot be hidden are readable. The next look at the store narrows the bounds.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,12 @@ use anabranch::{Checkpoint, RecordNumber, ShardId, SizeLimits};
 
 use crate::model::{Model, RecordModel, ShardModel, StreamModel};
 
-/// So many of the first records of a shard are hidden, besides those that have expired.
+/// How many of the first records of a shard are hidden, besides those that have expired.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hidden {
-    /// So many surely are.
+    /// This many surely are.
     pub least: usize,
-    /// So many may be.
+    /// This many may be.
     pub most: usize,
     pub closing: Closing,
 }
@@ -34,10 +34,11 @@ pub enum Closing {
     Gone,
 }
 
-/// The most that a record, alone in its frame, takes besides its data.
+/// The most bytes that a record, alone in its frame, takes besides its data.
 const OVERHEAD_BYTES: u64 = 128;
 
-/// The largest segment, but for one with a record that does not fit. What is hidden of a segment is counted until all is.
+/// The largest segment, except one with a record that is larger. The hidden part of a segment counts until all of it is
+/// hidden.
 const SEGMENT_BYTES: u64 = 64 * 1024;
 
 impl Model {
@@ -46,7 +47,7 @@ impl Model {
         self.streams.iter_mut().for_each(StreamModel::expect_limits);
     }
 
-    /// A round of house-keeping has come to its end.
+    /// A round of house-keeping has ended.
     pub fn note_house_kept(&mut self) {
         self.streams
             .iter_mut()
@@ -55,7 +56,7 @@ impl Model {
 }
 
 impl StreamModel {
-    /// What a trim to a checkpoint hides: what was read of its shards, and their ancestors as a whole.
+    /// The records that a trim to a checkpoint hides: those read in its shards, and all of the shards' ancestors.
     pub fn hidden_by_trim(&self, checkpoint: &Checkpoint) -> BTreeMap<ShardId, Hidden> {
         let mut hidden = BTreeMap::new();
         let mut ancestors = Vec::new();
@@ -74,7 +75,7 @@ impl StreamModel {
         hidden
     }
 
-    /// A trim may happen, or not. Gives what was known before.
+    /// Notes that a trim may happen or not. Gives the bounds before.
     pub fn may_hide(&mut self, trim: &BTreeMap<ShardId, Hidden>) -> BTreeMap<ShardId, Hidden> {
         let known = self
             .shards
@@ -91,7 +92,7 @@ impl StreamModel {
         known
     }
 
-    /// A trim has happened.
+    /// Notes that a trim has happened.
     pub fn hide(&mut self, trim: &BTreeMap<ShardId, Hidden>) {
         for (id, by_trim) in trim {
             self.shards.entry(*id).and_modify(|shard| {
@@ -101,20 +102,20 @@ impl StreamModel {
         }
     }
 
-    /// A trim has not happened.
+    /// Notes that a trim has not happened.
     pub fn take_back(&mut self, known: BTreeMap<ShardId, Hidden>) {
         for (id, hidden) in known {
             self.shards.entry(id).and_modify(|shard| shard.hidden = hidden);
         }
     }
 
-    /// Whether less than all may be kept.
+    /// Whether a limit may hide records.
     pub fn may_be_limited(&self) -> bool {
         let limits = [Some(self.limits.is), self.limits.maybe];
         limits.iter().flatten().any(|limits| *limits != SizeLimits::NONE)
     }
 
-    /// The oldest records go, but no more than leave the limits.
+    /// Notes that a limit may free the oldest records, as long as the limits stay.
     fn expect_limits(&mut self) {
         for limits in [Some(self.limits.is), self.limits.maybe].into_iter().flatten() {
             if let Some(limit) = limits.shard_bytes {
@@ -127,7 +128,7 @@ impl StreamModel {
         }
     }
 
-    /// What goes of one shard depends on what the others have.
+    /// How much of one shard is freed depends on the bytes of the others.
     fn may_hide_all_but(&mut self, limit: u64) {
         let all: u64 = self.shards.values().map(ShardModel::most_bytes).sum();
         for shard in self.shards.values_mut() {
@@ -156,7 +157,7 @@ impl StreamModel {
 }
 
 impl ShardModel {
-    /// What a trim to this number hides. What was never seen has a number between its neighbours'.
+    /// The records that a trim to this number hides. A record that was never seen has a number between its neighbours'.
     fn hidden_before(&self, next: RecordNumber) -> Hidden {
         let number = |record: &RecordModel| record.number.map(anabranch::SequenceNumber::record_number);
         let is_before = |record: &RecordModel| number(record).is_some_and(|number| number < next);
@@ -184,7 +185,7 @@ impl ShardModel {
         }
     }
 
-    /// The newest records that have so many bytes, in frames as large as they can be, stay.
+    /// Keeps the newest records with this many bytes, in frames as large as they can be.
     fn may_hide_all_but(&mut self, bytes: u64) {
         let mut kept = 0;
         let mut most = self.records.len();
@@ -200,7 +201,7 @@ impl ShardModel {
         }
     }
 
-    /// The most bytes that its segments can have which are not hidden as a whole.
+    /// The most bytes of its segments that are not hidden as a whole.
     fn most_bytes(&self) -> u64 {
         if self.hidden.closing == Closing::Gone {
             return 0;

@@ -1,5 +1,5 @@
-//! A reader that is interrupted before each of its calls to the disk, while what it reads is trimmed and recycled, and
-//! another stream writes to the recycled files.
+//! A reader that is interrupted before each of its calls to the disk. Meanwhile its segments are trimmed and recycled,
+//! and another stream writes to the recycled files.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -18,12 +18,12 @@ const DIRECTORY: &str = "store";
 const HOUR: Duration = Duration::from_secs(3_600);
 const RECORD_BYTES: usize = 19_000;
 
-/// What the first segments hold, which expire; what follows; and what the other stream puts.
+/// The bytes of the first segments' records, which expire; of the later ones; and of the other stream's.
 const OLD: u8 = 1;
 const NEW: u8 = 2;
 const FOREIGN: u8 = 3;
 
-/// What is done before one of the calls to come that a reader makes.
+/// Something that is done before one of the next calls of a reader.
 #[derive(Clone, Default)]
 struct Interruption(Arc<Mutex<Planned>>);
 
@@ -54,7 +54,7 @@ impl Interruption {
         };
     }
 
-    /// Whether there were as many calls. From here on there is no interruption.
+    /// Whether there were as many calls. From now on there is no interruption.
     fn has_happened(&self) -> bool {
         self.0.lock().unwrap().run.take().is_none()
     }
@@ -85,7 +85,7 @@ struct Streams {
 }
 
 impl Streams {
-    /// Nothing is in the cache of open files, and there is no index.
+    /// No file is in the cache of open files, and there is no index.
     fn new(map: bool) -> Self {
         let disk = SimDisk::new(1);
         let interruption = Interruption::default();
@@ -129,7 +129,7 @@ impl Streams {
         });
     }
 
-    /// There is no damage.
+    /// Checks that there is no damage.
     fn finish(self) {
         self.read.put("key", b"more").unwrap();
         self.store.maintain().unwrap();
@@ -149,7 +149,7 @@ fn put(stream: &Stream, byte: u8, records: usize) {
     }
 }
 
-/// Reads a shard to its end; gives how many old and new records that brought.
+/// Reads a shard to its end. Gives the numbers of old and new records that were read.
 fn read(stream: &Stream, mut from: ShardIterator, records: usize) -> [usize; 2] {
     let limit = ReadLimit {
         records,
@@ -170,7 +170,7 @@ fn read(stream: &Stream, mut from: ShardIterator, records: usize) -> [usize; 2] 
         }
         all.extend(read.records);
     }
-    // Looked at when all is read: the first ones may be recycled by now.
+    // Compared after all reads, because the files of the first records may be recycled by then.
     let count = |byte| {
         all.iter()
             .filter(|record| record.data == [byte; RECORD_BYTES][..])

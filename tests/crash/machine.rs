@@ -1,5 +1,5 @@
-//! A machine with a store of one stream, which stops and is started again: what the worlds of groups, queues and channels
-//! have below them.
+//! A machine with a store of one stream, which stops and is started again. The worlds of groups, queues and channels
+//! are built on it.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub struct Machine {
     clock: ManualClock,
     seconds: u64,
     store: Option<Store>,
-    /// How it stops, if it is to.
+    /// How it stops, if it is to stop.
     stop: LossMode,
 }
 
@@ -69,7 +69,7 @@ impl Machine {
         self.seconds += seconds;
     }
 
-    /// Lets an hour pass after the other. What the clock gains at once is not believed for an hour.
+    /// Lets hours pass, one after the other. The store believes a jump of the clock only after an hour.
     pub fn let_hours_pass(&mut self, hours: u64) -> Result<(), Stopped> {
         for _ in 0..hours {
             self.advance(3_600);
@@ -96,7 +96,7 @@ impl Machine {
             .map_err(stopped)
     }
 
-    /// What is put from now on is encrypted with this key, or not at all.
+    /// Records are put from now on encrypted with this key, or not encrypted.
     pub fn encrypt(&self, key: Option<u8>) -> Result<(), Stopped> {
         let changed = self.stream().and_then(|stream| match key {
             Some(key) => stream.start_encryption(KEYS[usize::from(key)]),
@@ -117,7 +117,7 @@ impl Machine {
         Ok(())
     }
 
-    /// It is to stop in a later call.
+    /// The machine will stop in a later call.
     pub fn stop_in(&mut self, calls: u64, mode: LossMode) {
         self.stop = mode;
         self.disk.faults().freeze_nth(Calls::ALL, calls);
@@ -127,7 +127,7 @@ impl Machine {
         self.disk.is_frozen()
     }
 
-    /// Starts again after it has stopped as it was to.
+    /// Starts again after a planned stop.
     pub fn start_again(&mut self) {
         self.crash(self.stop);
     }

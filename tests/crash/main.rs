@@ -43,7 +43,7 @@ mod unreadable;
 mod watchdog;
 mod world;
 
-/// What is simulated is copied all the time.
+/// Simulated disks are copied all the time.
 #[cfg(feature = "server")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

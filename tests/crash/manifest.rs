@@ -1,4 +1,4 @@
-//! The manifest's two copies, for damaging them.
+//! The manifest's two copies, for tests that damage them.
 
 use std::path::Path;
 
@@ -7,13 +7,13 @@ use anabranch::sim::SimDisk;
 /// The first copy's first bytes come before this, the second's behind it.
 pub const MANIFEST_STRIPE: usize = 64 * 1024;
 
-/// Where the last byte is that is not zero, in the first copy.
+/// The position of the last byte in the first copy that is not zero.
 pub fn manifest_end(bytes: &[u8]) -> u64 {
     let first = &bytes[..MANIFEST_STRIPE];
     first.iter().rposition(|byte| *byte != 0).unwrap() as u64
 }
 
-/// Leaves what a frame could be behind the last one, in both copies.
+/// Leaves bytes that could be part of a frame behind the last one, in both copies.
 pub fn tear(disk: &SimDisk, manifest: &str) {
     let bytes = disk.rot().read(manifest).unwrap();
     let behind = manifest_end(&bytes).next_multiple_of(8) + 8;

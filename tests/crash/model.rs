@@ -1,7 +1,7 @@
-//! What a store should hold: streams, shards, lineage and records, acknowledged or not.
+//! The state that a store should have: streams, shards, lineage and records, acknowledged or not.
 //!
-//! The model is told before each call what it may change, and afterwards what became of it. What is left open by a
-//! call that failed in a crash stays open until the next look at the store settles it, for ever.
+//! Before each call the model notes what the call may change, and afterwards its result. If a call failed in a crash,
+//! its effect stays open until the next look at the store settles it for good.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -13,10 +13,10 @@ use anabranch::{
 
 use crate::hidden::Hidden;
 
-/// What went wrong, in words.
+/// A description of an error.
 pub type Violation = String;
 
-/// What happened to the process and its machine since the model was last compared with the store.
+/// The event for the process and its machine since the model was last compared with the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
     /// The same process goes on.
@@ -30,9 +30,9 @@ pub enum Since {
 #[derive(Clone, Debug)]
 pub struct Model {
     pub durability: Durability,
-    /// All that ever were, or may have been.
+    /// All streams that ever existed, or may have.
     pub streams: Vec<StreamModel>,
-    /// Who was given which number, whether or not the record survived.
+    /// The record that was given each number, whether or not it survived.
     pub numbers: HashMap<(StreamId, ShardId, RecordNumber), u64>,
     next_record: u64,
 }
@@ -40,7 +40,7 @@ pub struct Model {
 /// The ids of the keys that every store of this suite has.
 pub const KEYS: [&str; 3] = ["first", "second", "third"];
 
-/// What no file of a store has.
+/// Bytes that no file of a store may have.
 pub const SECRET: &[u8] = b"to be found in no file";
 
 pub fn key_ring() -> KeyRing {
@@ -68,12 +68,12 @@ pub struct StreamModel {
     pub shards: BTreeMap<ShardId, ShardModel>,
     pub retention: Setting<Retention>,
     pub limits: Setting<SizeLimits>,
-    /// Which key of [`KEYS`] records are encrypted with.
+    /// The key of [`KEYS`] that records are encrypted with.
     pub encryption: Setting<Option<u8>>,
     pub checkpoints: BTreeMap<String, Setting<Option<Checkpoint>>>,
     /// A reshard of these parents may have happened.
     pub maybe_resharded: Option<Resharding>,
-    /// What takes its time, in a store whose changes do.
+    /// A change that takes time, in stores whose changes do.
     pub pending: Option<Pending>,
 }
 
@@ -81,23 +81,23 @@ pub struct StreamModel {
 #[derive(Clone, Debug)]
 pub struct Pending {
     pub change: Change,
-    /// Whether it is known to be under way: the call that asked for it may have failed in a crash.
+    /// Whether it is known to be under way. It is not if the call that asked for it may have failed in a crash.
     pub is_certain: bool,
-    /// It does not happen before so much time has passed, counted as [`World::elapsed`](crate::world::World) is.
+    /// It does not happen before this time, counted as [`World::elapsed`](crate::world::World) is.
     pub earliest: Duration,
-    /// It has happened when so much has, unless something kept the store from it.
+    /// It has happened by this time, unless something delayed the store.
     pub latest: Duration,
-    /// What a deletion came upon.
+    /// The change that a deletion replaced.
     pub replaces: Option<Box<Pending>>,
 }
 
-/// What perhaps happens to the shards of a stream.
+/// A change of the shards of a stream that may happen.
 #[derive(Clone, Debug)]
 pub enum Resharding {
-    /// A split or a merge of these.
+    /// A split or a merge of these shards.
     Of(Vec<ShardId>),
-    /// Splits and merges until so many are open. Once it has begun it is done. If there are to be more, none of the shards
-    /// up to this one is left open.
+    /// Splits and merges until this many are open. Once it has begun it runs to its end. If the number of shards grows,
+    /// none of the shards up to this one stays open.
     To {
         target: u32,
         newest_before: Option<ShardId>,
@@ -131,35 +131,35 @@ pub struct ShardModel {
     pub closed: Option<Timestamp>,
     /// In the order in which they were put, the unacknowledged ones included.
     pub records: Vec<RecordModel>,
-    /// So many of the first of them cannot be seen any more, besides those that have expired.
+    /// How many of the first of them are hidden, besides those that have expired.
     pub hidden: Hidden,
-    /// So many of them were acknowledged, or lie before one that was.
+    /// How many of them were acknowledged, or lie before one that was.
     pub acknowledged: usize,
-    /// So many of them were read.
+    /// How many of them were read.
     pub seen: usize,
-    /// So many of them are synced for certain.
+    /// How many of them are synced for certain.
     pub synced: usize,
-    /// The greatest number that anyone was given.
+    /// The greatest number that was given out.
     pub greatest: Option<SequenceNumber>,
 }
 
-/// Records that arrived before a time are hidden. Which time that is, is known only within bounds while the clock is, or
-/// was, wrong.
+/// Records that arrived before a time are hidden. The time is known only within bounds while the clock is, or was,
+/// wrong.
 #[derive(Clone, Copy, Debug)]
 pub struct Horizons {
     pub least: Timestamp,
     pub most: Timestamp,
 }
 
-/// So many of the first records of a shard are there, hidden or not, but for some that were lost.
+/// How many of the first records of a shard are there, hidden or not, except some that were lost.
 #[derive(Clone, Debug)]
 pub struct Found {
     pub least: usize,
     pub most: usize,
     pub lost: Vec<usize>,
-    /// Which they are that were read.
+    /// The places of those that were read.
     pub read: Vec<usize>,
-    /// What that says of trims and limits.
+    /// What this shows of trims and limits.
     pub hidden: Hidden,
 }
 
@@ -172,7 +172,7 @@ pub struct RecordModel {
     pub is_secret: bool,
     pub arrival: Timestamp,
     pub number: Option<SequenceNumber>,
-    /// Whether a crash may have taken it, which was not seen at the next look because it would have been hidden then.
+    /// Whether a crash may have taken it without notice, because it was hidden at the next look.
     pub may_be_lost: bool,
 }
 
@@ -199,21 +199,21 @@ impl Model {
         }
     }
 
-    /// Changes that take their time.
+    /// Changes that take time.
     pub fn pending(&mut self) -> impl Iterator<Item = &mut Pending> {
         let streams = self.streams.iter_mut();
         let there = streams.filter(|stream| stream.presence != Presence::Gone);
         there.filter_map(|stream| stream.pending.as_mut())
     }
 
-    /// The stream of this name that is there, or may be.
+    /// The stream of this name that exists, or may exist.
     pub fn position(&self, name: &str) -> Option<usize> {
         self.streams
             .iter()
             .rposition(|stream| stream.name == name && stream.presence != Presence::Gone)
     }
 
-    /// Takes note of who has a number; each is given once.
+    /// Notes which record has a number. Each number is given once.
     pub fn note_number(
         &mut self,
         stream: StreamId,
@@ -331,7 +331,7 @@ impl<T: PartialEq + std::fmt::Debug + Clone> Setting<T> {
         }
     }
 
-    /// Takes what was found for the truth, if it can be. What is not final stays open.
+    /// Takes a finding for the truth, if it can be true. Unless the finding is final, the question stays open.
     pub fn observe(&mut self, is_found: impl Fn(&T) -> bool, is_final: bool) -> bool {
         if self.maybe.as_ref().is_some_and(&is_found) && !is_found(&self.is) {
             self.settle();
@@ -358,7 +358,7 @@ impl ShardModel {
         }
     }
 
-    /// So many records must be there.
+    /// How many records must be there.
     pub fn least(&self, durability: Durability, since: Since, is_final: bool) -> usize {
         let kept = match (since, durability) {
             (Since::Nothing, Durability::Buffered) if !is_final => self.seen,
@@ -371,7 +371,7 @@ impl ShardModel {
         kept.max(self.synced)
     }
 
-    /// Compares what was read with what should be there, and says how many of the records are.
+    /// Compares the records that were read with those that should be there, and gives which of these were found.
     pub fn compare(&self, read: &[Record], horizons: Horizons, least: usize) -> Result<Found, Violation> {
         let expired_by = |horizon| self.records.partition_point(|record| record.arrival < horizon);
         let expired = expired_by(horizons.most);
@@ -408,7 +408,7 @@ impl ShardModel {
                 self.synced
             ));
         }
-        // Where nothing is read, all that can be hidden is hidden or lost.
+        // If nothing is read, all records that can be hidden are hidden or lost.
         let is_known = !read.is_empty() || surely == perhaps;
         Ok(Found {
             least: if is_known {
@@ -426,7 +426,8 @@ impl ShardModel {
         })
     }
 
-    /// What the first record that is seen says: those before it are hidden, or lost, and no other is.
+    /// The bounds that follow from the first record that is seen: the records before it are hidden or lost, and no
+    /// others.
     fn hidden_as_seen(&self, first_seen: usize, expired: usize) -> Hidden {
         let unexpired = self.records.get(expired..first_seen).unwrap_or_default();
         let is_known_to_hide = unexpired.iter().any(|record| !record.may_be_lost);
@@ -447,7 +448,7 @@ impl ShardModel {
         }
     }
 
-    /// No other record than those will ever be there.
+    /// From now on no other records than the found ones can appear.
     pub fn settle(&mut self, found: &Found) {
         self.records.truncate(found.most);
         for record in &mut self.records[found.least..] {
@@ -461,7 +462,7 @@ impl ShardModel {
             most: found.hidden.most.min(found.most),
             ..found.hidden
         };
-        // Those that were lost lie behind those that are hidden.
+        // The lost records lie behind the hidden ones.
         for place in found.lost.iter().rev() {
             self.records.remove(*place);
             for count in [&mut self.seen, &mut self.acknowledged, &mut self.synced] {
@@ -484,7 +485,7 @@ impl RecordModel {
         hash_key(self.key)
     }
 
-    /// Bytes that no other record has, and no part of which can be mistaken for another part.
+    /// Bytes that no other record has, and of which no part equals another part.
     pub fn data(&self) -> Vec<u8> {
         let mut data = Vec::with_capacity(self.bytes + size_of::<u64>());
         data.extend_from_slice(&self.id.to_le_bytes());

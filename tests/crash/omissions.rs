@@ -371,11 +371,11 @@ const IMPLIED: &[(Step, &str)] = &[
     (Step::Identity, "no two segments have the same salt"),
     (
         Step::IndexChecksum,
-        "what an index says of a frame is compared with the frame",
+        "an entry of an index is compared with its frame",
     ),
     (
         Step::IndexIdentity,
-        "what an index says of a frame is compared with the frame",
+        "an entry of an index is compared with its frame",
     ),
     (
         Step::PreparedSegmentSync,
@@ -383,7 +383,7 @@ const IMPLIED: &[(Step, &str)] = &[
     ),
     (
         Step::TornManifestRewrite,
-        "what is left of a torn frame holds no whole one, and is written over",
+        "the rest of a torn frame has no whole one, and is overwritten",
     ),
 ];
 

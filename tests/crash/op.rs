@@ -1,4 +1,4 @@
-//! Everything that a program does with a store, as values that a scenario lists and a random test makes up.
+//! All operations of a program on a store, as values that a scenario lists and a random test generates.
 
 use std::io;
 use std::time::Duration;
@@ -6,7 +6,8 @@ use std::time::Duration;
 use anabranch::SizeLimits;
 use anabranch::sim::{Calls, LossMode, Operation, SimDisk};
 
-/// One step. Streams are named by a small number; shards by their place among the open ones, whatever they are then.
+/// One operation. Streams are named by a small number; shards by their place among the shards that are open at that
+/// time.
 #[derive(Clone, Debug)]
 pub enum Op {
     Create {
@@ -46,7 +47,7 @@ pub enum Op {
         stream: u8,
         target: u32,
     },
-    /// Has what is put from now on encrypted with another key, or not at all. Done only where changes take no time.
+    /// Encrypts records put from now on with another key, or not at all. Done only where changes take no time.
     Encrypt {
         stream: u8,
         key: Option<u8>,
@@ -55,42 +56,42 @@ pub enum Op {
         stream: u8,
         hours: u32,
     },
-    /// Reads some records of every shard and saves how far that came.
+    /// Reads some records of every shard and saves the checkpoint.
     Checkpoint {
         stream: u8,
         records: usize,
     },
-    /// Reads some records of every shard and trims the stream to how far that came.
+    /// Reads some records of every shard and trims the stream to that checkpoint.
     Trim {
         stream: u8,
         records: usize,
     },
-    /// Trims the stream to the checkpoint that was saved last, which a crash can have left ahead of the records.
+    /// Trims the stream to the checkpoint that was saved last. After a crash it may be ahead of the records.
     TrimToSaved {
         stream: u8,
     },
-    /// Has the stream keep no more than so much. Done only where changes take no time.
+    /// Limits the size of the stream. Done only where changes take no time.
     Limit {
         stream: u8,
         limits: SizeLimits,
     },
-    /// Reads some records of every shard and keeps them, and a reader that has read as many.
+    /// Reads some records of every shard and keeps them, and also keeps a reader that has read as many.
     Hold {
         stream: u8,
         records: usize,
     },
-    /// Looks at what is kept, has the readers go on, and lets go of all of it.
+    /// Checks everything that is kept, lets the readers go on, and drops all of it.
     LetGo,
     /// Compares everything with the model.
     Look,
-    /// Somebody puts names into the store's directories that no store makes.
+    /// Puts files into the store's directories whose names no store makes.
     Litter,
     /// One round of house-keeping.
     Maintain,
     Advance(Duration),
-    /// A day and an hour pass, with two rounds of house-keeping: what was put before and expires by default is trimmed.
+    /// A day and an hour pass, with two rounds of house-keeping: earlier records that expire by default are trimmed.
     Expire,
-    /// The clock is set wrong, the keeper comes by, and the clock is set right again.
+    /// The clock is set wrong, house-keeping runs, and the clock is set right again.
     Glitch {
         by: Duration,
         forward: bool,
@@ -100,12 +101,12 @@ pub enum Op {
     Reopen,
     /// The process, or the machine, ends here.
     Crash(LossMode),
-    /// Some later call does not come back: the machine has stopped in it, and this is what it leaves.
+    /// A later call does not return: the machine stops in it, and this decides what the crash leaves.
     CrashIn {
         calls: u64,
         mode: LossMode,
     },
-    /// Some later call fails.
+    /// A later call fails.
     Fail {
         calls: u64,
         fault: Fault,
@@ -136,7 +137,7 @@ impl Fault {
         Self::OutOfFiles,
     ];
 
-    /// Has the nth call from now on that can fail so do it.
+    /// Lets the nth call from now on that can fail in this way do so.
     pub fn arm(self, disk: &SimDisk, call: u64) {
         let faults = disk.faults();
         let making_room = Operation::Write

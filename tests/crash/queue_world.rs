@@ -1,4 +1,4 @@
-//! A queue side by side with a model of what may be true of each of its records.
+//! A queue together with a model of the possible states of each of its records.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,18 +21,18 @@ pub enum Op {
         records: usize,
         dead_letters: bool,
     },
-    /// Of every so many that were received, one.
+    /// Acknowledges one of every `one_of` received records.
     Acknowledge {
         one_of: usize,
         dead_letters: bool,
     },
-    /// Held back for so long from now on instead.
+    /// Holds records back for another time from now on.
     Hold {
         one_of: usize,
         dead_letters: bool,
         seconds: u32,
     },
-    /// The one whom they were for is gone, and nothing has come of it.
+    /// Gives deliveries back, as if their consumer had gone without a result.
     GiveBack {
         one_of: usize,
         dead_letters: bool,
@@ -40,19 +40,19 @@ pub enum Op {
     Restore {
         one_of: usize,
     },
-    /// Receipts of earlier deliveries are used, of every so many records one's. Nothing comes of that.
+    /// Uses receipts of earlier deliveries, of one of every `one_of` records. They have no effect.
     UseStale {
         one_of: usize,
     },
-    /// Records whose time is over, or of which nothing is known since the machine has stopped, are acknowledged.
+    /// Acknowledges records that are no longer held back, or whose state is unknown since the machine stopped.
     AcknowledgeLate {
         one_of: usize,
     },
-    /// The same of records that are given back.
+    /// Gives back such records.
     GiveBackLate {
         one_of: usize,
     },
-    /// What is put from now on is encrypted with another key, or not at all.
+    /// Encrypts records put from now on with another key, or not at all.
     Encrypt(Option<u8>),
     Advance(u64),
     Split(usize),
@@ -65,22 +65,22 @@ pub enum Op {
     CrashIn(u64, LossMode),
 }
 
-/// What is known of a record that was put.
+/// The model of a record that was put.
 #[derive(Clone, Debug)]
 struct Known {
-    /// What may be true. What was asked for when the machine stopped may have happened or not.
+    /// The possible states. A call during which the machine stopped may have had its effect or not.
     may_be_live: bool,
     may_be_dead: bool,
     may_be_gone: bool,
     least_count: u32,
     most_count: u32,
-    /// Until when it is held back, by the clock's seconds. Nothing is known after a crash.
+    /// Until when it is held back, by the clock's seconds. Unknown after a crash.
     held_until: Option<u64>,
-    /// Of the last delivery that a consumer was told of.
+    /// The receipt of the last delivery that a consumer got.
     receipt: Option<Receipt>,
-    /// Whether there was none behind it, and no restoration, for certain.
+    /// Whether it is certain that no delivery and no restoration came after it.
     is_last: bool,
-    /// Some of earlier deliveries.
+    /// Some receipts of earlier deliveries.
     stale: Vec<Receipt>,
 }
 
@@ -97,7 +97,7 @@ impl Known {
         self.held_until.is_some_and(|until| until > now)
     }
 
-    /// The receipt of its last delivery is of an earlier one from now on.
+    /// From now on the receipt of the last delivery counts as one of an earlier delivery.
     fn leave_receipt(&mut self) {
         const MOST: usize = 3;
         if let Some(receipt) = self.receipt {
@@ -110,7 +110,7 @@ impl Known {
 
 pub struct World {
     pub machine: Machine,
-    /// From its beginning to its end.
+    /// Whether the stream is encrypted throughout the test.
     is_encrypted: bool,
     records: BTreeMap<u32, Known>,
     next: u32,
@@ -178,7 +178,7 @@ impl World {
             assert!(self.machine.has_stopped(), "{op:?} failed");
             self.start_again();
         }
-        // What is not held back and was given out often enough is dead whenever it is looked at.
+        // A record that is not held back and was given out often enough is dead the next time it is looked at.
         let seconds = self.machine.seconds();
         for known in self.records.values_mut() {
             known.held_until = known.held_until.filter(|until| *until > seconds);
@@ -283,7 +283,7 @@ impl World {
         };
         let received = self.queue().and_then(|queue| queue.receive(&options));
         let Ok(received) = received else {
-            // Any may have been given out.
+            // Every record may have been given out.
             for known in self.records.values_mut() {
                 known.most_count += 1;
                 known.is_last = false;
@@ -329,7 +329,7 @@ impl World {
         Ok(received)
     }
 
-    /// Some of the receipts that there are of records, or of dead letters, that are still held back.
+    /// Some receipts of records, or of dead letters, that are still held back.
     fn some(&self, one_of: usize, dead_letters: bool) -> Vec<(u32, Receipt)> {
         let held = self
             .records
@@ -375,7 +375,7 @@ impl World {
         for (at, (id, receipt)) in some.iter().enumerate() {
             let known = self.records.get_mut(id).unwrap();
             match outcomes.as_ref().map(|outcomes| outcomes[at]) {
-                // It was the last delivery, and has not been.
+                // It was the last delivery, which is now undone.
                 Ok(Ok(())) => {
                     assert!(!known.is_gone(), "{id}: {known:?}");
                     known.may_be_gone = false;
@@ -417,7 +417,7 @@ impl World {
             known.least_count = 0;
             known.held_until = None;
             match outcomes.is_ok() {
-                // As if it had never been given out: its receipt is good for nothing any more.
+                // It is as if it had never been given out: its receipt is no longer valid.
                 true => {
                     known.may_be_dead = false;
                     known.most_count = 0;
@@ -457,7 +457,7 @@ impl World {
                 let mut expired = vec![Err(ReceiptError::Expired)];
                 let mut gone = vec![Err(ReceiptError::Gone)];
                 let mut done = vec![Ok(())];
-                // What is there is as it was, and what is gone is acknowledged once more.
+                // Records that are still there are unchanged, and those that are gone are acknowledged again.
                 if known.is_there() {
                     (gone, done) = (Vec::new(), Vec::new());
                 } else if known.is_gone() {
@@ -484,7 +484,7 @@ impl World {
         Ok(())
     }
 
-    /// Some of the receipts of records that are held back no longer, whatever they are by now.
+    /// Some receipts of records that are no longer held back, in whatever state they are now.
     fn late(&self, one_of: usize) -> Vec<(u32, Receipt)> {
         let now = self.machine.seconds();
         let late = self.records.iter().filter(|(_, known)| !known.is_held(now));
@@ -499,7 +499,7 @@ impl World {
         for (at, (id, _)) in some.iter().enumerate() {
             let known = self.records.get_mut(id).unwrap();
             match outcomes.as_ref().map(|outcomes| outcomes[at]) {
-                // It was gone, or is now.
+                // It was gone before, or is now.
                 Ok(Ok(())) => {
                     known.may_be_gone = true;
                     (known.may_be_live, known.may_be_dead) = (false, false);
@@ -524,14 +524,14 @@ impl World {
         Ok(())
     }
 
-    /// How many are held back and how many free, of those that are such for certain to those that may be.
+    /// Checks counts of held and free records: at least those that are certainly such, at most those that may be.
     fn check_counts(&self, counts: [usize; 2], is_such: fn(&Known) -> bool, may_be_such: fn(&Known) -> bool) {
         for (is_held, count) in [true, false].into_iter().zip(counts) {
             let of_kind = self
                 .records
                 .values()
                 .filter(|known| known.is_held(self.machine.seconds()) == is_held);
-            // Who has a receipt was told that the record is given out.
+            // If a consumer has a receipt, the record was certainly given out.
             let is_given = |known: &&Known| is_such(known) && known.is_there() && known.receipt.is_some();
             let least = of_kind.clone().filter(is_given).count();
             let may_be_given = |known: &Known| known.most_count > 0 || known.receipt.is_some();
@@ -545,9 +545,9 @@ impl World {
         }
     }
 
-    /// All that is there is given out in the end, and nothing else.
+    /// Checks that every record that is there is given out in the end, and nothing else.
     pub fn drain(&mut self) {
-        // The machine may have stopped while a snapshot was written, whose failure is told to no caller.
+        // The machine may have stopped while a snapshot was written. No caller sees that failure.
         if self.machine.has_stopped() {
             self.start_again();
         }
@@ -579,12 +579,12 @@ impl World {
         let received = self.receive(50, false).unwrap();
         assert!(received.is_empty(), "{received:?}");
         assert_eq!(self.queue().unwrap().counts().unwrap(), Default::default());
-        // Receipts are good for nothing any more.
+        // Receipts are no longer valid.
         self.run(&Op::UseStale { one_of: 1 });
         self.find_no_secret();
     }
 
-    /// No file has anything of a record that was encrypted.
+    /// Checks that no file has any bytes of a record that was encrypted.
     fn find_no_secret(&self) {
         let rot = self.machine.disk.rot();
         for (path, _) in rot.files() {

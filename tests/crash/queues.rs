@@ -1,8 +1,9 @@
-//! Queues against a small model: random receives, acknowledgements, time outs, other times for which records are held back, deliveries that are given back, dead letters,
-//! restorations, stale receipts, reshards, keys, retention, crashes and restarts. Nothing that was acknowledged comes back, nothing else is lost before
-//! retention takes it, no record is given to two consumers at once, none more often than it may be, what is dead is no
-//! record and what is live no dead letter, the receipt of an earlier delivery does nothing, and counts are right. No order
-//! is promised.
+//! Queues against a small model: random receives, acknowledgements, time outs, other times for which records are held
+//! back, deliveries that are given back, dead letters, restorations, stale receipts, reshards, keys, retention, crashes
+//! and restarts. The checks: no acknowledged record comes back, and no other record is lost before retention takes it.
+//! No record is given to two consumers at once, or more often than it may be. Dead records are not given out as
+//! records, and live ones not as dead letters. The receipt of an earlier delivery has no effect, and counts are right.
+//! No order is promised.
 
 use std::collections::BTreeSet;
 
@@ -152,7 +153,7 @@ fn a_crash_in_any_call_of_a_queue_loses_and_brings_back_nothing() {
     }
 }
 
-/// A failed put of an entry must not leave the state ahead of the log: what a caller was told has failed is as it was.
+/// A failed put of an entry must not leave the state ahead of the log: after an error the state is as before the call.
 #[test]
 fn what_a_full_disk_refuses_is_as_it_was() {
     for (capacity, compacts) in (600_000..1_400_000)

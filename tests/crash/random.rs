@@ -1,6 +1,6 @@
-//! Made-up programs, crashed and failed at random, at every level of durability.
+//! Random programs, with random crashes and failures, at every level of durability.
 //!
-//! A sequence that goes wrong is cut down by proptest to the shortest that still does.
+//! proptest shortens a sequence that fails to the shortest that still fails.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::op::{Fault, Op};
 use crate::watchdog::Case;
 use crate::world::{Settings, Stop, World};
 
-/// How many sequences each test makes up; `ANABRANCH_CRASH_CASES` says otherwise.
+/// How many sequences each test generates, unless `ANABRANCH_CRASH_CASES` is set.
 const CASES: u32 = 800;
 
 fn bytes() -> impl Strategy<Value = usize> {
@@ -75,7 +75,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What it takes that segments are trimmed and recycled while something of them is held: little else happens.
+/// Operations that trim and recycle segments while records of them are held, and few others.
 fn holding_op() -> impl Strategy<Value = Op> {
     let stream = || 0..2_u8;
     prop_oneof![
@@ -101,7 +101,7 @@ fn holding_ops() -> impl Strategy<Value = Vec<Op>> {
 
 fn settings(durability: Durability) -> impl Strategy<Value = Settings> {
     let full = match durability {
-        // What a full disk does to records acknowledged from memory has a test of its own (`tests/engine/full_disk.rs`).
+        // The effect of a full disk on records acknowledged from memory has its own test (`tests/engine/full_disk.rs`).
         Durability::Buffered => Just(None).boxed(),
         _ => (600_000..2_000_000_u64).prop_map(Some).boxed(),
     };
@@ -160,7 +160,7 @@ fn play(seed: u64, settings: Settings, ops: &[Op]) -> Result<(), Violation> {
     world.find_no_secret()
 }
 
-/// Does something; if the machine stops in it, goes on with what it leaves.
+/// Does something. If the machine stops in it, goes on with the disk after the crash.
 fn go_on(world: &mut World, run: impl FnOnce(&mut World) -> Result<(), Stop>) -> Result<(), Violation> {
     match run(world) {
         Ok(()) => Ok(()),
@@ -181,7 +181,7 @@ fn play_many(durability: Durability) {
     play_with(&mut runner, durability, ops).unwrap_or_else(|what| panic!("{what}"));
 }
 
-/// The same few sequences each time, none of which is cut down.
+/// The same few sequences each time, without shortening.
 pub fn play_a_few(durability: Durability) -> Result<(), Violation> {
     play_with(
         &mut same_each_time(),
@@ -190,7 +190,7 @@ pub fn play_a_few(durability: Durability) -> Result<(), Violation> {
     )
 }
 
-/// As [`play_a_few`], of programs that hold what they read.
+/// As [`play_a_few`], with programs that hold records they have read.
 pub fn hold_a_few() -> Result<(), Violation> {
     play_with(&mut same_each_time(), Durability::Synced, holding_ops())
 }
@@ -223,7 +223,7 @@ fn play_with(
     })
 }
 
-/// What was noted of the age of a record that a crash took back is not about the shard's closing.
+/// The age noted for a record that a crash took back must not count for the shard's closing.
 #[test]
 fn a_shard_that_lost_records_whose_age_was_noted_does_not_expire_when_it_is_closed() {
     let settings = Settings {

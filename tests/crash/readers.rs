@@ -1,4 +1,5 @@
-//! Queues and channels that are made, changed and deleted: a crash in any call leaves each as it was or as it was to be.
+//! Queues and channels that are made, changed and deleted: after a crash in any call each is as before the call or as
+//! after it.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::watchdog::Case;
 
 const DIRECTORY: &str = "store";
 
-/// How far a change came.
+/// How far a change got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Change {
     #[default]
@@ -31,7 +32,7 @@ struct Done {
     channel_deleted: Change,
 }
 
-/// Notes that a change is asked for, and that it is done.
+/// Notes that a change is requested, and then that it is done.
 fn made<T>(change: &mut Change, make: impl FnOnce() -> Result<T>) -> Result<T> {
     *change = Change::Asked;
     let made = make()?;
@@ -103,7 +104,7 @@ fn open(disk: &SimDisk) -> Store {
     options.open(DIRECTORY).unwrap()
 }
 
-/// All that is there goes, and can be made again under the same names.
+/// Everything can be deleted, and made again under the same names.
 fn make_again(stream: &Stream) -> Result<()> {
     for queue in stream.queues()? {
         stream.queue(&queue.name)?.delete()?;

@@ -1,4 +1,4 @@
-//! What once went wrong, each in as few steps as it took.
+//! Past errors, each reproduced in as few steps as possible.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -61,14 +61,14 @@ pub fn a_manifest_that_a_killed_process_named_is_named_durably_before_it_is_buil
     }
 }
 
-/// A number that was told from memory was told again after a crash, as long as the manifest did not say that the log
-/// was being written to.
+/// A number that was acknowledged from memory was given out again after a crash, as long as the manifest did not say
+/// that the log was being written to.
 #[test]
 pub fn a_number_told_from_memory_is_not_told_again_after_a_crash() {
     let mut disk = SimDisk::new(1);
     let mut numbers = BTreeSet::new();
     open(&disk).create_stream("clicks", 1).unwrap();
-    // The log has never been written to; then it was interrupted, twice; then it rests.
+    // The log has never been written to; then it was interrupted, twice; then it is at rest.
     for is_closed in [false, false, true, false, false] {
         let store = options(&disk)
             .durability(Durability::Buffered)
@@ -83,7 +83,7 @@ pub fn a_number_told_from_memory_is_not_told_again_after_a_crash() {
         if is_closed {
             store.close().unwrap();
         }
-        // While the store is there: letting it go closes it.
+        // While the store exists: dropping it closes it.
         disk = disk.crash(LossMode::LoseAll);
     }
 }
@@ -109,8 +109,8 @@ pub fn a_group_larger_than_the_segment_that_awaits_it_gets_another() {
     );
 }
 
-/// The first round of house-keeping removed the files of a stream that had just been deleted, which were still to be
-/// recycled; from then on nothing was freed any more.
+/// The first round of house-keeping removed the files of a stream that had just been deleted, although they were to be
+/// recycled. From then on no file was freed any more.
 #[test]
 pub fn a_stream_that_is_deleted_before_the_first_round_of_house_keeping_does_not_stop_it() {
     let disk = SimDisk::new(1);
@@ -126,7 +126,7 @@ pub fn a_stream_that_is_deleted_before_the_first_round_of_house_keeping_does_not
     assert!(segments(&disk).is_empty());
 }
 
-/// After a crash between the edit that frees a segment, or a shard, and the removal of its files they lay there for
+/// After a crash between the edit that frees a segment, or a shard, and the removal of its files, the files stayed for
 /// ever.
 #[test]
 pub fn files_that_a_crash_left_behind_are_removed() {
@@ -155,7 +155,7 @@ pub fn files_that_a_crash_left_behind_are_removed() {
         }
         clock.advance(25 * hour);
         put(HashKey::MIN, 40_000);
-        // Both logs rest, so that nothing is looked at when they are opened.
+        // Both logs are at rest, so opening them reads nothing.
         store.maintain().unwrap();
         clock.advance(25 * hour);
         disk.faults().freeze_nth(Calls::ALL, n);
@@ -181,7 +181,7 @@ pub fn files_that_a_crash_left_behind_are_removed() {
     }
 }
 
-/// Recovery found damage at the end of a log; a reader that came to it was told that there was nothing more to read.
+/// Recovery found damage at the end of a log, but a reader that reached it got no error, only no more records.
 #[test]
 pub fn a_reader_that_comes_to_a_damaged_end_is_told_so() {
     let disk = SimDisk::new(1);
@@ -209,8 +209,8 @@ pub fn a_reader_that_comes_to_a_damaged_end_is_told_so() {
     assert!(matches!(stream.put("key", b"fourth"), Err(Error::Corrupt { .. })));
 }
 
-/// A full disk at the rename of a new segment, or at the sync of its directory, stopped writing for ever, although no
-/// frame was begun.
+/// A full disk at the rename of a new segment, or at the sync of its directory, stopped all writes for ever, although
+/// no frame had been begun.
 #[test]
 pub fn a_segment_that_finds_no_room_for_its_name_is_refused_and_tried_again() {
     let cases = [
@@ -241,7 +241,7 @@ pub fn a_segment_that_finds_no_room_for_its_name_is_refused_and_tried_again() {
                 Err(error) => panic!("{call} of {path}: {error}"),
             }
         }
-        // Where a room reserved before was large enough, nothing is refused.
+        // If the room reserved before was large enough, nothing is refused.
         assert!(refused <= 1, "{call} of {path}");
         let is_explained = refused == 1 || call == Operation::Allocate;
         assert!(is_explained, "{call} of {path} does not fail");
@@ -258,8 +258,8 @@ pub fn a_segment_that_finds_no_room_for_its_name_is_refused_and_tried_again() {
     }
 }
 
-/// The disk was full when the name of a new `CURRENT` was to become durable. That was passed over in silence, the old
-/// manifest was removed, and after a crash `CURRENT` named a file that was gone.
+/// The disk was full when the name of a new `CURRENT` was to become durable. That error was ignored, the old manifest
+/// was removed, and after a crash `CURRENT` named a file that was gone.
 #[test]
 pub fn no_edit_is_built_on_a_manifest_whose_name_a_crash_can_take_back() {
     for (mode, nth) in [LossMode::KeepAll, LossMode::LoseAll, LossMode::Prefix]
@@ -276,7 +276,7 @@ pub fn no_edit_is_built_on_a_manifest_whose_name_a_crash_can_take_back() {
                 .on(DIRECTORY)
                 .fail_nth(call, nth, std::io::ErrorKind::StorageFull);
         }
-        // Until a little after the failure, while nothing else makes the name durable.
+        // Until shortly after the failure, while nothing else makes the name durable.
         let (mut saved, mut left) = (0, 3);
         for n in 0.. {
             match stream.save_checkpoint(&format!("{n:03}"), &checkpoint) {
@@ -296,7 +296,7 @@ pub fn no_edit_is_built_on_a_manifest_whose_name_a_crash_can_take_back() {
     }
 }
 
-/// Every kill of a process began a segment eight times as large as the file of the last one, whatever that held.
+/// Every kill of a process made the next segment eight times as large as the last one's file, however little that held.
 #[test]
 pub fn a_crash_loop_takes_no_more_room_than_small_segments_do() {
     let mut disk = SimDisk::new(1);
@@ -345,7 +345,7 @@ pub fn what_an_interrupted_segment_did_not_use_is_given_back() {
     }
 }
 
-/// The file because of which a store does not open.
+/// The file that keeps a store from opening.
 fn path_of_damage(disk: &SimDisk) -> Option<String> {
     match options(disk).open(DIRECTORY).err()? {
         Error::Corrupt { path, .. } => path.to_str().map(str::to_owned),
@@ -368,8 +368,8 @@ fn segments(disk: &SimDisk) -> Vec<String> {
         .collect()
 }
 
-/// The last edit was damaged after it had been durable, and taken for torn: a log was believed to end where it had
-/// rested, a stream to have never been, a segment to be a leftover. The records that were put behind were lost.
+/// The last edit was damaged after it had been durable, and taken for torn. So the store took a log to end where it had
+/// been at rest, a stream to have never existed, or a segment to be a leftover. The records put since were lost.
 #[test]
 pub fn an_edit_that_rots_is_missed_by_what_was_built_on_it() {
     type Build = fn(&Store) -> anabranch::Result<()>;
@@ -411,7 +411,7 @@ pub fn an_edit_that_rots_is_missed_by_what_was_built_on_it() {
     }
 }
 
-/// The sync of an edit failed, and the next opener could not drop what the page cache still had of it. It showed the edit,
+/// The sync of an edit failed, and the next opener could not drop the edit from the page cache. It showed the edit,
 /// which the device never got.
 #[test]
 pub fn what_only_the_cache_may_have_is_not_shown() {
@@ -433,7 +433,7 @@ pub fn what_only_the_cache_may_have_is_not_shown() {
 }
 
 /// A log was interrupted in the middle of a frame and then closed by a split. When a later crash tore an edit, the torn
-/// frame's header behind the log's end passed for one that had been written after that edit.
+/// frame's header behind the log's end was taken for a frame written after that edit.
 #[test]
 pub fn what_is_left_of_a_torn_frame_says_nothing_of_the_manifest() {
     let disk = SimDisk::new(1);
@@ -457,8 +457,8 @@ pub fn what_is_left_of_a_torn_frame_says_nothing_of_the_manifest() {
     assert_eq!(data_of(&open(&disk).stream("clicks").unwrap()), [b"first"]);
 }
 
-/// A manifest that ended in the middle of a frame was taken for one whose last frame was torn: all that had happened
-/// since was forgotten.
+/// A manifest that ended in the middle of a frame was taken for one whose last frame was torn: all edits since were
+/// forgotten.
 #[test]
 pub fn a_manifest_that_is_cut_within_its_edits_does_not_open() {
     let disk = SimDisk::new(1);
@@ -478,7 +478,7 @@ pub fn a_manifest_that_is_cut_within_its_edits_does_not_open() {
     }
 }
 
-/// One damaged shard kept a batch from all others, or a batch did not say which of its records were stored.
+/// One damaged shard made a batch fail for all others, or a batch did not say which of its records were stored.
 #[test]
 pub fn a_batch_tells_record_by_record_what_a_damaged_shard_refused() {
     let disk = SimDisk::new(1);
@@ -535,7 +535,7 @@ pub fn a_child_is_read_when_one_of_its_parents_is_gone_before_the_other() {
         let _ = store.maintain();
         let _ = store.close();
         disk.faults().clear();
-        // The second one can be seen again.
+        // The second one is visible again.
         clock.jump_back(Duration::from_secs(3_600));
         let store = open().unwrap();
         let stream = store.stream("stream").unwrap();

@@ -1,4 +1,4 @@
-//! Streams and queues that are deleted while something of theirs is under way, or broken.
+//! Streams and queues that are deleted while an operation on them runs, or while they are damaged.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -56,8 +56,8 @@ pub fn a_crash_in_any_call_of_a_deletion_leaves_all_of_a_stream_or_nothing() {
     }
 }
 
-/// What the commit journal had of a damaged log could not be synced any more once the log was gone. So the journal dropped
-/// nothing, and the store did not close in order.
+/// The commit journal's frames of a damaged log could not be synced any more once the log was gone. So the journal
+/// dropped no segment, and the store did not close in order.
 #[test]
 pub fn a_damaged_stream_that_is_deleted_does_not_hold_up_the_journal() {
     let disk = SimDisk::new(1);
@@ -87,8 +87,8 @@ pub fn a_damaged_stream_that_is_deleted_does_not_hold_up_the_journal() {
     assert_eq!(data_of(&store.stream("kept").unwrap()), [b"kept"]);
 }
 
-/// The directory of a stream's first segment went while its name was being made durable. That failed, as a dying disk does,
-/// and nothing was written to any stream any more.
+/// The directory of a stream's first segment was removed while its name was being made durable. That failed like a
+/// dying disk, and no stream was written to any more.
 #[test]
 pub fn a_stream_that_is_deleted_while_its_first_segment_is_begun_stops_no_other() {
     let disk = SimDisk::new(1);
@@ -99,7 +99,8 @@ pub fn a_stream_that_is_deleted_while_its_first_segment_is_begun_stops_no_other(
     std::thread::scope(|scope| {
         let put = scope.spawn(|| gone.put("key", b"data"));
         stall.wait_until_reached();
-        // The call goes on when the stream is deleted; and else after a while, for which the deletion has to wait.
+        // The call goes on when the stream is deleted, or else after a while, since the deletion then has to wait for
+        // it.
         scope.spawn(move || {
             let _ = deleted.recv_timeout(Duration::from_secs(1));
             drop(stall);
@@ -121,8 +122,8 @@ pub fn a_stream_that_is_deleted_while_its_first_segment_is_begun_stops_no_other(
     assert_eq!(data_of(&store.stream("kept").unwrap()), [b"kept"]);
 }
 
-/// The end of a queue's log was recorded when the store was closed, behind the edit that had removed the queue. The manifest
-/// did not open any more.
+/// When the store was closed, it recorded the end of a queue's log behind the edit that had removed the queue. After
+/// that the manifest did not open.
 #[test]
 pub fn a_queue_that_is_deleted_beside_a_close_leaves_a_manifest_that_opens() {
     let disk = SimDisk::new(1);
@@ -130,15 +131,15 @@ pub fn a_queue_that_is_deleted_beside_a_close_leaves_a_manifest_that_opens() {
     let stream = store.create_stream("jobs", 1).unwrap();
     let queue = stream.create_queue("work", &QueueOptions::default()).unwrap();
     stream.put("key", b"job").unwrap();
-    // Which its log says.
+    // The queue's log records this.
     assert_eq!(queue.receive(&ReceiveOptions::default()).unwrap().len(), 1);
     let stall = disk.stall_next(Operation::SyncData, "MANIFEST");
     std::thread::scope(|scope| {
         let deletion = scope.spawn(|| queue.delete());
         stall.wait_until_reached();
         scope.spawn(|| {
-            // When its index is saved the end of the queue's log is one of those that will be recorded, once the edit that
-            // hangs is there.
+            // When its index is saved, the end of the queue's log is among those to be recorded after the edit that
+            // hangs.
             let is_index = |path: &str| path.contains("queue-") && path.ends_with(".index");
             wait_until("the store begins to be closed", || is_there(&disk, is_index));
             drop(stall);

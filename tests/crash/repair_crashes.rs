@@ -1,5 +1,5 @@
-//! A repair, crashed in each of its calls: what that leaves is repaired again, and nothing is lost that was whole before.
-//! A repair that has returned is durable.
+//! A repair, crashed in each of its calls: the store after the crash is repaired again, and no record is lost that was
+//! whole before. A repair that has returned is durable.
 
 use std::path::{Path, PathBuf};
 
@@ -13,13 +13,13 @@ use crate::manifest::flip_in_both_copies;
 
 const SHARD: &str = "store/streams/1/shardId-000000000000";
 
-/// So many, for each pair of two changes to survive apart from each other in one of them.
+/// Enough outcomes that, for each pair of changes, one outcome keeps only one of them.
 const RANDOM_OUTCOMES: usize = 12;
 
 /// A store that needs a repair.
 struct Damaged {
     disk: SimDisk,
-    /// What the stream `clicks` has after a repair.
+    /// The records of the stream `clicks` after a repair.
     kept: Vec<Vec<u8>>,
     /// A file that the repair moves aside.
     moved_aside: Option<PathBuf>,
@@ -28,7 +28,7 @@ struct Damaged {
 }
 
 impl Damaged {
-    /// Repairs it and crashes in each call, in each way of losing what was not synced.
+    /// Repairs the store, and crashes in each call and in each mode.
     fn crash_in_each_call(&self) {
         let outcomes = [LossMode::KeepAll, LossMode::LoseAll, LossMode::Prefix].into_iter();
         let outcomes = outcomes.chain([LossMode::Random; RANDOM_OUTCOMES]);
@@ -69,7 +69,7 @@ impl Damaged {
         plan.apply_and_set_aside().unwrap();
     }
 
-    /// The repaired store takes a record, behind all that it has.
+    /// Checks that the repaired store takes a record, behind all others.
     fn go_on(&self, disk: &SimDisk, what: &str) {
         let store = options(disk).open(DIRECTORY).unwrap();
         store.stream("clicks").unwrap().put("key", b"new").unwrap();
@@ -109,7 +109,7 @@ fn plan(disk: &SimDisk) -> RepairPlan {
     inspection(disk).plan_repair(&mut |_| {}).unwrap()
 }
 
-/// A killed store of a stream whose records are a frame each, six to a segment; and those records.
+/// A killed store of a stream with one frame for each record and six frames in each segment; and these records.
 fn killed(records: u8) -> (SimDisk, Vec<Vec<u8>>) {
     let disk = SimDisk::new(1);
     let options = options(&disk)
@@ -163,13 +163,13 @@ pub fn a_repair_of_damaged_frames_that_a_crash_interrupts_loses_nothing() {
     with_damaged_frames(false).crash_in_each_call();
 }
 
-/// What the first repair has begun is then taken for segments of which the manifest lost the edits.
+/// The new segments of the first repair are then taken for segments whose edits the manifest lost.
 #[test]
 pub fn a_repair_of_damaged_frames_and_lost_edits_that_a_crash_interrupts_loses_nothing() {
     with_damaged_frames(true).crash_in_each_call();
 }
 
-/// No frame behind the last says that it was durable: only that it follows the damaged one does.
+/// No frame behind the last one shows that it was durable; only the frame that follows the damaged one does.
 #[test]
 pub fn a_repair_of_the_frame_before_the_last_that_a_crash_interrupts_loses_nothing() {
     let (disk, mut kept) = killed(6);
@@ -203,7 +203,7 @@ pub fn a_repair_of_the_last_frame_of_a_log_with_an_end_that_a_crash_interrupts_l
 #[test]
 pub fn a_repair_of_missing_directories_that_a_crash_interrupts_loses_nothing() {
     let (disk, mut kept) = killed(7);
-    // The last segment is whole, but for its place.
+    // The last segment is whole, but in the wrong place.
     kept.clear();
     for file in files(&disk, "streams/") {
         disk.rot().remove(&file).unwrap();

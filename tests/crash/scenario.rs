@@ -1,4 +1,4 @@
-//! Small worlds, exhaustively: one fixed scenario, crashed in every single call.
+//! Small worlds, exhaustively: one fixed scenario, crashed in every call.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ const LARGE: usize = 25_000;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// Two streams, a split, a merge, roll-overs, a retention cut, checkpoints, logs that rest and are resumed, a clean
-/// close, trims, a limit of size, a stream that is deleted and made again.
+/// Two streams, a split, a merge, roll-overs, a retention cut, checkpoints, logs that come to rest and are resumed, a
+/// clean close, trims, a limit of size, and a stream that is deleted and made again.
 pub fn scenario() -> Vec<Op> {
     let put = |stream, key, bytes| Op::Put { stream, key, bytes };
     let spread = |stream: u8| Op::Batch {
@@ -62,7 +62,7 @@ pub fn scenario() -> Vec<Op> {
         put(1, 1, LARGE),
         put(1, 1, LARGE),
         Op::Retain { stream: 1, hours: 30 },
-        // What was put before the clean close expires in one stream: two closed shards, and segments of open ones.
+        // Records put before the clean close expire in one stream: two closed shards, and segments of open ones.
         Op::Advance(12 * HOUR),
         Op::Maintain,
         Op::Maintain,
@@ -70,7 +70,7 @@ pub fn scenario() -> Vec<Op> {
             stream: 0,
             records: 2,
         },
-        // What this process wrote itself expires, and its files are written again.
+        // Records put by this process expire, and their files are written again.
         put(0, 5, LARGE),
         put(1, 1, LARGE),
         Op::Advance(31 * HOUR),
@@ -81,7 +81,7 @@ pub fn scenario() -> Vec<Op> {
         put(0, 5, LARGE),
         put(1, 1, LARGE),
         put(1, 1, LARGE),
-        // Nothing is put for long enough, so the logs rest; then they are written to again.
+        // There are no puts for long enough that the logs come to rest; then they are written to again.
         Op::Advance(Duration::from_secs(10)),
         Op::Maintain,
         Op::Encrypt {
@@ -91,7 +91,7 @@ pub fn scenario() -> Vec<Op> {
         put(0, 5, 80),
         spread(0),
         Op::Retain { stream: 1, hours: 24 },
-        // A reader is done with some records, and then with all of a shard that has been split.
+        // A reader has finished some records, and later all records of a shard that was split.
         Op::Trim {
             stream: 0,
             records: 2,
@@ -122,7 +122,7 @@ pub fn scenario() -> Vec<Op> {
     ]
 }
 
-/// What every disk goes through after a crash: it is used, closed and used again.
+/// Every disk after a crash is used, closed and used again.
 fn afterlife() -> Vec<Op> {
     vec![
         Op::Create { stream: 0, shards: 2 },
@@ -159,7 +159,7 @@ fn afterlife() -> Vec<Op> {
     ]
 }
 
-/// Does one step after another; what is violated is told with the step.
+/// Does one step after another. A violation names the step.
 pub fn play(world: &mut World, ops: &[Op]) -> Result<(), Stop> {
     for op in ops {
         world.run(op).map_err(|stop| match stop {
@@ -182,7 +182,7 @@ fn until_call(n: u64, settings: Settings) -> Result<Option<World>, Violation> {
     }
 }
 
-/// Opens what a crash left, once; the machine may stop again meanwhile.
+/// Opens the store after a crash, once. The machine may stop again meanwhile.
 fn open_until_call(world: &mut World, n: u64) -> Result<bool, Violation> {
     world.disk.faults().freeze_nth(Calls::ALL, n);
     match world.open() {
@@ -208,7 +208,7 @@ fn finish(world: &mut World, run: impl FnOnce(&mut World) -> Result<(), Stop>) -
     }
 }
 
-/// Power is lost in every way; of random losses there are several.
+/// Every mode of power loss, with several random ones.
 const LOSSES: [LossMode; 4] = [
     LossMode::LoseAll,
     LossMode::Prefix,
@@ -216,8 +216,8 @@ const LOSSES: [LossMode; 4] = [
     LossMode::Random,
 ];
 
-/// All that can come of one moment: power is lost, or the process is killed and power is lost after the next opener
-/// has looked. Gives the number of outcomes.
+/// Tries all outcomes of one moment: power is lost, or the process is killed and power is lost after the next opener
+/// has looked. Gives their number.
 fn crash_in_every_way(world: &World) -> Result<u64, Violation> {
     for mode in LOSSES {
         let after = || -> Result<(), Violation> {

@@ -1,4 +1,4 @@
-//! Doing one step in a world: the model is told what may change, the store is asked, the model is told what happened.
+//! Does one step in a world: notes in the model what may change, calls the store, and notes the result in the model.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,16 +17,16 @@ use crate::world::{DIRECTORY, Failure, Stop, World};
 /// The name of the checkpoint that is saved.
 pub const READER: &str = "reader";
 
-/// Where a record of a call lies in the model.
+/// The place of a call's record in the model.
 type Place = (ShardId, usize);
 
 impl World {
-    /// Does a step. After a failure that is not final it is tried again, and works; after one that is, everything is
+    /// Does a step. If it fails but can be retried, it is retried, and works. If it fails for good, everything is
     /// refused until the store is opened again.
     pub fn run(&mut self, op: &Op) -> Result<(), Stop> {
         loop {
             if self.is_anything_due() {
-                // The model has to know before the store is asked for something else.
+                // The model must know the result before the next call.
                 self.look()?;
                 if self.is_poisoned() {
                     return self.leave_poisoned();
@@ -117,15 +117,15 @@ impl World {
         }
     }
 
-    /// A clock that is wrong for some seconds takes nothing away, during a run and over a restart. Nothing is put
-    /// meanwhile: what arrives then has a wrong time, as it should. The keeper comes by every second, so it sees the clock
+    /// A clock that is wrong for some seconds causes no loss, neither during a run nor over a restart. Nothing is put
+    /// meanwhile, since such records rightly get a wrong time. House-keeping runs every second, so it sees the clock
     /// before and after.
     fn glitch(&mut self, by: Duration, forward: bool, reopened: bool) -> Result<Option<Failure>, Stop> {
         self.note_right_clock();
         self.may_lag = true;
         self.is_glitch = true;
         self.jump(by, forward);
-        // What becomes due by a wrong clock gets a wrong time, as what is put then does.
+        // A change that becomes due by a wrong clock gets a wrong time, as a record does.
         let is_anything_pending = self.model.pending().next().is_some();
         let outcome = match reopened && !is_anything_pending {
             true => self.reopen().map(|()| None),
@@ -146,7 +146,7 @@ impl World {
         }
     }
 
-    /// Whether it can be put there does not matter.
+    /// It does not matter whether the file can be made.
     fn litter(&self, directory: &Path) {
         const NAMES: [&str; 4] = ["lost+found/kept", ".nfs0001", "notes.txt", "1.log"];
         for name in self.disk.list(directory).unwrap_or_default() {
@@ -166,7 +166,7 @@ impl World {
         fault.arm(&self.disk, call);
     }
 
-    /// Everything that writes is refused with the first failure, reads go on, and the next opener finds out.
+    /// Every write is refused with the first failure, reads go on, and the next opener finds the result.
     fn leave_poisoned(&mut self) -> Result<(), Stop> {
         self.look()?;
         for at in 0..self.model.streams.len() {
@@ -196,7 +196,7 @@ impl World {
         })
     }
 
-    /// A stream that is being created or deleted takes nothing.
+    /// A stream that is being created or deleted takes no records.
     fn be_refused(&mut self, at: usize) -> Result<Option<Failure>, Stop> {
         let put = self
             .stream(&self.model.streams[at].name.clone())?
@@ -270,7 +270,7 @@ impl World {
         mut deletion: Pending,
     ) -> Result<Option<Failure>, Stop> {
         let pending = &mut self.model.streams[at].pending;
-        // What is being deleted goes on to be.
+        // A deletion that has begun goes on.
         let is_deleting = pending
             .as_ref()
             .is_some_and(|pending| pending.change == Change::Delete);
@@ -322,7 +322,7 @@ impl World {
                 }
                 Ok(None)
             }
-            // Some shards may have theirs: what is read next tells.
+            // Some shards may have their records: the next read shows which.
             Err(error) => self.failed("put a batch", &error, |_| ()),
         }
     }
@@ -353,7 +353,7 @@ impl World {
         // Another shard's group may have failed before the store was poisoned.
         errors.sort_by_key(|error| matches!(error, Error::Poisoned { .. }));
         for error in &errors {
-            // Others of the same group fail with it: what is read next tells.
+            // Others of the same group fail with it: the next read shows which.
             failure = self.failed("wait for an append", error, |_| ())?;
         }
         Ok(failure)
@@ -429,7 +429,7 @@ impl World {
                 Err(error) => self.failed("keep the number of shards", &error, |_| ()),
             };
         }
-        // Some of its steps may be left to later calls, also where none has to wait.
+        // Some of its steps may happen in later calls, even if none has to wait.
         let pending = self.pending(Change::Reshard).unwrap_or(Pending {
             change: Change::Reshard,
             is_certain: false,
@@ -580,7 +580,7 @@ impl World {
         }
     }
 
-    /// Judges an error, and takes back what was expected if it was not done.
+    /// Judges an error, and undoes the expectation if the call had no effect.
     pub fn failed(
         &mut self,
         what: &str,
@@ -594,7 +594,7 @@ impl World {
         Ok(Some(failure))
     }
 
-    /// From here on the record may be there.
+    /// From now on the record may be there.
     fn expect(&mut self, at: usize, key: u8, bytes: usize) -> Result<(RecordModel, Place), Stop> {
         let mut record = self.model.new_record(key, bytes, self.now());
         let stream = &mut self.model.streams[at];

@@ -1,4 +1,4 @@
-//! Single mechanisms, each in the few steps that need it: what random programs and rot of one byte come upon too seldom.
+//! Single mechanisms, each in as few steps as possible: random programs and rot of one byte meet them too seldom.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ fn open(disk: &SimDisk, min_journaled_shards: usize) -> Store {
     options(disk, min_journaled_shards).open(DIRECTORY).unwrap()
 }
 
-/// All that a reader gets, up to the first error.
+/// All records that a reader gets, up to the first error.
 fn read(stream: &Stream) -> (Vec<Vec<u8>>, Option<Error>) {
     let mut records = Vec::new();
     for record in stream.reader(StartingPosition::TrimHorizon).unwrap() {
@@ -63,7 +63,7 @@ fn bytes_of(disk: &SimDisk, frame: &DumpedFrame) -> Vec<u8> {
     bytes[frame.offset as usize..(frame.offset + frame.bytes) as usize].to_vec()
 }
 
-/// What may be left of this moment when power is lost, now or after the next opener has looked.
+/// The disks that a power loss can leave, now or after the next opener has looked.
 fn outcomes(disk: &SimDisk) -> Vec<SimDisk> {
     let seen = disk.crash(LossMode::KeepAll);
     drop(options(&seen, NOT_JOURNALED).open(DIRECTORY));
@@ -127,8 +127,8 @@ fn must_be_usable(disk: &SimDisk) {
     assert_eq!(read(&stream).0, [b"data"]);
 }
 
-/// A segment that is begun in a file that was one before has bytes of that behind its header page. Where the page was torn
-/// they passed for frames of a segment whose edit is lost.
+/// A segment that is begun in the file of an earlier segment has bytes of it behind the header page. If the page was
+/// torn, they were taken for frames of a segment whose edit is lost.
 #[test]
 pub fn a_crash_while_a_used_file_becomes_a_segment_is_no_damage() {
     for (n, seed) in (1..=20).flat_map(|n| (0..4).map(move |seed| (n, seed))) {
@@ -151,7 +151,7 @@ pub fn a_crash_while_a_used_file_becomes_a_segment_is_no_damage() {
         let is_pooled = |path: &PathBuf| path.to_string_lossy().contains(".ready");
         let files = disk.rot().files();
         assert!(files.iter().any(|(path, _)| is_pooled(path)), "{files:?}");
-        // One of the two takes a file that was filled ahead, the other one that was a segment.
+        // One of the two takes a file that was filled ahead, the other the file of an earlier segment.
         disk.faults().freeze_nth(Calls::CHANGING, n);
         let _ = put().and_then(|_| put());
         for disk in outcomes(&disk) {
@@ -168,7 +168,7 @@ pub fn a_crash_while_a_used_file_becomes_a_segment_is_no_damage() {
     }
 }
 
-/// A manifest that was extended for a frame too large for what was reserved must not pass for one that was cut.
+/// A manifest that was extended for a frame larger than the reserved room must not look like one that was cut.
 #[test]
 pub fn a_crash_in_an_edit_larger_than_what_is_reserved_is_no_damage() {
     // The manifest is extended, written and synced.
@@ -183,7 +183,7 @@ pub fn a_crash_in_an_edit_larger_than_what_is_reserved_is_no_damage() {
     }
 }
 
-/// What an opener that changes nothing has seen is there for the next one, too.
+/// Records that an opener without changes has seen are there for the next one, too.
 #[test]
 pub fn an_edit_that_was_seen_by_an_opener_who_only_read_is_durable() {
     for seed in 0..8 {
@@ -205,7 +205,7 @@ pub fn an_edit_that_was_seen_by_an_opener_who_only_read_is_durable() {
     }
 }
 
-/// Two copies of a store went different ways, and a block of the one got into the other.
+/// Two copies of a store diverged, and a block of one got into the other.
 #[test]
 pub fn a_frame_of_a_copy_that_went_another_way_is_noticed() {
     let disk = SimDisk::new(1);
@@ -238,7 +238,7 @@ pub fn a_frame_of_a_copy_that_went_another_way_is_noticed() {
     };
     // In a segment that both had: the frame behind it does not follow.
     exchange(&fork(&[b"ours", b"end"]), &fork(&[b"them", b"end"]), 1);
-    // In segments that each began for itself: the salt differs.
+    // In segments that each copy began itself: the salt differs.
     exchange(&fork(&[&[1; 64_000]]), &fork(&[&[2; 64_000]]), 1);
 }
 
@@ -249,7 +249,7 @@ pub fn a_frame_within_a_record_is_no_frame() {
     let store = open(&disk, NOT_JOURNALED);
     let stream = store.create_stream("clicks", 1).unwrap();
     stream.put("key", b"first").unwrap();
-    // Behind the frame's header, the record's and its key, so that the copy begins where a frame can.
+    // Padding, so that the copy, behind the headers of frame and record and the key, begins where a frame can begin.
     let mut copy = vec![0; 5];
     copy.extend(bytes_of(&disk, &frames(&disk)[0]));
     stream.put("key", &copy).unwrap();
@@ -265,7 +265,7 @@ pub fn a_frame_within_a_record_is_no_frame() {
     }
 }
 
-/// Puts the same to both shards in one call.
+/// Puts the same data to both shards in one call.
 fn put_to_both(stream: &Stream, data: &[u8]) {
     let puts = [HashKey::MIN, HashKey::MAX].map(|key| PutRecord::new("key", data).explicit_hash_key(key));
     stream.put_records(&puts).unwrap();
@@ -278,7 +278,7 @@ pub fn the_journal_lets_go_only_what_is_durably_in_the_segments() {
     let stream = store.create_stream("clicks", 2).unwrap();
     let first = format!("{DIRECTORY}/journal/{:020}.log", 1);
     let mut rounds = 0;
-    // Small records, so that the shards have some when the journal drops its first segment that are not in their files.
+    // Small records, so that some of them are not yet in their shards' files when the journal drops its first segment.
     while rounds == 0 || disk.rot().read(&first).is_ok() {
         put_to_both(&stream, &[rounds as u8; 100]);
         store.maintain().unwrap();
@@ -293,7 +293,7 @@ pub fn the_journal_lets_go_only_what_is_durably_in_the_segments() {
     assert_eq!((records.len(), error.map(|error| error.to_string())), all);
 }
 
-/// What the journal dropped when the store was closed lay in its directory for ever.
+/// The segments that the journal dropped when the store was closed stayed in its directory for ever.
 #[test]
 pub fn files_of_the_journal_that_a_close_dropped_are_removed_and_no_other_is() {
     let disk = SimDisk::new(1);
@@ -316,7 +316,7 @@ pub fn files_of_the_journal_that_a_close_dropped_are_removed_and_no_other_is() {
     assert_eq!(files(&disk), written);
     let store = open(&disk, JOURNALED);
     assert_eq!(files(&disk), written[2..]);
-    // The file that was kept is the journal's still.
+    // The kept file still belongs to the journal.
     put_to_both(&store.stream("clicks").unwrap(), b"more");
     let disk = disk.crash(LossMode::LoseAll);
     let (records, error) = read(&open(&disk, JOURNALED).stream("clicks").unwrap());
@@ -324,7 +324,7 @@ pub fn files_of_the_journal_that_a_close_dropped_are_removed_and_no_other_is() {
     assert_eq!((records.len(), error.map(|error| error.to_string())), all);
 }
 
-/// Until somebody reads, or enough has gathered, the journal alone has what is acknowledged.
+/// Until a shard is read, or enough bytes have gathered, only the journal has the acknowledged records.
 #[test]
 pub fn readers_and_tools_find_what_only_the_journal_has() {
     let disk = SimDisk::new(1);
@@ -371,7 +371,7 @@ pub fn frames_that_cannot_be_written_any_more_are_read_from_memory_and_not_lost(
     assert_eq!((records.len(), error.map(|error| error.to_string())), (4, None));
 }
 
-/// Frames that the journal has are as good a proof as frames in a segment.
+/// Frames in the journal prove as much as frames in a segment.
 #[test]
 pub fn an_edit_that_rots_is_missed_by_frames_that_only_the_journal_has() {
     let disk = SimDisk::new(1);
@@ -424,7 +424,7 @@ pub fn what_is_put_back_from_the_journal_stays_although_the_log_is_damaged() {
     assert_eq!(records, [&b"first"[..], b"second", b"third"]);
 }
 
-/// Rot of what only the journal has: all but its last frame, which may be torn.
+/// Rot of frames that only the journal has: all except its last frame, which may be torn.
 #[test]
 pub fn every_flipped_byte_of_a_journal_that_is_needed_is_noticed() {
     let disk = SimDisk::new(1);
@@ -460,7 +460,7 @@ pub fn every_flipped_byte_of_a_journal_that_is_needed_is_noticed() {
     }
 }
 
-/// Each edit is synced before the next is written, so a whole one behind it shows that it had been durable.
+/// Each edit is synced before the next is written, so a whole edit behind it shows that it had been durable.
 #[test]
 pub fn an_edit_that_rots_is_missed_by_the_edits_behind_it() {
     let disk = SimDisk::new(1);
@@ -550,8 +550,8 @@ pub fn what_a_reader_holds_is_not_written_over() {
     store.close().unwrap();
 }
 
-/// A kill leaves numbers out. What comes behind them was taken for all that is left of what had those numbers, once the
-/// segments before it had expired.
+/// A kill leaves numbers out. A segment behind the gap was taken for the remains of the records with these numbers,
+/// once the segments before it had expired.
 #[test]
 pub fn a_reader_that_had_read_all_before_a_kill_misses_nothing() {
     const HOUR: Duration = Duration::from_secs(3_600);

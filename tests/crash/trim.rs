@@ -1,4 +1,4 @@
-//! Steps that have a stream keep less.
+//! Steps that make a stream keep less.
 
 use anabranch::{Checkpoint, SizeLimits, StartingPosition, Stream};
 
@@ -38,7 +38,7 @@ impl World {
         stream: &Stream,
         checkpoint: &Checkpoint,
     ) -> Result<Option<Failure>, Stop> {
-        // The model learns the numbers of all that is there.
+        // The model learns the numbers of all records.
         self.look()?;
         let trim = self.model.streams[at].hidden_by_trim(checkpoint);
         let known = self.model.streams[at].may_hide(&trim);

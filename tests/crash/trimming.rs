@@ -1,5 +1,5 @@
-//! Streams that are trimmed to a checkpoint, and that keep no more than a size: a crash in any call takes nothing along that
-//! was to stay, and brings nothing back that was trimmed.
+//! Streams that are trimmed to a checkpoint, or limited in size: a crash in any call loses no record that was to stay,
+//! and brings no trimmed record back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,15 +16,15 @@ const DIRECTORY: &str = "store";
 /// Two of them fill a segment.
 const RECORD_BYTES: usize = 30_000;
 
-/// As much as two records have, so that the newest two of a shard stay in any case.
+/// The bytes of two records, so that the newest two of a shard always stay.
 const SHARD_BYTES: u64 = 2 * RECORD_BYTES as u64;
 
 const LEVELS: [Durability; 2] = [Durability::Synced, Durability::Buffered];
 
-/// What was done with a stream. Records are told by their first byte.
+/// The operations on a stream. Records are identified by their first byte.
 #[derive(Default)]
 struct Done {
-    /// By shard, in their order.
+    /// By shard, in order.
     acknowledged: BTreeMap<ShardId, Vec<u8>>,
     trim_asked: BTreeSet<u8>,
     trimmed: BTreeSet<u8>,
@@ -57,7 +57,7 @@ impl Done {
         Ok(reader.checkpoint())
     }
 
-    /// Fails where the disk has stopped.
+    /// Gives an error if the disk has stopped.
     fn run(&mut self, store: &Store) -> Result<()> {
         let options = StreamOptions {
             retention: Retention::FOREVER,
@@ -82,7 +82,7 @@ impl Done {
         store.maintain()
     }
 
-    /// What has to be there, and what must not be.
+    /// Checks that the records that must stay are there, and that trimmed ones are not.
     fn check(&self, stream: &Stream, durability: Durability) {
         let found: Vec<u8> = stream
             .reader(StartingPosition::TrimHorizon)
@@ -98,7 +98,7 @@ impl Done {
         }
         for records in self.acknowledged.values() {
             let least = match self.is_limit_asked {
-                // The newest may be one that was not acknowledged.
+                // The newest record may be one that was not acknowledged.
                 true => records.len().saturating_sub(1),
                 false => 0,
             };

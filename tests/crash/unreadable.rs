@@ -1,4 +1,4 @@
-//! Disks that cannot be read in one place, or not be written to any more: what can be read is read.
+//! Disks that cannot be read in one place, or no longer written to: all that is readable is read.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use anabranch::{
 
 const DIRECTORY: &str = "store";
 
-/// In each shard. Three fill a segment.
+/// The number of records in each shard. Three fill a segment.
 const RECORDS: u8 = 8;
 
 const MANY: ReadLimit = ReadLimit {
@@ -32,7 +32,7 @@ fn options(disk: &SimDisk) -> StoreOptions {
         .disk(disk.clone())
 }
 
-/// A stream of two shards, each with records that say their place.
+/// A stream of two shards, whose records contain their place.
 fn filled(store: &Store) -> Stream {
     let stream = store.create_stream("clicks", 2).unwrap();
     for number in 0..RECORDS {
@@ -122,7 +122,7 @@ fn a_bad_sector_is_an_error_of_its_place_and_of_nothing_else() {
                 other => panic!("{other:?}"),
             }
         }
-        // What is behind it can be read, too.
+        // The records behind it can be read, too.
         let behind = stream.get_records(&start, &FEW).unwrap().records[3].sequence_number;
         let behind = behind.record_number().next().next();
         let (found, error) = read(
@@ -138,7 +138,7 @@ fn a_bad_sector_is_an_error_of_its_place_and_of_nothing_else() {
             (vec![5, 6, 7], None)
         );
 
-        // A reader of both shards is told, and goes on with the other one.
+        // A reader of both shards gets the error, and goes on with the other shard.
         let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
         let (mut here, mut there, mut errors) = (Vec::new(), Vec::new(), 0);
         for record in reader.by_ref() {
@@ -153,7 +153,7 @@ fn a_bad_sector_is_an_error_of_its_place_and_of_nothing_else() {
         assert_eq!(there, (0..RECORDS).collect::<Vec<_>>());
         assert!(errors > 0);
 
-        // The shard takes records, and all of it is there once the place can be read.
+        // The shard takes records, and all of them can be read once the place is readable.
         stream
             .put_record(&PutRecord::new("key", &[RECORDS]).explicit_hash_key(HashKey::MIN))
             .unwrap();
@@ -191,7 +191,7 @@ fn a_bad_header_page_is_an_error_of_its_segment() {
 fn a_file_system_that_became_read_only_is_read() {
     for map in [false, true] {
         let disk = SimDisk::new(1);
-        // One open file: each read opens others.
+        // With one open file, each read opens others.
         let opened = |disk: &SimDisk| {
             let options = options(disk).map_sealed_segments(map).max_open_segments(1);
             options.open(DIRECTORY).unwrap()
@@ -213,7 +213,7 @@ fn a_file_system_that_became_read_only_is_read() {
             // Puts fail, and reads go on.
             stream.put("key", b"no").unwrap_err();
         }
-        // Nothing was written, so there may be nothing to fail.
+        // Nothing was written, so the close may succeed.
         let _ = store.close();
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
-/// No case takes a second; this is for a machine that is busy with something else.
+/// No case takes a second; the limit allows for a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
 static CASES: LazyLock<Mutex<HashMap<ThreadId, (Instant, String)>>> = LazyLock::new(|| {

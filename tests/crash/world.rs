@@ -1,4 +1,4 @@
-//! A store on a simulated disk and the model of what it should hold, kept in step.
+//! A store on a simulated disk, kept in step with the model of its contents.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -12,13 +12,14 @@ use crate::check::Look;
 use crate::held::Held;
 use crate::model::{Change, Model, Pending, SECRET, Since, Violation, key_ring};
 
-/// Two levels that do not exist yet, so that making them is crashed too.
+/// Two levels of directories that do not exist yet, so that making them is crashed too.
 pub const DIRECTORY: &str = "/srv/store";
 
 /// Segments that a store with few files keeps open.
 const OPEN_SEGMENTS: usize = 2;
 
-/// All that such a store ever needs: those, the lock, the manifest, and what two threads use at the moment.
+/// All files that such a store ever needs: those segments, the lock, the manifest, and files that two threads use at
+/// the moment.
 const OPEN_FILES: usize = OPEN_SEGMENTS + 8;
 
 pub struct World {
@@ -26,27 +27,28 @@ pub struct World {
     pub clock: ManualClock,
     pub settings: Settings,
     pub model: Model,
-    /// Let go of before the store is, and not at all if that is opened again.
+    /// Dropped before the store is dropped, but kept if the store is opened again.
     pub held: Held,
     store: Option<Store>,
     since: Since,
     /// The first failure of a write or sync, since the store was opened.
     poisoned: Option<String>,
-    /// Faults that had struck before the present step, or between it and the last one.
+    /// Faults that had struck before this step, including those between it and the last one.
     struck_before: u64,
     /// Faults whose consequences are known.
     struck_and_judged: u64,
-    /// Some call on this disk fails, or will: what is not synced may be lost although the machine goes on.
+    /// Whether a call on this disk fails, or will: unsynced data may be lost although the machine goes on.
     pub has_failing_disk: bool,
-    /// The disk was full in this step.
+    /// Whether the disk was full in this step.
     was_full: bool,
-    /// What the machine leaves when it stops.
+    /// The mode of the crash when the machine stops.
     armed: LossMode,
     /// The latest time that the clock showed while it was right.
     latest: Timestamp,
     /// Whether the clock is wrong now.
     pub is_glitch: bool,
-    /// The time by which records expire may be behind the clock, which jumped, or has gone on without a store.
+    /// Whether the time by which records expire may be behind the clock, because the clock jumped, or ran without a
+    /// store.
     pub may_lag: bool,
     /// How much time has passed, whatever the clock was set to.
     pub elapsed: Duration,
@@ -61,15 +63,15 @@ pub struct Settings {
     pub durability: Durability,
     pub map_sealed_segments: bool,
     pub max_recycled_bytes: u64,
-    /// From how many shards on commits go through the journal.
+    /// From this number of shards on, commits go through the journal.
     pub min_journaled_shards: usize,
-    /// Whether the manifest is written anew every few edits.
+    /// Whether the manifest is rewritten every few edits.
     pub compacts_early: bool,
     /// Whether the store may have very few files open.
     pub has_few_files: bool,
-    /// Whether what a file has unsynced when it is closed is lost.
+    /// Whether unsynced data of a file is lost when the file is closed.
     pub loses_what_is_closed: bool,
-    /// Bytes that fit on the disk, until something was refused because of it.
+    /// Bytes that fit on the disk, until a call was refused because of it.
     pub room: Option<u64>,
     /// How long it takes to create, split, merge and delete.
     pub transition_delay: Duration,
@@ -94,7 +96,7 @@ impl Settings {
         }
     }
 
-    /// The manifest is written anew many times.
+    /// The manifest is rewritten many times.
     pub fn compacting() -> Self {
         Self {
             compacts_early: true,
@@ -119,12 +121,12 @@ impl Default for Settings {
     }
 }
 
-/// Why a step did not come to its end.
+/// Why a step did not end.
 #[derive(Debug)]
 pub enum Stop {
     /// The machine has stopped.
     Frozen,
-    /// The store is not what it should be.
+    /// The store differs from the model.
     Violation(Violation),
 }
 
@@ -134,12 +136,12 @@ impl From<Violation> for Stop {
     }
 }
 
-/// What an error means for what was asked.
+/// The meaning of an error for the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// It may have been done; the next opener will know.
+    /// The call may have had its effect; the next opener will know.
     Unknown,
-    /// It was not done, and works again at the next try unless the store is poisoned.
+    /// The call had no effect. The next try works, unless the store is poisoned.
     NotDone,
 }
 
@@ -178,13 +180,13 @@ impl World {
         }
     }
 
-    /// Has the machine stop in a later call.
+    /// Lets the machine stop in a later call.
     pub fn arm_crash(&mut self, call: u64, mode: LossMode) {
         self.disk.faults().freeze_nth(Calls::ALL, call);
         self.armed = mode;
     }
 
-    /// The next opener of this disk, which is what a crash left.
+    /// A world for the next opener of this disk, which comes from a crash.
     pub fn after_crash(&self, disk: SimDisk, mode: LossMode) -> Self {
         let clock = ManualClock::starting_at(self.now());
         let since = match mode {
@@ -202,13 +204,13 @@ impl World {
         next
     }
 
-    /// Ends the process, or the machine, and goes on with what is left.
+    /// Ends the process, or the machine, and goes on with the disk after it.
     pub fn crash(&mut self, mode: LossMode) {
         let next = self.after_crash(self.disk.crash(mode), mode);
         *self = next;
     }
 
-    /// Goes on after the machine has stopped, as often as it does.
+    /// Goes on after the machine has stopped, each time it stops.
     pub fn recover(&mut self) -> Result<(), Violation> {
         loop {
             self.crash(self.armed);
@@ -220,7 +222,7 @@ impl World {
         }
     }
 
-    /// Looks for what was put to an encrypted stream in all files that there are.
+    /// Searches all files for data put to an encrypted stream.
     pub fn find_no_secret(&self) -> Result<(), Violation> {
         for (path, _) in self.disk.rot().files() {
             let bytes = self.disk.rot().read(&path).map_err(|error| error.to_string())?;
@@ -246,7 +248,7 @@ impl World {
                     self.begin_waiting_again();
                 }
                 Err(error) => {
-                    // What failed, failed once.
+                    // A call that failed fails only once.
                     self.judge("open", &error)?;
                     if self.poisoned.is_some() {
                         self.since = Since::PowerLoss;
@@ -258,7 +260,7 @@ impl World {
             self.check_running()?;
             self.struck_and_judged = self.disk.faults().struck();
             if self.struck_and_judged > struck {
-                // What could not be read when the store was opened stays closed until the next opener.
+                // Files that could not be read when the store was opened stay closed until the next opener.
                 self.store = None;
                 continue;
             }
@@ -268,7 +270,7 @@ impl World {
         }
     }
 
-    /// Closes the store and compares what the next opener finds.
+    /// Closes the store, opens it, and compares it with the model.
     pub fn reopen(&mut self) -> Result<(), Stop> {
         self.may_lag = true;
         self.begin_step();
@@ -308,12 +310,12 @@ impl World {
                 self.check_journal()?;
                 return Ok(seen?);
             }
-            // What failed while it was being looked at may be seen at the next look.
+            // A change that failed during this look may show at the next one.
             self.find_background_failure()?;
         }
     }
 
-    /// A round that has nothing to commit writes nothing: no frame of the journal is without records.
+    /// A round without commits writes nothing: every frame of the journal has records.
     fn check_journal(&self) -> Result<(), Violation> {
         let is_journaled = self.settings.durability == Durability::Synced;
         if !is_journaled || self.settings.min_journaled_shards == usize::MAX {
@@ -334,12 +336,12 @@ impl World {
                 });
         match (dumped, empty) {
             (Ok(()), Some(offset)) => Err(format!("the journal has a frame without records at {offset}")),
-            // A store that cannot be inspected at the moment is for other checks.
+            // If the store cannot be inspected now, other checks deal with it.
             _ => Ok(()),
         }
     }
 
-    /// A round of house-keeping, of which the model knows what it may do.
+    /// A round of house-keeping, whose possible effects the model knows.
     pub fn keep_house(&mut self) -> Result<anabranch::Result<()>, Stop> {
         self.model.expect_house_keeping();
         let kept = self.store()?.maintain();
@@ -349,7 +351,7 @@ impl World {
         Ok(kept)
     }
 
-    /// What is acknowledged from memory fails when nobody is there to be told, and of a batch only one failure is.
+    /// Records acknowledged from memory fail without a caller to get the error, and a batch gives only one error.
     pub fn find_background_failure(&mut self) -> Result<(), Stop> {
         if self.has_just_struck()
             && self.poisoned.is_none()
@@ -360,7 +362,7 @@ impl World {
         Ok(())
     }
 
-    /// An opener waits for what the clock says is left, and never longer than a change takes.
+    /// An opener waits for the remaining time by its clock, but never longer than a change takes.
     fn begin_waiting_again(&mut self) {
         let latest = self.elapsed + self.settings.transition_delay;
         for pending in self.model.pending() {
@@ -373,7 +375,7 @@ impl World {
         self.elapsed += by;
     }
 
-    /// A change that is asked for now.
+    /// A change that is requested now.
     pub fn pending(&self, change: Change) -> Option<Pending> {
         let due = self.elapsed + self.settings.transition_delay;
         (!self.settings.transition_delay.is_zero()).then_some(Pending {
@@ -411,7 +413,7 @@ impl World {
         Ok(())
     }
 
-    /// Says what an error means, or that it is none that a program should get.
+    /// Gives the meaning of an error, or a violation if no program should get the error.
     pub fn judge(&mut self, what: &str, error: &Error) -> Result<Failure, Stop> {
         self.check_running()?;
         self.was_full |= self.settings.room.is_some();
@@ -479,15 +481,14 @@ impl World {
         self.poisoned.is_some()
     }
 
-    /// Counts the faults that strike from here on as this step's, and those that struck in the background since the last
-    /// step.
+    /// Counts faults from now on as this step's, and earlier ones since the last step as faults in the background.
     pub fn begin_step(&mut self) {
         self.struck_before = self.struck_and_judged;
         self.was_full = false;
     }
 
-    /// Finds out what a fault did that struck in this step, although the step succeeded: a read writes what only the
-    /// journal has, a thread writes behind a put, and both go on where that fails.
+    /// Finds out the effect of a fault that struck in this step although the step succeeded: a read writes frames that
+    /// only the journal has, a thread writes behind a put, and both go on after a failure.
     pub fn end_step(&mut self) -> Result<(), Stop> {
         let struck = self.disk.faults().struck();
         if struck > self.struck_before {
@@ -499,14 +500,14 @@ impl World {
 
     pub fn has_just_struck(&self) -> bool {
         let before = match self.settings.durability {
-            // A failure in the background is told to whoever comes next.
+            // The next caller gets the error of a failure in the background.
             Durability::Buffered => 0,
             _ => self.struck_before,
         };
         self.disk.faults().struck() > before
     }
 
-    /// A call may come back with success although the machine stopped in it; the rest of the step was not made.
+    /// A call may succeed although the machine stopped in it; the rest of the step was not done.
     pub fn check_running(&self) -> Result<(), Stop> {
         match self.disk.is_frozen() {
             true => Err(Stop::Frozen),
@@ -538,12 +539,12 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // The process ends here, it does not close.
+        // The process ends here without closing the store.
         self.disk.freeze();
     }
 }
 
-/// A full disk is final only for what was to become durable and did not, and too many open files never are.
+/// A full disk is final only for data that was to become durable and did not. Too many open files are never final.
 fn is_want_of_room_while_preparing(error: &Error) -> bool {
     match error {
         Error::Io {

@@ -15,7 +15,7 @@ use anabranch_harness::files::quick_parent;
 use anabranch_harness::nats::{self, Nodes};
 use tempfile::TempDir;
 
-/// Where a test keeps its store, which it may close and open again.
+/// The place of a test's store, which the test may close and open again.
 pub enum Place {
     Directory(TempDir),
     Memory(Memory),
@@ -32,8 +32,8 @@ impl Place {
         Self::Memory(Memory::new())
     }
 
-    /// A store of its own on the one server that all tests of this process share, which is none on other machines than
-    /// those that the server can be installed on. Tests that need more than a cluster promises are left out.
+    /// A new store on the one server that all tests of this process share. There is no server on machines for which
+    /// none can be installed. Tests that need more than a cluster promises are left out.
     #[cfg(feature = "nats")]
     pub fn cluster(test: &str) -> Option<Self> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -54,7 +54,7 @@ impl Place {
         Some(Self::Cluster(cluster.monitors(&server.monitors()).unwrap()))
     }
 
-    /// Another one on the same backend.
+    /// Another place on the same backend.
     pub fn another(&self) -> Self {
         match self {
             Self::Directory(_) => Self::directory(),
@@ -64,7 +64,7 @@ impl Place {
         }
     }
 
-    /// The memory, if it is that.
+    /// The memory, if the place is in memory.
     pub fn in_memory(&self) -> Option<Memory> {
         match self {
             Self::Memory(memory) => Some(memory.clone()),
@@ -80,7 +80,7 @@ impl Place {
         self.try_open(options).unwrap()
     }
 
-    /// In memory one of three reads of a shard has to wait.
+    /// In memory, one of three reads of a shard has to wait.
     pub fn try_open(&self, options: &StoreOptions) -> Result<Store> {
         match self {
             Self::Directory(directory) => options.open(directory.path()),
@@ -91,13 +91,9 @@ impl Place {
     }
 }
 
-/// Numbers rise by more than one there, so a position behind the last record is not known to be the end.
+/// The tests that run on one backend only, by their requirements.
 #[cfg(feature = "nats")]
-const NO_KNOWN_END: &str = "a reader is told of a shard that expired though it had read all of it";
-
-/// The tests that are of one backend, by what they need.
-#[cfg(feature = "nats")]
-const NOT_ON_A_CLUSTER: [(&str, &str); 8] = [
+const NOT_ON_A_CLUSTER: [(&str, &str); 4] = [
     (
         "a_batch_up_to_the_limit_is_read_back_and_a_larger_one_is_refused_whole",
         "what one call puts into a shard is a message, and that is smaller",
@@ -114,22 +110,6 @@ const NOT_ON_A_CLUSTER: [(&str, &str); 8] = [
         "what_was_counted_ends_with_the_store",
         "how much is stored is asked when the store is opened, and once a minute",
     ),
-    (
-        "a_member_that_had_read_all_of_a_shard_that_expired_is_told_nothing",
-        NO_KNOWN_END,
-    ),
-    (
-        "what_was_given_out_of_a_shard_that_expired_is_settled_before_its_children_are_read",
-        NO_KNOWN_END,
-    ),
-    (
-        "a_reader_is_told_of_the_descendants_that_it_misses_and_of_no_other",
-        NO_KNOWN_END,
-    ),
-    (
-        "a_reader_that_had_read_all_of_a_shard_that_expired_is_told_nothing",
-        NO_KNOWN_END,
-    ),
 ];
 
 #[cfg(feature = "nats")]
@@ -145,7 +125,7 @@ fn shared_server() -> &'static Result<Nodes, String> {
     })
 }
 
-/// Makes tests of functions that take a place: one for each backend.
+/// Makes tests of functions with a place as parameter: one for each backend.
 macro_rules! on_each_backend {
     ($($test:ident),+ $(,)?) => {
         mod in_a_directory {

@@ -1,4 +1,4 @@
-//! Snapshots and backups of stores that are in use, and what is restored from them.
+//! Snapshots and backups of stores in use, and stores restored from them.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ impl Bench {
         }
     }
 
-    /// With a store that is open, and has one record in a stream `clicks`.
+    /// With an open store that has one record in a stream `clicks`.
     fn with_a_record() -> (Self, Store) {
         let bench = Self::new();
         let store = bench.open();
@@ -60,7 +60,7 @@ impl Bench {
     }
 }
 
-/// How a copy is made of a store that is open.
+/// How an open store is copied.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Snapshot,
@@ -109,7 +109,7 @@ fn is_copy_of_all(
         missing.len(),
         before.len()
     );
-    // Of each shard it has a prefix.
+    // It has a prefix of each shard.
     let shards: BTreeSet<_> = all.iter().map(|number| number.shard_id()).collect();
     for shard in shards {
         let of_shard = |number: &&SequenceNumber| number.shard_id() == shard;
@@ -188,7 +188,7 @@ fn a_snapshot_has_what_was_acknowledged_from_memory() {
     );
 }
 
-/// A program that puts to one stream, and then to another, finds the second record only with the first one.
+/// A program that puts to one stream, and then to another, finds the second record only together with the first.
 #[test]
 fn a_snapshot_is_of_one_moment() {
     let bench = Bench::new();
@@ -224,7 +224,7 @@ fn a_snapshot_is_of_one_moment() {
     });
 }
 
-/// What consumers do meanwhile is in the snapshot with the records that they do it with.
+/// Changes that consumers make meanwhile are in the snapshot together with their records.
 #[test]
 fn a_copy_beside_consumers_has_a_queue_that_goes_on() {
     for way in WAYS {
@@ -268,7 +268,7 @@ fn a_copy_beside_consumers_has_a_queue_that_goes_on() {
         let jobs = backup.stream("jobs").unwrap();
         let in_stream = numbers(&jobs);
         let queue = jobs.queue("resize").unwrap();
-        // All that was given out and not acknowledged is given out again.
+        // All records that were given out and not acknowledged are given out again.
         clock.advance(Duration::from_secs(3_600));
         let mut left = BTreeSet::new();
         loop {
@@ -281,7 +281,7 @@ fn a_copy_beside_consumers_has_a_queue_that_goes_on() {
         assert!(left.is_subset(&in_stream), "{way:?}");
         let again: Vec<_> = left.intersection(&acknowledged_before).collect();
         assert!(again.is_empty(), "{way:?}: {again:?} are given out again");
-        // What is put to the copy is given out, whatever numbers the queue had seen.
+        // Records put to the copy are given out, whatever numbers the queue had seen.
         let put = jobs.put("key", b"new").unwrap();
         let received = queue.receive(&ReceiveOptions::default()).unwrap();
         assert_eq!(received[0].record.sequence_number, put.sequence_number, "{way:?}");
@@ -323,7 +323,7 @@ fn a_copy_has_all_that_the_store_knows() {
             "{way:?}: {copied:?}"
         );
 
-        // And once more, from the copy.
+        // The same again, from the copy.
         let restored = bench.restore().unwrap();
         assert_eq!((restored.streams, restored.shared_segments), (1, 0));
         for directory in [&bench.backup, &bench.restored] {
@@ -379,7 +379,7 @@ fn a_copy_of_an_encrypted_stream_is_read_with_its_key_and_shows_nothing_without(
                 path.display()
             );
         }
-        // It is verified and restored without one.
+        // It is verified and restored without a key.
         bench.restore().unwrap();
         let restored = with_keys.open(&bench.restored).unwrap();
         assert_eq!(
@@ -426,7 +426,7 @@ fn a_restored_store_gives_no_number_that_the_other_one_has_given_since() {
             );
             assert_eq!(numbers(&stream).len(), before + 1);
         }
-        // A reader that comes back with a number that only the other one has given goes on.
+        // A reader with a number that only the other store has given goes on.
         let clicks_again = restored.stream("clicks").unwrap();
         let position = StartingPosition::AfterSequenceNumber(*numbers(&clicks).last().unwrap());
         let iterator = clicks_again
@@ -440,7 +440,7 @@ fn a_restored_store_gives_no_number_that_the_other_one_has_given_since() {
     }
 }
 
-/// What a stream gives out besides numbers of records.
+/// Numbers that a stream gives out besides those of records.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Given {
     shards: Vec<ShardId>,
@@ -486,7 +486,7 @@ fn a_restored_store_gives_no_id_that_the_other_one_has_given_since() {
                 "{way:?}"
             );
         }
-        // From there on there are no gaps, and the lineage is read in its order.
+        // From there on there are no gaps, and the lineage is read in order.
         let next = give_out(&clicks, "next");
         assert_eq!(next.shards[0].index(), first.shards[1].index() + 1);
         assert_eq!(next.queue.value(), first.queue.value() + 1);
@@ -499,7 +499,7 @@ fn a_restored_store_gives_no_id_that_the_other_one_has_given_since() {
     }
 }
 
-/// Else the ids of shards, of which there are 2^31, would be used up by restoring again and again.
+/// Otherwise repeated restores would use up the ids of shards, of which there are 2^31.
 #[test]
 fn copies_of_copies_leave_out_few_ids_each() {
     let mut bench = Bench::new();
@@ -515,7 +515,7 @@ fn copies_of_copies_leave_out_few_ids_each() {
         let given = give_out(&restored.stream("clicks").unwrap(), &format!("q-{generation}"));
         let first = given.shards[0].index();
         if generation > 0 {
-            // A restore is two copies, and minutes may pass meanwhile.
+            // A restore is two copies, which may take minutes.
             assert!(
                 (last + 4_096..last + 3 * 4_096).contains(&first),
                 "{last} {first}"
@@ -527,7 +527,7 @@ fn copies_of_copies_leave_out_few_ids_each() {
     }
 }
 
-/// A shard to which nothing was put between two restores has given none of the numbers that the first one reserved.
+/// A shard without puts between two restores has given none of the numbers that the first one reserved.
 #[test]
 fn a_copy_of_a_copy_leaves_out_numbers_behind_those_that_the_copy_goes_on_with() {
     for way in WAYS {
@@ -535,7 +535,7 @@ fn a_copy_of_a_copy_leaves_out_numbers_behind_those_that_the_copy_goes_on_with()
         let store = first.open();
         store.create_stream("idle", 1).unwrap();
         way.copy(&first, &store).unwrap();
-        // The backup itself is used, and is backed up while its shard is idle.
+        // The backup is used as a store, and is backed up while its shard is idle.
         let second = Bench {
             store_directory: first.backup.clone(),
             ..Bench::new()
@@ -576,7 +576,7 @@ fn stores_that_are_restored_of_one_backup_give_other_numbers_than_each_other() {
         Inspection::of(&bench.backup)
             .restore(&directory, &mut |_| {})
             .unwrap();
-        // The number of a stream follows the clock by the second, that of a record by the millisecond.
+        // The number of a stream follows the clock in seconds, that of a record in milliseconds.
         let (of_restored, created) = given(&options().open(&directory).unwrap());
         assert!(numbers.is_disjoint(&of_restored), "{name}");
         numbers.extend(of_restored);
@@ -588,7 +588,7 @@ fn stores_that_are_restored_of_one_backup_give_other_numbers_than_each_other() {
     );
 }
 
-/// The manifest says less than the files of a killed store have.
+/// The manifest of a killed store has less than its files.
 #[test]
 fn a_backup_of_a_killed_store_has_what_its_recovery_finds() {
     let bench = Bench::new();
@@ -683,7 +683,7 @@ fn directories_with_anything_in_them_are_refused_and_stay_as_they_are() {
 fn an_unfinished_copy_opens_nowhere_and_the_next_one_takes_its_place() {
     let (bench, store) = Bench::with_a_record();
     store.snapshot(&bench.backup).unwrap();
-    // As it is before its last step.
+    // The copy as it is before its last step.
     std::fs::remove_file(bench.backup.join("CURRENT")).unwrap();
     std::fs::write(bench.backup.join("UNFINISHED"), b"").unwrap();
     let is_unfinished = |error| matches!(error, Error::UnfinishedCopy { path } if path == bench.backup);
@@ -697,7 +697,7 @@ fn an_unfinished_copy_opens_nowhere_and_the_next_one_takes_its_place() {
     );
     assert!(bench.restore().is_err_and(is_unfinished));
 
-    // What is not of a copy keeps it from being removed.
+    // A file that does not belong to a copy keeps the copy from being removed.
     let letter = bench.backup.join("streams/1/shardId-000000000000/letter");
     std::fs::write(&letter, b"to be kept").unwrap();
     let before = all_files(&bench.backup);
@@ -713,11 +713,53 @@ fn an_unfinished_copy_opens_nowhere_and_the_next_one_takes_its_place() {
 }
 
 #[test]
+fn neither_a_copy_is_inside_its_store_nor_the_store_inside_the_copy() {
+    let (bench, store) = Bench::with_a_record();
+    store.snapshot(&bench.backup).unwrap();
+    let link = bench.store_directory.with_extension("link");
+    std::os::unix::fs::symlink(&bench.store_directory, &link).unwrap();
+    let above = bench.store_directory.parent().unwrap();
+    let before = all_files(&bench.store_directory);
+    let is_refused = |copied: &Result<Copied>| {
+        matches!(
+            copied,
+            Err(Error::InvalidArgument(InvalidArgument::CopyInside { .. }))
+        )
+    };
+    for directory in [
+        bench.store_directory.join("inside"),
+        bench.store_directory.join("streams/1/../../new/deep"),
+        link.join("inside"),
+        above.to_owned(),
+    ] {
+        let copied = store.snapshot(&directory);
+        assert!(is_refused(&copied), "{}: {copied:?}", directory.display());
+        for sharing in [Sharing::Nothing, Sharing::WherePossible] {
+            let source = Inspection::of(&bench.store_directory);
+            let copied = source.back_up(&directory, sharing, &mut |_| {});
+            assert!(is_refused(&copied), "{}: {copied:?}", directory.display());
+        }
+    }
+    let inside = bench.backup.join("inside");
+    let restored = Inspection::of(&bench.backup).restore(&inside, &mut |_| {});
+    assert!(is_refused(&restored), "{restored:?}");
+    assert!(!inside.exists());
+    assert!(
+        all_files(&bench.store_directory) == before,
+        "the store was changed"
+    );
+    // Beside it, however that is said.
+    let beside = bench.store_directory.join("../data-2");
+    store.snapshot(&beside).unwrap();
+    assert!(is_sound(&beside));
+}
+
+#[test]
 fn a_manifest_with_damage_in_one_of_its_copies_is_backed_up_and_restored() {
     for copy in [0, 64 << 10] {
         let (bench, store) = Bench::with_a_record();
         store.snapshot(&bench.backup).unwrap();
-        // It gets edits behind its snapshot: what only the last one lacks may be from a crash.
+        // It gets edits behind its snapshot: if only the last of them is missing, a crash may be the cause.
         let backup = options().open(&bench.backup).unwrap();
         backup.create_stream("other", 1).unwrap();
         backup.close().unwrap();
@@ -742,7 +784,7 @@ fn a_manifest_with_damage_in_one_of_its_copies_is_backed_up_and_restored() {
     }
 }
 
-/// What a copy did not come to remove means nothing from the moment that the copy is used as a store.
+/// Files that a copy did not get to remove have no meaning from the moment that the copy is used as a store.
 #[test]
 fn a_store_that_was_a_copy_never_passes_for_an_unfinished_one() {
     let bench = Bench::new();
@@ -752,7 +794,7 @@ fn a_store_that_was_a_copy_never_passes_for_an_unfinished_one() {
     store.snapshot(&bench.backup).unwrap();
     let mark = bench.backup.join("UNFINISHED");
     std::fs::write(&mark, b"").unwrap();
-    // One that only reads changes nothing.
+    // A read-only opener changes nothing.
     options()
         .read_only(true)
         .open(&bench.backup)
@@ -766,7 +808,7 @@ fn a_store_that_was_a_copy_never_passes_for_an_unfinished_one() {
     copy.stream("clicks").unwrap().put_records(&both).unwrap();
     copy.close().unwrap();
 
-    // Nor does it where the mark is there, by whatever way, and what names the manifest is lost.
+    // The same holds if the mark is there for another reason, and the name of the manifest is lost.
     std::fs::write(&mark, b"").unwrap();
     std::fs::remove_file(bench.backup.join("CURRENT")).unwrap();
     assert!(bench.backup.join("journal").exists());
@@ -804,7 +846,7 @@ fn what_is_damaged_is_neither_backed_up_nor_restored() {
     flip(&bench.backup, "00000000000000000004.log");
     assert!(matches!(bench.restore(), Err(Error::Corrupt { .. })));
     assert!(!bench.restored.exists());
-    // In a segment that is full, and in the last one.
+    // In a full segment, and in the last one.
     for name in ["00000000000000000001.log", "00000000000000000007.log"] {
         flip(&bench.store_directory, name);
         for sharing in [Sharing::WherePossible, Sharing::Nothing] {

@@ -1,4 +1,4 @@
-//! Channels, which deliver streams into objects, on each backend.
+//! Channels, which deliver the records of streams into objects, on each backend.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -25,6 +25,7 @@ on_each_backend!(
     records_of_another_format_are_apart,
     parents_are_delivered_before_their_children,
     a_later_opener_goes_on_where_the_last_one_was,
+    the_last_delivery_is_known_to_a_later_opener,
     a_channel_begins_where_it_is_told_to,
     what_expires_undelivered_is_told,
     a_closed_shard_that_expires_undelivered_is_told,
@@ -97,7 +98,7 @@ impl Bench {
         events.iter().map(ToString::to_string).collect()
     }
 
-    /// How many records were delivered. Files come and go while threads deliver.
+    /// How many records were delivered. Files appear and disappear while threads deliver.
     fn delivered(&self) -> usize {
         let events = self.events.lock().unwrap();
         let records = events.iter().map(|event| match event {
@@ -173,7 +174,7 @@ fn what_is_old_enough_is_delivered_and_no_sooner(place: &Place) {
     );
     bench.wait(FRESHNESS);
     assert_eq!(delivery.deliver_due(), 0);
-    // A delivery that knows nothing of what was done before.
+    // A delivery that does not know of earlier ones.
     assert_eq!(bench.delivery().deliver_due(), 0);
     assert_eq!(bench.events().len(), 1);
 }
@@ -189,10 +190,10 @@ fn so_many_bytes_are_delivered_at_once(place: &Place) {
     put(&clicks, ["1234", "5678"]);
     assert_eq!(delivery.deliver_due(), 0);
     put(&clicks, ["9abc", "defg", "hijk"]);
-    // Two of each fit; a fifth waits.
+    // Two records fit in an object; the fifth waits.
     assert_eq!(delivery.deliver_due(), 2);
     assert_eq!(bench.lines(), ["1234", "5678", "9abc", "defg"]);
-    // One that is larger than an object is one.
+    // A record that is larger than an object gets its own object.
     put(&clicks, ["larger than ten bytes", "x"]);
     assert_eq!(delivery.deliver_due(), 2);
     bench.wait(FRESHNESS);
@@ -290,7 +291,7 @@ fn records_of_another_format_are_apart(place: &Place) {
     assert_eq!(lines[0]["partitionKey"], "user-2");
     // `{"cut":` in base64.
     assert_eq!(lines[0]["data"], "eyJjdXQiOg==");
-    // Only wrong ones: there is no object of others.
+    // Only wrong records: there is no object for others.
     clicks.put("user-5", &[0xff]).unwrap();
     bench.wait(FRESHNESS);
     assert_eq!(bench.delivery().deliver_due(), 1);
@@ -316,7 +317,7 @@ fn parents_are_delivered_before_their_children(place: &Place) {
         .collect();
     clicks.merge_shards(children[0], children[1]).unwrap();
     put(&clicks, ["last"]);
-    // An object each, and the children in the same round once their parents are drained.
+    // One object each, and the children in the same round once their parents are drained.
     assert_eq!(delivery.deliver_due(), 8);
     let mut delivered = Vec::new();
     for event in bench.events.lock().unwrap().iter() {
@@ -346,6 +347,41 @@ fn a_later_opener_goes_on_where_the_last_one_was(place: &Place) {
     let mut numbers: Vec<u32> = bench.lines().iter().map(|line| line.parse().unwrap()).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (0..20).collect::<Vec<_>>());
+}
+
+fn the_last_delivery_is_known_to_a_later_opener(place: &Place) {
+    let mut bench = Bench::new(place);
+    let clicks = bench.store.create_stream("clicks", 2).unwrap();
+    let channel = clicks.create_channel("all", &ChannelOptions::to(text())).unwrap();
+    clicks
+        .create_channel("other", &ChannelOptions::to(Destination::new("missing")))
+        .unwrap();
+    put(&clicks, 0..10);
+    let last = |stream: &Stream, name: &str| stream.channel(name).unwrap().describe().unwrap().last_delivery;
+    assert_eq!(bench.delivery().deliver_due(), 0);
+    assert_eq!(last(&clicks, "all"), None);
+    bench.wait(FRESHNESS);
+    let delivered = bench.store.now();
+    assert_eq!(bench.delivery().deliver_due(), 2);
+    bench.wait(FRESHNESS);
+    // Nothing new is delivered, a shard is closed, and what is lost of it is noted.
+    let shard = clicks.describe().unwrap().shards[0].id;
+    clicks.split_in_half(shard).unwrap();
+    assert_eq!(bench.delivery().deliver_due(), 0);
+    assert_eq!(channel.describe().unwrap().last_delivery, Some(delivered));
+    drop((clicks, channel));
+    for _ in 0..2 {
+        bench.open_again(place);
+        let clicks = bench.store.stream("clicks").unwrap();
+        assert_eq!(last(&clicks, "all"), Some(delivered));
+        assert_eq!(last(&clicks, "other"), None);
+        assert_eq!(clicks.channels().unwrap()[0].last_delivery, Some(delivered));
+    }
+    let clicks = bench.store.stream("clicks").unwrap();
+    put(&clicks, ["later"]);
+    bench.wait(FRESHNESS);
+    assert_eq!(bench.delivery().deliver_due(), 1);
+    assert_eq!(last(&clicks, "all"), Some(bench.store.now()));
 }
 
 fn a_channel_begins_where_it_is_told_to(place: &Place) {
@@ -390,7 +426,7 @@ fn a_closed_shard_that_expires_undelivered_is_told(place: &Place) {
     put(&clicks, ["lost"]);
     let shard = clicks.describe().unwrap().shards[0].id;
     clicks.split_in_half(shard).unwrap();
-    // One that has had no record is no loss.
+    // A shard that never had a record is no loss.
     let empty = clicks.describe().unwrap().shards[1].id;
     clicks.split_in_half(empty).unwrap();
     // Nothing is delivered for longer than the retention.
@@ -427,14 +463,14 @@ fn what_expires_undelivered_is_told(place: &Place) {
     std::fs::create_dir(bench.buckets.path().join("whole")).unwrap();
     clicks.create_channel("whole", &whole).unwrap();
     put(&clicks, ["lost"]);
-    // It is seen, and too young.
+    // The record is seen, and too young.
     let watching = bench.delivery();
     assert_eq!(watching.deliver_due(), 0);
     for _ in 0..26 {
         bench.wait(Duration::from_secs(3_600));
         bench.store.maintain().unwrap();
     }
-    // Each is told once, also to a delivery that knows nothing of the one before.
+    // Each loss is reported once, even to a delivery that does not know of the one before.
     let told = |bench: &Bench| {
         assert_eq!(watching.deliver_due(), 0);
         for _ in 0..3 {
@@ -459,7 +495,7 @@ fn what_expires_undelivered_is_told(place: &Place) {
     assert_eq!(bench.objects("whole").into_values().next().unwrap(), b"kept\n");
 }
 
-/// A place whose bucket `archive` fails for as long as a test wants.
+/// A place whose bucket `archive` fails as long as a test sets.
 #[derive(Clone, Debug)]
 struct Failing {
     fails: Arc<Mutex<bool>>,
@@ -521,7 +557,7 @@ fn a_bucket_that_fails_loses_nothing_and_says_so(place: &Place) {
         "{}",
         events[0]
     );
-    // The first, the second, the fourth and so on are told.
+    // The first, the second, the fourth failure and so on are logged.
     assert_eq!(events.len(), 6, "{events:?}");
     assert!(events[5].contains("again in 60 s"), "{}", events[5]);
     *bucket.fails.lock().unwrap() = false;
@@ -552,7 +588,7 @@ fn a_stream_with_channels_stays_and_one_that_was_deleted_delivers_nothing(place:
     ));
     bench.wait(FRESHNESS);
     assert_eq!(bench.delivery().deliver_due(), 0);
-    // One of the same name is another one.
+    // A new channel of the same name is independent.
     let again = clicks.create_channel("all", &ChannelOptions::to(text())).unwrap();
     assert_ne!(again.id(), channel.id());
     again.delete().unwrap();
@@ -667,7 +703,7 @@ fn threads_deliver_until_they_are_stopped(place: &Place) {
         bench.wait(Duration::from_secs(1));
         bench.delivered() == 11
     });
-    // A closed store ends nothing with a panic.
+    // A closed store makes nothing panic.
     bench.store.close().unwrap();
     drop(delivery);
 }
@@ -687,7 +723,7 @@ fn a_channel_that_is_only_noted_delivers_nothing(place: &Place) {
 fn a_shard_that_fails_holds_up_no_other(place: &Place) {
     let bench = Bench::new(place);
     let clicks = bench.store.create_stream("clicks", 4).unwrap();
-    // The bucket for what is no JSON is not there.
+    // The bucket for records that are no JSON does not exist.
     let destination = Destination {
         format: RecordFormat::Json,
         error_bucket: Some("missing".to_owned()),
@@ -708,7 +744,7 @@ fn a_shard_that_fails_holds_up_no_other(place: &Place) {
     let delivery = bench.delivery();
     assert_eq!(delivery.deliver_due(), 3);
     assert!(delivery.problem(&channel).is_some());
-    // With two that fail, those behind them have their turn in a later round.
+    // If two fail, those behind them are tried in a later round.
     put(1, b"no json");
     (2..4).for_each(|shard| put(shard, b"{}"));
     bench.wait(FRESHNESS);
@@ -850,7 +886,7 @@ fn a_directory_keeps_what_it_can_and_refuses_the_rest() {
     assert!(all_files(directory.path()).len() == 1, "nothing was written");
     buckets.put(object("b", "a/b/c")).unwrap();
     buckets.put(object("b", "a/b/c")).unwrap();
-    // A name that is taken by a directory.
+    // A name that a directory has already.
     assert!(matches!(
         buckets.put(object("b", "a/b")),
         Err(BucketError::Failed { .. })

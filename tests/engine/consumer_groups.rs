@@ -1,4 +1,4 @@
-//! Consumer groups: members that share the shards of a stream, what they commit, and how far behind they are.
+//! Consumer groups: members that share the shards of a stream, their commits, and how far behind they are.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -11,7 +11,7 @@ use anabranch::{
     StoreOptions, Stream, Timestamp, limits,
 };
 
-/// Nothing that is expected takes so long.
+/// Much longer than every expected event takes.
 const LONG: Duration = Duration::from_secs(60);
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -43,7 +43,7 @@ impl<'a> World<'a> {
         self.stream = self.store.stream("orders").unwrap();
     }
 
-    /// One record to each part of the hash keys.
+    /// Puts one record into each part of the hash keys.
     fn put_to_each(&mut self, parts: u32) {
         for part in 0..parts {
             let length = HashKey::MAX.value() / u128::from(parts);
@@ -73,7 +73,7 @@ impl<'a> World<'a> {
         self.clock.advance(by);
     }
 
-    /// Until all that was put has expired.
+    /// Waits until all records have expired.
     fn expire(&self) {
         for _ in 0..30 {
             self.advance(Duration::from_secs(3_600));
@@ -109,7 +109,7 @@ fn ids(batch: &GroupBatch) -> Vec<u32> {
         .collect()
 }
 
-/// All that a member is given, in order, each batch committed at once.
+/// All records that a member gets, in order. Each batch is committed at once.
 fn drain(member: &mut Member) -> Vec<u32> {
     let mut drained = Vec::new();
     while let Some(batch) = next(member) {
@@ -163,7 +163,7 @@ fn two_members_share_the_shards_and_one_takes_over_from_the_other(place: &Place)
     let mut world = World::new(place, 4);
     world.put_to_each(4);
     let (mut one, mut two) = (world.join("one"), world.join("two"));
-    // The first that looks takes what it is to have of two.
+    // The first member that polls takes its part of two.
     let mut given = Vec::new();
     for _ in 0..2 {
         for member in [&mut one, &mut two] {
@@ -177,7 +177,7 @@ fn two_members_share_the_shards_and_one_takes_over_from_the_other(place: &Place)
     assert_eq!(given, [0, 1, 2, 3]);
     assert!(next(&mut one).is_none() && next(&mut two).is_none());
 
-    // One dies with something that it was given.
+    // One member dies with records that it got.
     world.put_to_each(4);
     let lost = next(&mut one).unwrap();
     world.advance(LEASE / 2);
@@ -212,7 +212,7 @@ fn a_shard_changes_hands_once_what_was_given_out_is_committed(place: &Place) {
     let mut two = world.join("two");
     assert!(next(&mut two).is_none());
     assert!(two.shards().is_empty());
-    // Nothing more is given of the shard that is to change hands, and of the other one there is.
+    // The shard that is to change hands gives no more records; the other one does.
     let third = next_of(&mut one, 1).unwrap();
     assert!(next_of(&mut one, 1).is_none());
     let (kept, asked_for) = match third.shard == first.shard {
@@ -226,7 +226,7 @@ fn a_shard_changes_hands_once_what_was_given_out_is_committed(place: &Place) {
         (one.shards(), two.shards()),
         (vec![kept.shard], vec![asked_for.shard])
     );
-    // What comes next, and nothing again.
+    // The next records, and none of the earlier ones again.
     let next_batch = next(&mut two).unwrap();
     assert_eq!(next_batch.records.len(), 1);
     assert_ne!(ids(&next_batch), ids(asked_for));
@@ -296,7 +296,7 @@ fn children_are_read_when_all_members_have_committed_their_parents(place: &Place
     one.commit(&batches[0]).unwrap();
     assert!(next(&mut one).is_none() && next(&mut two).is_none());
     two.commit(&batches[1]).unwrap();
-    // The ends of the parents are noted by those who held them.
+    // The members that held the parents note their ends.
     let mut given = drain(&mut two);
     given.extend(drain(&mut one));
     assert_eq!(given, [2]);
@@ -324,7 +324,7 @@ fn an_empty_shard_is_drained_without_a_batch(place: &Place) {
     assert!(!batch.is_last());
     world.stream.split_in_half(shard(3)).unwrap();
     world.put_to_each(2);
-    // Its children wait for the commit.
+    // The children wait for the commit.
     assert!(next(&mut member).is_none());
     member.commit(&batch).unwrap();
     assert_eq!(drain(&mut member).len(), 2);
@@ -384,7 +384,7 @@ fn a_group_that_is_set_back_gives_everything_again_and_takes_no_late_commit(plac
     assert!(matches!(member.commit(&second), Err(Error::LeaseLost { .. })));
     assert_eq!(world.group().checkpoint().unwrap(), beginning);
     assert_eq!(drain(&mut member), [0, 1]);
-    // Forward as well.
+    // The same forward.
     world.put_to_each(1);
     let latest = world.checkpoint(StartingPosition::Latest);
     world.group().reset_to(&latest).unwrap();
@@ -427,7 +427,7 @@ fn a_checkpoint_of_a_group_is_one_of_a_reader(place: &Place) {
         .unwrap();
     let left = world.stream.reader(StartingPosition::TrimHorizon).unwrap();
     assert_eq!(left.count(), 1);
-    // A reader that is further on raises it.
+    // A reader that is further ahead raises it.
     let mut reader = world.stream.reader(StartingPosition::TrimHorizon).unwrap();
     assert_eq!(reader.by_ref().count(), 1);
     reader.save_checkpoint("billing").unwrap();
@@ -464,7 +464,7 @@ fn a_reader_that_has_read_less_sets_no_checkpoint_back(place: &Place) {
         other => panic!("{other:?}"),
     }
     assert_eq!(left(), 10);
-    // Not over a split either, whose parent the other has drained.
+    // Nor over a split, whose parent the other member has drained.
     world.stream.split_in_half(shard(0)).unwrap();
     let mut drained = world.stream.reader_from(ahead.checkpoint()).unwrap();
     assert_eq!(drained.by_ref().count(), 10);
@@ -524,7 +524,7 @@ fn a_reader_is_behind_no_records_that_have_expired(place: &Place) {
     all(&world.stream).save_checkpoint("daily").unwrap();
     assert_behind(&world.stream);
 
-    // Of children that the saved one has begun, and which are the oldest shards now.
+    // Of children that the saved checkpoint has begun, and which are now the oldest shards.
     world.stream.split_in_half(shard(0)).unwrap();
     all(&world.stream).save_checkpoint("daily").unwrap();
     assert_behind(&world.stream);
@@ -535,7 +535,7 @@ fn a_reader_is_behind_no_records_that_have_expired(place: &Place) {
     assert_behind(&world.stream);
 }
 
-/// What was saved is durable, and what was read is not.
+/// A saved checkpoint is durable, and the records it is past are not.
 #[cfg(feature = "sim")]
 #[test]
 fn a_reader_is_behind_no_records_that_were_lost_with_the_power() {
@@ -605,12 +605,12 @@ fn lag_is_counted_in_records_bytes_and_time(place: &Place) {
     let none = group.lag().unwrap().remove(0);
     assert_eq!((none.records, none.bytes, none.time), (0, 0, None));
 
-    // What has expired is not behind.
+    // Expired records do not count as behind.
     world.put_to_each(1);
     assert_eq!(records_behind(&group)[&shard(0)], 1);
     world.expire();
     assert_eq!(records_behind(&group)[&shard(0)], 0);
-    // Numbers that a restart leaves out are no records.
+    // Numbers that a restart leaves out do not count as records.
     world.put_to_each(1);
     world.reopen();
     world.put_to_each(1);
@@ -658,7 +658,7 @@ fn what_expired_before_it_was_read_is_told_once(place: &Place) {
         other => panic!("{other:?}"),
     }
     assert_eq!(drain(&mut member), [2]);
-    // A group that asked for the horizon has what is there.
+    // A group that starts at the horizon gets all records that are there.
     let group = world
         .stream
         .group("audit", StartingPosition::TrimHorizon)
@@ -717,7 +717,7 @@ fn what_expired_of_the_children_of_a_shard_with_nothing_to_read_is_told_if_its_h
         if has_seen_head {
             world.put_to_each(2);
         }
-        // The parent's end is noted while it is there.
+        // The parent's end is noted while the parent exists.
         let one = next_of(&mut member, 1);
         assert_eq!(one.is_some(), has_seen_head);
         world.put_to_each(2);
@@ -725,7 +725,7 @@ fn what_expired_of_the_children_of_a_shard_with_nothing_to_read_is_told_if_its_h
         match has_seen_head {
             true => assert_told_of_both_children(&mut world, &mut member),
             false => {
-                // The member has seen the heads of the children, and another one has not.
+                // The member has seen the heads of the children, and another member has not.
                 member.leave();
                 assert!(drain(&mut world.join("two")).is_empty());
             }
@@ -740,7 +740,7 @@ fn a_member_that_had_read_all_of_a_shard_that_expired_is_told_nothing(place: &Pl
         world.put_to_each(1);
         let mut member = world.join("one");
         assert_eq!(drain(&mut member), [0]);
-        // It does not come to know that the shard was closed before that has expired.
+        // The member does not learn that the shard was closed before the shard has expired.
         world.stream.split_in_half(shard(0)).unwrap();
         world.expire();
         assert_eq!(world.stream.describe().unwrap().shards.len(), 2);
@@ -800,7 +800,7 @@ fn what_was_lost_with_a_child_that_expired_before_its_parent_was_drained_is_told
         let mut member = world.join("one");
         let all_of_the_parent = next(&mut member).unwrap();
         assert!(all_of_the_parent.is_last());
-        // The parent and the first child are gone with all that was put, and the other child is open.
+        // The parent and the first child are gone with all their records, and the other child is open.
         world.expire();
         world.put_to_each(4);
         assert_eq!(world.stream.describe().unwrap().shards.len(), 3);
@@ -819,7 +819,7 @@ fn assert_told_of_both_children(world: &mut World<'_>, member: &mut Member) {
     assert_eq!(told_and_given(member), (vec![shard(1), shard(2)], 2));
 }
 
-/// Of which shards a member is told that it misses something, and how many records it is given.
+/// The shards for which a member gets the error that records are missing, and the number of records it gets.
 fn told_and_given(member: &mut Member) -> (Vec<ShardId>, usize) {
     let mut told = Vec::new();
     let mut given = 0;
@@ -852,7 +852,7 @@ fn a_waiting_member_is_woken_by_a_record_and_by_a_shard(place: &Place) {
 
     let mut two = world.join("two");
     let waiting = thread::spawn(move || ids(&two.next_batch(&ReadLimit::default(), LONG).unwrap().unwrap()));
-    // What it has not committed is the other one's.
+    // The records that it has not committed belong to the other member.
     assert!(next(&mut one).is_none());
     one.leave();
     assert_eq!(waiting.join().unwrap(), [0]);
@@ -888,7 +888,7 @@ fn a_deleted_group_ends_its_members(place: &Place) {
     ));
     let joined = group.join("three", &MemberOptions::default());
     assert!(is_gone(&joined.unwrap_err()));
-    // Another one of this name has none of its members.
+    // A new group of this name has none of the members.
     let mut again = world.join("one");
     assert_eq!(drain(&mut again), [0]);
     assert!(is_gone(&one.renew().unwrap_err()));
@@ -1007,7 +1007,7 @@ fn a_name_is_one_members_until_its_leases_run_out(place: &Place) {
     assert!(matches!(one.commit(&batch), Err(Error::MemberNotFound { .. })));
     let late = one.next_batch(&ReadLimit::default(), Duration::ZERO);
     assert!(matches!(late, Err(Error::MemberNotFound { .. })), "{late:?}");
-    // Its handle takes nothing along.
+    // Its handle keeps nothing.
     one.leave();
     assert_eq!(drain(&mut again), [0]);
     assert_eq!(world.group().members().unwrap().len(), 1);
@@ -1044,7 +1044,7 @@ fn a_batch_is_committed_in_its_own_group(place: &Place) {
     other.commit(&same).unwrap();
     let committed = group.checkpoint().unwrap().positions().next().unwrap();
     assert!(committed.1 > RecordNumber::FIRST);
-    // The groups do not know of each other.
+    // The groups are independent.
     assert_eq!(records_behind(&world.group())[&shard(0)], 1);
 }
 
@@ -1077,7 +1077,7 @@ fn a_reset_or_a_deletion_that_fails_ends_no_lease_and_no_member() {
     }
 }
 
-/// Those who have none of a thousand shards wait for one.
+/// Members that have none of a thousand shards wait for one.
 #[test]
 fn a_group_has_so_many_members_and_a_stream_so_many_groups() {
     let place = Place::memory();
@@ -1113,7 +1113,7 @@ fn a_group_has_so_many_members_and_a_stream_so_many_groups() {
     world.stream.group("another", StartingPosition::Latest).unwrap();
 }
 
-/// Threads that share a stream which is resharded: each record once, and those of a key in their order.
+/// Threads that share a stream which is resharded: each record is read once, and those of a key in order.
 #[test]
 fn members_in_threads_have_every_record_once_and_those_of_a_key_in_order() {
     const RECORDS: u32 = 2_000;
@@ -1128,7 +1128,7 @@ fn members_in_threads_have_every_record_once_and_those_of_a_key_in_order() {
             thread::spawn(move || {
                 let name = format!("worker-{number}");
                 let options = MemberOptions {
-                    // However busy the machine is.
+                    // Long enough for a busy machine.
                     lease_time: Duration::from_secs(3_600),
                     ..MemberOptions::default()
                 };

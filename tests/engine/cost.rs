@@ -1,4 +1,4 @@
-//! What operations cost, counted in calls to the disk and bytes of memory instead of seconds.
+//! The cost of operations, counted in calls to the disk and bytes of memory instead of seconds.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ fn calls_of(disk: &SimDisk, work: impl FnOnce()) -> u64 {
     disk.calls(Calls::ALL) - before
 }
 
-/// Puts a small record into each of these shards, of so many that there are.
+/// Puts a small record into each of these shards, of `shards` in all.
 fn put_into(stream: &Stream, shards: u32, wanted: impl Iterator<Item = u32>) {
     let step = HashKey::MAX.value() / u128::from(shards);
     let batch: Vec<_> = wanted
@@ -44,7 +44,7 @@ fn put_into(stream: &Stream, shards: u32, wanted: impl Iterator<Item = u32>) {
     stream.put_records(&batch).unwrap();
 }
 
-/// How often something was synced.
+/// How often each kind of file was synced.
 #[derive(Clone, Copy, Debug)]
 struct Syncs {
     manifest: usize,
@@ -67,7 +67,7 @@ fn syncs_of(disk: &SimDisk, work: impl FnOnce()) -> Syncs {
     }
 }
 
-/// A store with a stream of so many shards, whose time is the clock's.
+/// A store with a stream of this many shards, which takes its time from the clock.
 fn timed_store(durability: Durability, shards: u32) -> (SimDisk, ManualClock, Store, Stream) {
     let disk = SimDisk::new(1);
     let clock = ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000));
@@ -77,9 +77,9 @@ fn timed_store(durability: Durability, shards: u32) -> (SimDisk, ManualClock, St
     (disk, clock, store, stream)
 }
 
-/// Until the keeper has seen that nothing is appended, and then long enough.
+/// Waits until house-keeping has seen that nothing is appended, and then until the logs are at rest.
 fn rest(store: &Store, clock: &ManualClock) {
-    // What is acknowledged from memory is written before it is read.
+    // Records acknowledged from memory are written before they are read.
     let stream = store.stream("clicks").unwrap();
     assert!(stream.reader(StartingPosition::TrimHorizon).unwrap().count() > 0);
     store.maintain().unwrap();
@@ -87,7 +87,7 @@ fn rest(store: &Store, clock: &ManualClock) {
     store.maintain().unwrap();
 }
 
-/// A store that was closed with so many records and shards.
+/// A store that was closed with this many records and shards.
 fn closed_store(shards: u32, records: usize) -> SimDisk {
     let disk = SimDisk::new(1);
     let store = options(&disk).open("store").unwrap();
@@ -228,13 +228,36 @@ fn no_more_segments_are_open_than_the_options_say() {
     assert!(disk.calls(Operation::Open) > 30);
 }
 
+/// They stayed open for as long as no other file needed their place.
+#[test]
+fn the_segments_of_a_journal_that_was_put_back_are_closed() {
+    const SHARDS: u32 = 8;
+    let disk = SimDisk::new(1);
+    let journaled = |disk: &SimDisk| options(disk).min_journaled_shards(1);
+    let store = journaled(&disk).open("store").unwrap();
+    let stream = store.create_stream("clicks", SHARDS).unwrap();
+    for _ in 0..40 {
+        put_into(&stream, SHARDS, 0..SHARDS);
+    }
+    let killed = disk.crash(LossMode::KeepAll);
+    let has_journal = |(path, _): &(std::path::PathBuf, u64)| path.starts_with("store/journal");
+    assert!(killed.rot().files().iter().any(has_journal));
+    let store = journaled(&killed).open("store").unwrap();
+    let open_at_first = killed.open_files();
+    store.close().unwrap();
+    drop(store);
+    let store = journaled(&killed).open("store").unwrap();
+    assert_eq!(open_at_first, killed.open_files());
+    drop(store);
+}
+
 #[test]
 fn a_reader_at_the_head_reads_once_for_what_was_put_since() {
     let disk = SimDisk::new(1);
     let store = options(&disk).segment_bytes(1 << 20).open("store").unwrap();
     let stream = store.create_stream("clicks", 1).unwrap();
     let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
-    // The first segments are small, and to open one is to read its header page.
+    // The first segments are small, and opening one reads its header page.
     put_many(&stream, 20);
     assert_eq!(reader.by_ref().count(), 20);
     for records in [1, 1, 1, 5, 20] {
@@ -263,9 +286,9 @@ fn a_segment_stays_open_when_its_mapping_is_let_go_of() {
     assert!(disk.calls(Operation::Map) > before.1 + 5);
 }
 
-/// Each segment's page and its name are synced, and those of the journal's first segment. The rest is done once: the
-/// directories of the stream, of its shards and of the journal, the manifest for the shards and for the journal, and the
-/// records.
+/// Each segment's page and its name are synced, and those of the journal's first segment. The other syncs are done
+/// once: of the directories of the stream, of its shards and of the journal, of the manifest for the shards and for the
+/// journal, and of the records.
 #[test]
 fn the_first_put_to_many_shards_syncs_each_segment_twice_and_the_manifest_once() {
     for durability in [Durability::Synced, Durability::Written, Durability::Buffered] {
@@ -308,7 +331,7 @@ fn shards_that_come_to_rest_together_are_recorded_with_one_sync() {
     }
 }
 
-/// What a program does to a stream of many shards.
+/// An operation on a stream of many shards.
 #[derive(Clone, Debug)]
 enum Step {
     Put(Vec<u32>),
@@ -324,20 +347,20 @@ fn step(shards: u32) -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A round in which some logs have a place already, and the journal has frames of none of them yet.
+/// A round in which some logs have a segment already, and the journal has no frames of them yet.
 #[test]
 fn a_round_tells_the_manifest_of_all_its_logs_at_once() {
     let (disk, _clock, _store, stream) = timed_store(Durability::Synced, 40);
     put_into(&stream, 40, [12].into_iter());
     let syncs = syncs_of(&disk, || put_into(&stream, 40, [12, 0, 13, 1].into_iter()));
-    // Of the shards, and of the journal's first segment.
+    // One for the shards, and one for the journal's first segment.
     assert_eq!(syncs.manifest, 2, "{syncs:?}");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// One edit says what the shards are about to do, and one what the journal is.
+    /// One edit notes the writes of the shards, and one the journal.
     #[test]
     fn no_put_and_no_house_keeping_syncs_the_manifest_once_for_each_shard(
         durability in prop::sample::select(vec![Durability::Synced, Durability::Written, Durability::Buffered]),
@@ -355,7 +378,7 @@ proptest! {
     }
 }
 
-/// Receiving and acknowledging costs the same in a stream that is a hundred times as long, for the next opener too.
+/// Receiving and acknowledging costs the same in a stream that is a hundred times as long, also for the next opener.
 #[test]
 fn a_queue_costs_the_same_whatever_the_length_of_its_stream() {
     let cost = |records: usize| {

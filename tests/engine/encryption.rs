@@ -1,4 +1,4 @@
-//! Records that are encrypted on the disk: who can read them, and what of them the files show.
+//! Records that are encrypted on the disk: who can read them, and what the files reveal of them.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -15,7 +15,7 @@ const ALL: ReadLimit = ReadLimit {
     bytes: usize::MAX,
 };
 
-/// What no file may have of an encrypted record.
+/// Bytes that no file may have of an encrypted record.
 const DATA: &[u8] = b"data-for-no-one-else";
 const KEY: &str = "partition-key-for-no-one-else";
 
@@ -82,7 +82,7 @@ fn no_file_of_the_store_has_anything_of_an_encrypted_record() {
         let stream = store.create_stream("s", 4).unwrap();
         stream.start_encryption("alias/a").unwrap();
         put_everywhere(&stream, 20);
-        // Enough for further segments, and their index files.
+        // Enough bytes for more segments, and their index files.
         let large = DATA.repeat(1_500);
         for _ in 0..5 {
             stream.put(KEY, &large).unwrap();
@@ -98,7 +98,7 @@ fn no_file_of_the_store_has_anything_of_an_encrypted_record() {
         for needle in [DATA, KEY.as_bytes()] {
             assert_eq!(files_with(directory.path(), needle), [""; 0], "{durability:?}");
         }
-        // The test would see it.
+        // The test would notice it.
         let store = options.open(directory.path()).unwrap();
         let stream = store.stream("s").unwrap();
         assert_eq!(read(&stream).unwrap(), written);
@@ -136,7 +136,7 @@ fn what_was_put_before_and_with_earlier_keys_is_read_as_long_as_they_are_there()
     let stream = store.stream("s").unwrap();
     assert_eq!(read(&stream).unwrap(), all);
 
-    // Without the first key what it encrypted is missed, what came before is read, and so is what comes behind.
+    // Without the first key, the records it encrypted are reported as missed, and those before and behind are read.
     assert!(keys.remove("a"));
     let from = stream
         .shard_iterator(ShardId::new(0).unwrap(), StartingPosition::TrimHorizon)
@@ -157,7 +157,7 @@ fn what_was_put_before_and_with_earlier_keys_is_read_as_long_as_they_are_there()
     keys.insert("b", [9; 32]);
     let missing = read(&stream).unwrap_err();
     assert!(matches!(missing, Error::KeyNotFound { .. }), "{missing}");
-    // With the keys all is as before, whatever they are called.
+    // With the keys all records are readable again, whatever the keys are called.
     keys.replace(&self::keys(&["a", "b"]));
     assert_eq!(read(&stream).unwrap(), all);
 }
@@ -198,7 +198,7 @@ fn without_its_key_a_stream_takes_nothing_and_is_not_damaged() {
     drop(other);
     store.close().unwrap();
 
-    // Opened without any key, the store is what it was.
+    // Opened without any key, the store is unchanged.
     let plain = StoreOptions::new().keeper(false);
     let store = plain.open(directory.path()).unwrap();
     assert!(!store.has_keys());
@@ -226,7 +226,7 @@ fn a_stream_whose_key_is_only_declared_is_not_encrypted() {
     let store = options(&keys(&["a"])).open(directory.path()).unwrap();
     let stream = store.create_stream("s", 1).unwrap();
     stream.start_encryption("a").unwrap();
-    // Nothing is made plain by the way.
+    // No encrypted record becomes plain.
     assert!(matches!(
         stream.declare_encryption("b"),
         Err(Error::KeyNotFound { .. })
@@ -325,7 +325,7 @@ fn from_memory_nothing_is_acknowledged_that_cannot_be_encrypted() {
     assert_eq!(read(&store.stream("other").unwrap()).unwrap(), [b"1", b"2"]);
 }
 
-/// What lies behind it in the shard is not known, and so it is not known there that the shard has children.
+/// The shard's log behind the frame is unknown, and so is whether the shard has children.
 #[test]
 fn a_queue_gives_out_the_records_of_shards_whose_parent_cannot_be_read_without_its_key() {
     let directory = tempfile::tempdir().unwrap();
@@ -368,7 +368,7 @@ fn a_key_that_goes_while_a_segment_is_begun_stops_no_more_than_it_has_to() {
     let store = options.clone().disk(disk.clone()).open("store").unwrap();
     let stream = store.create_stream("s", 1).unwrap();
     let mut put: Vec<Vec<u8>> = Vec::new();
-    // A segment is begun each time, since the stream has another key than before.
+    // Each round begins a segment, since the stream has another key than before.
     for (round, (operation, path)) in [
         (Operation::Write, ""),
         (Operation::Rename, ""),

@@ -31,7 +31,7 @@ fn opens_that_fail_leave_no_threads_no_locks_and_no_files() {
     drop(store);
     let options = StoreOptions::new().disk(disk.clone());
     let before = threads();
-    // Once it has its threads, in the directory of the log that was being written to.
+    // The failure comes once the store has its threads, in the directory of the log that was being written to.
     disk.faults()
         .on("shardId")
         .fail_from_nth(Operation::List, 1, std::io::ErrorKind::Other);

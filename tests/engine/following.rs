@@ -1,4 +1,4 @@
-//! A store that is followed: read by a second handle, or a second process, while a program writes to it.
+//! A store that is followed: a second handle, or a second process, reads it while a program writes to it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ use anabranch_harness::files::{set_modes, tree};
 use anabranch_harness::wait::wait_until;
 use tempfile::TempDir;
 
-/// Nothing that is expected takes so long.
+/// Much longer than every expected event takes.
 const LONG: Duration = Duration::from_secs(300);
 
 const MUCH: ReadLimit = ReadLimit {
@@ -23,7 +23,7 @@ const MUCH: ReadLimit = ReadLimit {
     bytes: 10 << 20,
 };
 
-/// A directory, and the store in it of a program that writes.
+/// A directory, and the store in it that a program writes to.
 struct World {
     _place: TempDir,
     directory: PathBuf,
@@ -42,7 +42,7 @@ impl World {
         }
     }
 
-    /// A follower that looks only when it is asked.
+    /// A follower that looks only when a test asks it to.
     fn follow(&self) -> Store {
         quiet().follow(&self.directory).unwrap()
     }
@@ -150,7 +150,7 @@ fn what_the_program_changes_is_seen() {
         followed.stream("clicks"),
         Err(Error::StreamNotFound { .. })
     ));
-    // Another one of that name is another one.
+    // A new stream of that name is independent.
     let again = world.store.create_stream("clicks", 1).unwrap();
     put_all(&again, &["new"]);
     assert!(seen.summary().is_err());
@@ -231,7 +231,7 @@ fn nothing_in_the_directory_is_changed() {
     }
     drop(followers);
     assert!(tree(&world.directory) == before, "the directory has changed");
-    // The program was not kept from anything, and nothing from it.
+    // The program and the follower have not hindered each other.
     put_all(&stream, &["more"]);
     world.store.close().unwrap();
     set_modes(&world.directory, 0o500, 0o400);
@@ -271,7 +271,7 @@ fn those_who_wait_are_told() {
             event();
             assert!(woken.join().unwrap(), "event {number}");
         });
-        // What was told of twice.
+        // Signals that came twice.
         while watch.wait(Duration::from_millis(30)) {}
         if number == 1 {
             for shard in seen.shards(&ShardFilter::AtLatest).unwrap() {
@@ -308,8 +308,8 @@ fn one_that_has_no_keeper_is_told_when_it_maintains() {
     assert!(!watch.wait(Duration::ZERO));
 }
 
-/// A writer with all that changes files, and a reader in the order of lineage beside it: each record once, each key's in the
-/// order of its puts.
+/// A writer that causes every change of files, and a reader in the order of lineage beside it: each record is read
+/// once, and each key's in the order of its puts.
 #[test]
 fn a_reader_beside_a_writer_sees_each_record_once_and_in_order() {
     const KEYS: usize = 7;
@@ -364,7 +364,7 @@ fn key_and_number(data: &[u8]) -> (usize, usize) {
     (key, number)
 }
 
-/// Beside the records, another stream comes, is filled and goes, so that files are written again.
+/// Between the records, another stream is created, filled and deleted, so that files are written again.
 fn write_all(store: &Store, stream: &Stream, keys: usize, records: usize) {
     let mut counts = vec![0; keys];
     let mut put = 0;
@@ -557,7 +557,7 @@ fn a_directory_that_goes_or_becomes_another_store_is_told() {
     let another = seen.summary().unwrap_err().to_string();
     assert!(another.contains("it has another store"), "{another}");
     other.close().unwrap();
-    // And when it is back all is well.
+    // When the store is back, reads work again.
     fs::remove_dir_all(&world.directory).unwrap();
     fs::rename(world.directory.with_file_name("elsewhere"), &world.directory).unwrap();
     assert_eq!(data(&seen), [b"1"]);
@@ -630,13 +630,144 @@ fn few_files_are_open() {
             outcome.unwrap();
         }
         assert_eq!(data(&seen).len(), round * SHARDS as usize);
-        // Of the program as many.
+        // The program has as many open.
         assert!(files() < before + 24, "{} and then {}", before, files());
     }
     let kept = files();
     followed.close().unwrap();
     drop((seen, followed));
     wait_until("its files are closed", || files() < kept);
+}
+
+/// Of a segment that is written to, the part that was durable when its index was last saved is not walked over.
+#[cfg(feature = "sim")]
+#[test]
+fn little_is_read_of_a_large_segment_to_find_where_it_ends() {
+    use anabranch::sim::{LossMode, Operation, SimDisk};
+
+    const RECORDS: u32 = 250;
+    for durability in [Durability::Synced, Durability::Written] {
+        let disk = SimDisk::new(1);
+        let clock = ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000));
+        let options = quiet().durability(durability).clock(clock).disk(disk.clone());
+        let store = options.open("store").unwrap();
+        let stream = store.create_stream("clicks", 1).unwrap();
+        let expected: Vec<_> = (0..RECORDS)
+            .map(|number| {
+                let mut record = vec![b'x'; 100_000];
+                record[..4].copy_from_slice(&number.to_le_bytes());
+                record
+            })
+            .collect();
+        let put = |record: &Vec<u8>| stream.put("key", record).unwrap().sequence_number;
+        let numbers: Vec<_> = expected.iter().map(put).collect();
+        let index = |disk: &SimDisk| {
+            let mut indexes = disk.rot().files();
+            indexes.retain(|(path, _)| path.extension().is_some_and(|extension| extension == "index"));
+            let last = indexes.into_iter().map(|(path, _)| path).max();
+            last.unwrap()
+        };
+        // What is written is synced, at whatever level.
+        store.maintain().unwrap();
+        // The last segment has most of them.
+        let largest = disk.rot().files().into_iter().map(|(_, bytes)| bytes).max();
+        assert!(largest > Some(20 << 20), "{largest:?}");
+        let reads_of_end = |disk: &SimDisk| {
+            let followed = options.clone().disk(disk.onlooker()).follow("store").unwrap();
+            let seen = followed.stream("clicks").unwrap();
+            let before = disk.calls(Operation::Read);
+            let mut reader = seen.reader(StartingPosition::Latest).unwrap();
+            assert!(reader.next().is_none());
+            let reads = disk.calls(Operation::Read) - before;
+            // And all is found, from wherever it is read.
+            assert_eq!(data(&seen), expected);
+            for at in [3, 100, 200, 249] {
+                let from = StartingPosition::AtSequenceNumber(numbers[at]);
+                let position = seen.shard_iterator(first_shard(), from).unwrap();
+                let found = seen.get_records(&position, &ReadLimit::default()).unwrap();
+                assert_eq!(found.records[0].data, expected[at]);
+            }
+            reads
+        };
+        let few = reads_of_end(&disk);
+        // An index that is damaged, or of something else, is none.
+        let damaged = disk.image(LossMode::KeepAll);
+        damaged.rot().flip_bit(index(&damaged), 40, 1).unwrap();
+        let many = reads_of_end(&damaged);
+        assert!(many > 100 && few < many / 2, "{few} of {many}");
+        let removed = disk.image(LossMode::KeepAll);
+        removed.rot().remove(index(&removed)).unwrap();
+        assert!(reads_of_end(&removed) > 100);
+    }
+}
+
+#[cfg(feature = "channels")]
+#[test]
+fn channels_are_seen_and_only_their_writer_delivers_them() {
+    use std::sync::{Arc, Mutex};
+
+    use anabranch::{
+        ChannelOptions, Delivery, DeliveryError, DeliveryOptions, Destination, DirectoryBuckets,
+    };
+    use anabranch_harness::files::all_files;
+
+    let clock = ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000));
+    let options = small().clock(clock.clone());
+    let world = World::new(&options);
+    let buckets = tempfile::tempdir().unwrap();
+    fs::create_dir(buckets.path().join("archive")).unwrap();
+    let stream = world.store.create_stream("clicks", 2).unwrap();
+    for (name, start) in [
+        ("new", StartingPosition::Latest),
+        ("all", StartingPosition::TrimHorizon),
+    ] {
+        let options = ChannelOptions {
+            freshness: Duration::ZERO,
+            start,
+            ..ChannelOptions::to(Destination::new("archive"))
+        };
+        stream.create_channel(name, &options).unwrap();
+    }
+    put_all(&stream, &["one", "two", "three"]);
+    // What has expired by now is not told by a follower either: it is the writer's to note.
+    clock.advance(Duration::from_secs(25 * 3_600));
+    put_all(&stream, &["four"]);
+
+    let followed = options.follow(&world.directory).unwrap();
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let heard = events.clone();
+    let options = DeliveryOptions {
+        on_event: Arc::new(move |event| heard.lock().unwrap().push(event.to_string())),
+        ..DeliveryOptions::default()
+    };
+    let delivery = Delivery::new(&followed, DirectoryBuckets::new(buckets.path()), options);
+    let started = delivery.start();
+    assert!(matches!(started, Err(Error::ReadOnly)), "{started:?}");
+    for _ in 0..3 {
+        assert_eq!(delivery.deliver_due(), 0);
+    }
+    assert!(all_files(buckets.path()).is_empty());
+    let told = events.lock().unwrap().clone();
+    assert!(
+        !told.is_empty() && told.iter().all(|event| event.contains("cannot deliver")),
+        "{told:?}"
+    );
+    let seen = followed.stream("clicks").unwrap();
+    for name in ["new", "all"] {
+        let channel = seen.channel(name).unwrap();
+        assert_eq!(channel.describe().unwrap().last_delivery, None);
+        let problem = delivery.problem(&channel).unwrap();
+        assert!(matches!(problem.error, DeliveryError::Store(Error::ReadOnly)));
+    }
+    drop(delivery);
+
+    // Nothing of that keeps the writer from it, and the follower sees that it has.
+    let bucket = DirectoryBuckets::new(buckets.path());
+    let delivery = Delivery::new(&world.store, bucket, DeliveryOptions::default());
+    assert_eq!(delivery.deliver_due(), 2);
+    assert_eq!(all_files(buckets.path()).len(), 2);
+    let channel = seen.channel("all").unwrap().describe().unwrap();
+    assert_eq!(channel.last_delivery, Some(world.store.now()));
 }
 
 #[cfg(feature = "encryption")]

@@ -1,4 +1,5 @@
-//! What somebody else put into a store's directories stays, follows nobody, and stops nothing.
+//! Files of other programs in a store's directories are kept, links are not followed, and nothing fails because of
+//! them.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -100,7 +101,7 @@ fn a_killed_store_opens_frees_and_closes_among_foreign_names() {
     store.stream("gone").and_then(|stream| stream.delete()).unwrap();
     store.maintain().unwrap();
     let gone = killed.join("streams/1");
-    // What only looks like a segment is all that is there.
+    // Of the segments, only the planted files with such a name remain.
     assert_eq!(
         logs_below(&gone),
         planted
@@ -137,12 +138,13 @@ fn nothing_is_removed_or_written_through_a_symbolic_link() {
     }
     let store = options().open(&path).unwrap();
     let stream = store.create_stream("clicks", 1).unwrap();
-    // The last segment takes more.
+    // The last segment has room for more.
     for _ in 0..13 {
         stream.put("key", &[7; 19_000]).unwrap();
     }
     store.close().unwrap();
-    // As a leftover stream, a leftover shard, a segment behind the horizon, a file of the pool, a half-made CURRENT.
+    // As a leftover stream, a leftover shard, a segment behind the horizon, a file of the pool, and an unfinished
+    // CURRENT.
     symlink(&outside, path.join("streams/99")).unwrap();
     symlink(outside.join(SHARD), path.join("streams/1/shardId-000000000007")).unwrap();
     symlink(
@@ -154,7 +156,7 @@ fn nothing_is_removed_or_written_through_a_symbolic_link() {
     .unwrap();
     symlink(&treasure[2], path.join("pool/1-65536.ready")).unwrap();
     symlink(&treasure[1], path.join("CURRENT.new")).unwrap();
-    // In the place of the index that is saved when more is put there.
+    // In the place of the index that is saved at the next puts.
     let entries = fs::read_dir(path.join("streams/1").join(SHARD)).unwrap();
     let files = entries.map(|entry| entry.unwrap().path());
     let index = files

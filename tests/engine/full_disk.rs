@@ -1,4 +1,4 @@
-//! A full disk refuses records, keeps what it acknowledged, and takes records again once there is room.
+//! A full disk refuses records, keeps acknowledged ones, and takes records again once there is room.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -122,7 +122,7 @@ fn shards_that_get_no_segment_on_a_full_disk_do_not_fail_the_others_of_the_batch
 }
 
 /// The directories of a stream and of its shard are made and synced, a file is renamed, and it and its directory are
-/// synced; until then no frame is anywhere that could be lost.
+/// synced. Until then there is no frame that could be lost.
 #[test]
 fn a_disk_that_is_full_in_any_step_of_beginning_a_segment_refuses_one_put_and_takes_the_next() {
     let steps = [
@@ -200,7 +200,8 @@ fn what_a_deleted_stream_frees_can_be_used_for_segments_of_every_size_and_for_th
     let (disk, store) = on_64_mib(StoreOptions::new());
     fill_with_large(&store.create_stream("deleted", 1).unwrap());
     delete(&store, "deleted");
-    // The deleted stream's files wait to be segments again, as there is as much free beside; then others take that.
+    // The deleted stream's files wait for reuse, because as many bytes are free beside them. Then other data takes that
+    // room.
     disk.set_capacity(256 * MIB);
     store.maintain().unwrap();
     assert!(disk.used_bytes() > 60 * MIB, "{} bytes", disk.used_bytes());
@@ -237,7 +238,7 @@ fn files_that_wait_to_be_segments_again_make_room_when_others_fill_the_disk() {
     assert!(free >= disk.used_bytes() - MIB, "{free} bytes are free");
 }
 
-/// What frees no room must not take the last of it: checkpoints, and what says that a log is written to.
+/// Edits that free no room must not take the last of it: checkpoints, and the edits that note writes to a log.
 #[test]
 fn small_changes_on_a_full_disk_leave_room_for_those_that_free_some() {
     let options = on_3_mib(&SimDisk::new(1)).max_recycled_bytes(0);
@@ -255,7 +256,7 @@ fn small_changes_on_a_full_disk_leave_room_for_those_that_free_some() {
         }
     }
     assert!(refused > 0, "the manifest has room for everything");
-    // A shorter retention, trimming and deletion still can be said.
+    // A shorter retention, trimming and deletion can still be written.
     big.set_retention(anabranch::Retention::hours(1)).unwrap();
     let mut reader = big.reader(StartingPosition::TrimHorizon).unwrap();
     let read = (&mut reader).take(40).filter(Result::is_ok).count();

@@ -1,8 +1,7 @@
-//! The bytes on disk are pinned: what is written today is, byte for byte, what lies in `tests/golden`, and what lies
-//! there can be read.
+//! The bytes on disk are pinned: present code writes, byte for byte, the files in `tests/golden`, and can read them.
 //!
-//! After a deliberate change of the format, `ANABRANCH_BLESS=1 cargo test --all-features --test engine golden_format::` writes
-//! the files anew; a released format's folder is never changed, the new one gets its own.
+//! After a deliberate change of the format, `ANABRANCH_BLESS=1 cargo test --all-features --test engine golden_format::`
+//! writes the files again. The folder of a released format is never changed; a new format gets a new folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +17,7 @@ use anabranch::{
 
 const DIRECTORY: &str = "store";
 
-/// Where the same store is once more, with a manifest that is one snapshot and few edits.
+/// The folder of the same store with a manifest of one snapshot and few edits.
 const COMPACTED: &str = "compacted";
 const ALL: ReadLimit = ReadLimit {
     records: usize::MAX,
@@ -62,7 +61,7 @@ fn write_store(options: &StoreOptions, directory: &Path, clock: &ManualClock) {
         clock.advance(Duration::from_secs(3_600));
     }
     orders.split_shard(shard(0), HashKey::MAX / 2).unwrap();
-    // A frame of two records and one of one, which the commit journal has in one frame.
+    // A frame of two records and one of one, which are together in one frame of the commit journal.
     let low = HashKey::MIN;
     orders
         .put_records(&[
@@ -109,7 +108,7 @@ fn write_store(options: &StoreOptions, directory: &Path, clock: &ManualClock) {
         .unwrap();
     store.close().unwrap();
 
-    // What takes time is begun, and left to be finished.
+    // Changes that take time are begun, and are to be finished later.
     let slow = options.clone().transition_delay(Duration::from_secs(60));
     let store = slow.open(directory).unwrap();
     let clicks = store.stream("clicks").unwrap();
@@ -144,7 +143,7 @@ fn label(store: &Store, stream: &Stream) {
     channel(store, stream);
 }
 
-/// A queue with every kind of entry but a snapshot, and one that is gone.
+/// A queue with every kind of entry except a snapshot, and a deleted queue.
 fn queue(stream: &Stream) {
     let options = QueueOptions {
         start: StartingPosition::TrimHorizon,
@@ -174,7 +173,7 @@ fn queue(stream: &Stream) {
     stream.create_queue("latest", &QueueOptions::default()).unwrap();
 }
 
-/// A channel that has delivered something, and one that is gone.
+/// A channel that has delivered records, and a deleted channel.
 fn channel(store: &Store, stream: &Stream) {
     let destination = Destination {
         key_template: Some("clicks/!{yyyy}!{extension}".to_owned()),
@@ -200,7 +199,7 @@ fn channel(store: &Store, stream: &Stream) {
     noted.delete().unwrap();
 }
 
-/// A bucket that nothing is ever read from.
+/// A bucket whose objects are never read.
 #[derive(Debug)]
 struct Discarding;
 
@@ -228,7 +227,8 @@ fn written_today() -> BTreeMap<PathBuf, Vec<u8>> {
         let in_store = of_compacted
             .or_else(|| name.strip_prefix(DIRECTORY).ok())
             .unwrap();
-        // The lock says which process had the store, and the pool's files mean nothing. The segments are in the first.
+        // The lock has the number of the process, and the pool's files have no meaning. The segments are in the first
+        // folder.
         let is_pinned = in_store != Path::new("LOCK") && !in_store.starts_with("pool");
         if is_pinned && (of_compacted.is_none() || in_store.components().count() == 1) {
             files.insert(name, disk.rot().read(&path).unwrap());
@@ -355,7 +355,7 @@ fn check_before_the_transitions(store: &Store) {
     let shipping = orders
         .resume_reader("shipping", StartingPosition::TrimHorizon)
         .unwrap();
-    // Without those of the first shard.
+    // Without the records of the first shard.
     assert_eq!(shipping.count(), records.len() - 5);
 }
 
@@ -405,7 +405,7 @@ fn check_after_the_transitions(store: &Store) {
     assert_eq!(channels[0].freshness, Duration::from_secs(90));
     assert_eq!(channels[0].destination.as_ref().unwrap().bucket, "archive");
     assert_eq!(clicks.channel_tags(channels[0].id).unwrap()["stage"], "test");
-    // What came after the delivery, and no more.
+    // Only the records behind the delivery.
     let options = DeliveryOptions {
         most_freshness: Some(Duration::ZERO),
         ..DeliveryOptions::default()

@@ -1,4 +1,4 @@
-//! What only a store in memory does: its bound, its one opener, the numbers that it leaves out, reads that wait.
+//! Behaviour of a store in memory alone: its bound, its one opener, the numbers that it leaves out, reads that wait.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -9,7 +9,7 @@ use anabranch::{
     Timestamp,
 };
 
-/// A record of 1,000 bytes, with its key and the 16 bytes that each counts.
+/// Puts a record of 1,000 bytes, counted with its key and the 16 bytes that each record counts.
 fn put(stream: &Stream) -> Result<(), Error> {
     stream.put("k", &[7; 1_000 - 1 - 16]).map(drop)
 }
@@ -37,11 +37,11 @@ fn a_put_beyond_the_bound_is_refused_until_records_expire_or_a_stream_is_deleted
         put(&second).unwrap();
     }
     assert!(is_full(&put(&first)));
-    // A batch to several shards is refused by each of them for itself.
+    // Each shard refuses its part of a batch separately.
     let batch: Vec<_> = ["a", "b", "c", "d"].map(|key| PutRecord::new(key, b"x")).to_vec();
     let outcomes = second.append(&batch).unwrap().each().wait();
     assert!(outcomes.iter().all(|outcome| is_full(&outcome.clone().map(drop))));
-    // The bound is of all that the memory holds, for the next opener too.
+    // The bound is for all bytes in the memory, also for the next opener.
     store.close().unwrap();
     let store = options.open_in_memory(&memory).unwrap();
     let (first, second) = (store.stream("first").unwrap(), store.stream("second").unwrap());
@@ -89,7 +89,7 @@ fn numbers_rise_and_those_that_are_left_out_are_positions_too() {
         .collect();
     assert!(numbers.is_sorted_by(|a, b| a < b));
     assert!(numbers.windows(2).any(|pair| pair[1] > pair[0] + 1));
-    // One call's records follow each other.
+    // The records of one call follow each other.
     let batch = [PutRecord::new("k", b"a"), PutRecord::new("k", b"b")];
     let batch = stream.put_records(&batch).unwrap();
     let [a, b] = [&batch[0], &batch[1]].map(|put| put.sequence_number.record_number());
@@ -129,7 +129,7 @@ fn readers_that_wait_for_what_is_fetched_get_everything_in_order() {
     readers.into_iter().for_each(|reader| reader.join().unwrap());
 }
 
-/// A reader of several shards looked again for each that had fetched something, and every look had more fetched.
+/// A reader of several shards looked again after each fetch, and every look started more fetches.
 #[test]
 fn what_is_fetched_is_no_change_that_a_watch_hears_of() {
     const SHARDS: u32 = 8;
@@ -144,7 +144,7 @@ fn what_is_fetched_is_no_change_that_a_watch_hears_of() {
         .map(|shard| shard.id)
         .collect();
     let mut watch = stream.watch(&shards).unwrap();
-    // Of each two of them one waits.
+    // One of every two reads waits.
     for shard in shards.iter().cycle().take(4 * shards.len()) {
         let from = stream
             .shard_iterator(*shard, StartingPosition::TrimHorizon)

@@ -1,4 +1,4 @@
-//! What a store keeps and shows without acting on it: tags, attributes, consumers; and streams in namespaces.
+//! Facts that a store keeps and shows without acting on them: tags, attributes, consumers; and streams in namespaces.
 
 use std::collections::BTreeMap;
 
@@ -78,13 +78,13 @@ fn a_change_that_would_leave_too_many_tags_changes_nothing(place: &Place) {
     );
     assert_eq!(stream.tags().unwrap(), numbered(0..4));
 
-    // What is removed makes room, unless it is set again.
+    // Removed tags make room, unless they are set again.
     let removed = ["0".to_owned(), "2".to_owned()];
     assert!(stream.change_tags(&numbered(2..7), &removed, 5).is_err());
     stream.change_tags(&numbered(2..6), &removed, 5).unwrap();
     assert_eq!(stream.tags().unwrap(), numbered(1..6));
 
-    // Tags beyond a limit of today stay, and can be changed and removed.
+    // Tags beyond a lower limit stay, and can be changed and removed.
     stream.change_tags(&tags(&[("1", "new")]), &[], 3).unwrap();
     stream
         .change_tags(&BTreeMap::new(), &["1".to_owned()], 3)

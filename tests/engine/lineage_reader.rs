@@ -102,7 +102,7 @@ fn every_key_is_read_in_the_order_of_its_puts_across_any_tree_of_reshards(place:
         prop_assert_eq!(records.len(), puts);
         assert_each_key_is_in_order(&records);
 
-        // The same in two goes, with a checkpoint and a restart between them.
+        // The same in two parts, with a checkpoint and a restart between them.
         let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
         let mut resumed: Vec<_> = reader.by_ref().take(stop_after).map(Result::unwrap).collect();
         reader.save_checkpoint("half-way").unwrap();
@@ -208,7 +208,7 @@ fn a_reader_whose_shards_expire_goes_on_with_what_is_left(place: &Place) {
     assert_eq!(stream.describe().unwrap().shards.len(), 2);
 }
 
-/// Some records, each large enough for a few of them to fill a segment, and what is read of them at first.
+/// Some records, large enough that a few of them fill a segment, and the first reads of them.
 fn read_and_expired(place: &Place) -> (Store, Stream, [Checkpoint; 2], RecordNumber) {
     let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
     let options = StoreOptions::new().clock(clock.clone()).segment_bytes(64 << 10);
@@ -248,7 +248,7 @@ fn a_reader_that_comes_back_behind_the_horizon_is_told_once(place: &Place) {
     assert_eq!(data(reader), ["later"]);
     let silent = stream.reader_from(after_one).unwrap().skip_trimmed();
     assert_eq!(data(silent), ["later"]);
-    // Nothing was missed by those who had read all, or begin now.
+    // Readers that had read everything, or begin now, miss nothing.
     assert_eq!(data(stream.reader_from(after_all).unwrap()), ["later"]);
     assert_eq!(
         data(stream.reader(StartingPosition::TrimHorizon).unwrap()),
@@ -256,7 +256,7 @@ fn a_reader_that_comes_back_behind_the_horizon_is_told_once(place: &Place) {
     );
 }
 
-/// The parent was listed when the reader began, and nothing was there to read of it.
+/// The parent was listed when the reader began, and had no record to read.
 fn a_reader_that_still_is_at_the_horizon_misses_nothing_of_a_child(place: &Place) {
     let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
     let store = place.open_with(&StoreOptions::new().clock(clock.clone()).keeper(false));
@@ -312,7 +312,7 @@ fn a_reader_whose_shard_has_expired_unread_is_told_once(place: &Place) {
     assert_eq!(data, ["stays"]);
 }
 
-/// A store whose clock a test sets, with a manifest that is written again at each edit.
+/// A store whose clock a test sets, with a manifest that is rewritten at each edit.
 struct Aging<'a> {
     place: &'a Place,
     clock: ManualClock,
@@ -336,7 +336,7 @@ impl<'a> Aging<'a> {
         self.store = Self::open(self.place, &self.clock);
     }
 
-    /// Until all that was put has expired.
+    /// Waits until all records have expired.
     fn expire(&self) {
         for _ in 0..30 {
             self.clock.advance(Duration::from_secs(3_600));
@@ -344,7 +344,8 @@ impl<'a> Aging<'a> {
         }
     }
 
-    /// What a reader that goes on at the saved checkpoint is given, and of which shards it is told that it misses something.
+    /// The records that a reader from the saved checkpoint gets, and the shards for which it gets the error that
+    /// records are missing.
     fn resumed(&self) -> (Vec<String>, Vec<ShardId>) {
         let stream = self.store.stream("clicks").unwrap();
         let reader = stream.resume_reader("saved", StartingPosition::Latest).unwrap();
@@ -374,7 +375,7 @@ fn a_reader_that_had_read_all_of_a_shard_that_expired_is_told_nothing(place: &Pl
     stream.put("key", b"kept").unwrap();
     let expected = (vec!["kept".to_owned()], Vec::new());
     assert_eq!(aging.resumed(), expected);
-    // The one that was there all the time too.
+    // The reader that existed all the time gets the same.
     let data: Vec<_> = reader.by_ref().map(|record| record.unwrap().data).collect();
     assert_eq!(data, ["kept"]);
     drop((reader, stream));

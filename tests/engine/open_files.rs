@@ -1,6 +1,6 @@
-//! A process with few descriptors: a store keeps within what it may have open, and one that gets none harms nothing.
+//! A process with few descriptors: a store keeps within its limit of open files, and does no harm if it gets none.
 //!
-//! Each test runs itself again in a child process with a small limit, since the limit is the whole process's.
+//! Each test runs itself again in a child process with a small limit, since the limit is that of the whole process.
 
 use std::fs::File;
 use std::path::Path;
@@ -100,7 +100,7 @@ fn a_store_goes_on_when_others_give_descriptors_back() {
         put_to_all(&stream, &keys);
         let mut stored = 4;
         for left in (0..6).chain(0..6) {
-            // Somebody else takes all descriptors but a few.
+            // Other code takes all descriptors but a few.
             let mut others = Vec::new();
             while let Ok(file) = File::open("/dev/null") {
                 others.push(file);

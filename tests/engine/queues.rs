@@ -120,7 +120,7 @@ fn receipts(records: &[QueueRecord]) -> Vec<Receipt> {
     records.iter().map(|record| record.receipt).collect()
 }
 
-/// In flight, to be given out again, dead, dead and in flight.
+/// In flight, to be given out again, dead, and both dead and in flight.
 fn counts(queue: &Queue) -> [usize; 4] {
     let counts = queue.counts().unwrap();
     [
@@ -144,7 +144,7 @@ fn a_record_is_held_back_and_given_out_again_unless_it_is_acknowledged(place: &P
     let acknowledged = first[0].record.data.clone();
     assert_eq!(queue.acknowledge(&[first[0].receipt]).unwrap(), [Ok(())]);
     assert_eq!(counts(&queue), [2, 0, 0, 0]);
-    // One is held back for longer, the other is given free.
+    // One is held back for longer, the other is free at once.
     let changes = [(first[1].receipt, 90), (first[2].receipt, 0)];
     assert_eq!(queue.change_visibility(&changes).unwrap(), [Ok(()), Ok(())]);
     assert_eq!(counts(&queue), [1, 1, 0, 0]);
@@ -159,7 +159,7 @@ fn a_record_is_held_back_and_given_out_again_unless_it_is_acknowledged(place: &P
     let rest = receive(&queue);
     assert_eq!(rest.len(), 2);
     assert!(rest.iter().all(|record| record.record.data != acknowledged));
-    // Also what came back in time is acknowledged once more, and so is what was acknowledged.
+    // Records that were received again can be acknowledged, and acknowledged ones can be acknowledged again.
     let outcomes = queue.acknowledge(&receipts(&rest)).unwrap();
     assert_eq!(outcomes, [Ok(()), Ok(())]);
     assert_eq!(queue.acknowledge(&receipts(&rest)).unwrap(), [Ok(()), Ok(())]);
@@ -192,7 +192,7 @@ fn what_can_be_received_is_counted(place: &Place) {
     let received = queue.receive(&three).unwrap();
     assert_eq!((received.len(), available(&queue)), (3, 9));
     queue.acknowledge(&[received[0].receipt]).unwrap();
-    // Given free it can be received; once it was given out too often it is a dead letter.
+    // A freed record can be received. Once it was given out too often it is a dead letter.
     queue.change_visibility(&[(received[1].receipt, 0)]).unwrap();
     bench.wait(31);
     let dead = queue.counts().unwrap().dead_letters as u64;
@@ -201,7 +201,7 @@ fn what_can_be_received_is_counted(place: &Place) {
     queue.restore(&receipts(&letters)).unwrap();
     assert_eq!(available(&queue), 11);
 
-    // What is put into shards that the queue has not come to counts, and what was before a restart.
+    // Records in shards that the queue has not reached count, and so do records from before a restart.
     let shards = stream.shards(&Default::default()).unwrap();
     stream.split_in_half(shards[0].id).unwrap();
     put(&stream, 12..20);
@@ -224,7 +224,7 @@ fn what_can_be_received_is_counted(place: &Place) {
 
     put(&stream, 20..22);
     assert_eq!(available(&queue), 2);
-    // What the clock gains at once is not believed for an hour.
+    // The store believes a jump of the clock only after an hour.
     for _ in 0..26 {
         bench.wait(3_600);
         bench.store.maintain().unwrap();
@@ -254,7 +254,7 @@ fn what_is_given_out_too_often_is_a_dead_letter_until_it_is_restored(place: &Pla
     let dead = receive_dead(&queue);
     assert_eq!(dead.len(), 2);
 
-    // What is dead stays so, whatever the settings say later, for a later opener too.
+    // Dead letters stay dead whatever the settings become later, also for a later opener.
     queue.set_settings(&settings(10, None).settings).unwrap();
     bench.open_again(place);
     let queue = bench.store.stream("jobs").unwrap().queue("work").unwrap();
@@ -275,7 +275,7 @@ fn what_is_given_back_was_never_given_out(place: &Place) {
     put(&stream, ["a", "b"]);
     let gone = receipts(&receive(&queue));
     assert_eq!(queue.give_back(&gone[..1]).unwrap(), [Ok(())]);
-    // The other one has died of it.
+    // The other record died of it.
     bench.wait(10);
     assert_eq!(counts(&queue), [0, 1, 1, 0]);
     let of_other = Receipt {
@@ -291,7 +291,7 @@ fn what_is_given_back_was_never_given_out(place: &Place) {
         [Err(ReceiptError::Expired), Err(ReceiptError::OtherQueue), Ok(())]
     );
     assert_eq!(counts(&queue), [0, 2, 0, 0]);
-    // Their receipts are good for nothing, for a later opener neither, who knows how often they were received.
+    // Their receipts are no longer valid, not even for a later opener, which knows how often they were received.
     for _ in 0..2 {
         let queue = bench.store.stream("jobs").unwrap().queue("work").unwrap();
         assert_eq!(queue.acknowledge(&gone).unwrap(), [Err(ReceiptError::Expired); 2]);
@@ -307,7 +307,7 @@ fn what_is_given_back_was_never_given_out(place: &Place) {
             (1, bench.store.now())
         );
     }
-    // Of several deliveries the last one is taken back, and of dead letters too.
+    // Of several deliveries the last one is undone; for dead letters too.
     queue.set_settings(&settings(10, Some(2)).settings).unwrap();
     bench.wait(10);
     let second = receive(&queue);
@@ -323,7 +323,7 @@ fn what_is_given_back_was_never_given_out(place: &Place) {
         queue.give_back(&receipts(&dead)).unwrap();
         assert_eq!(counts(&queue), [0, 0, 2, 0]);
     }
-    // What is done with is not given back.
+    // Acknowledged records cannot be given back.
     queue.acknowledge(&receipts(&receive_dead(&queue))).unwrap();
     let gone = queue.give_back(&receipts(&third)).unwrap();
     assert_eq!(gone, [Err(ReceiptError::Gone); 2]);
@@ -355,7 +355,7 @@ fn receipts_that_are_wrong_change_nothing(place: &Place) {
     let not_dead = [Err(ReceiptError::OtherQueue), Err(ReceiptError::NotADeadLetter)];
     assert_eq!(queue.restore(&[of_other, second]).unwrap(), not_dead);
     assert_eq!(counts(&queue), [1, 0, 0, 0]);
-    // One that is good among them is not kept from it.
+    // A valid receipt among them still works.
     assert_eq!(
         queue.acknowledge(&[first, second]).unwrap(),
         [Err(ReceiptError::Expired), Ok(())]
@@ -363,7 +363,7 @@ fn receipts_that_are_wrong_change_nothing(place: &Place) {
     assert_eq!(counts(&queue), [0; 4]);
     let gone = queue.change_visibility(&[(second, 5)]).unwrap();
     assert_eq!(gone, [Err(ReceiptError::Gone)]);
-    // One that is not held back any more can be acknowledged, and not held back for longer.
+    // A record that is no longer held back can be acknowledged, but not held back for longer.
     bench.wait(60);
     assert_eq!(
         other.change_visibility(&[(of_other, 5)]).unwrap(),
@@ -385,7 +385,7 @@ fn a_later_opener_knows_what_was_acknowledged_and_how_often_records_were_given_o
 
     bench.open_again(place);
     let queue = bench.store.stream("jobs").unwrap().queue("work").unwrap();
-    // For how long they were to be held back is not known any more.
+    // How long they were to be held back is no longer known.
     assert_eq!(counts(&queue), [0, 8, 0, 0]);
     let again = receive(&queue);
     assert_eq!(names(&again), names(open));
@@ -490,7 +490,7 @@ fn what_expires_leaves_the_queue(place: &Place) {
     put(&stream, ["held", "unread"]);
     let held = queue.receive(&one_record()).unwrap();
     assert_eq!(counts(&queue), [1, 0, 1, 0]);
-    // What the clock gains at once is not believed for an hour.
+    // The store believes a jump of the clock only after an hour.
     for _ in 0..26 {
         bench.wait(3_600);
         bench.store.maintain().unwrap();
@@ -503,7 +503,7 @@ fn what_expires_leaves_the_queue(place: &Place) {
     );
     assert_eq!(names(&receive(&queue)), of(&["young"]));
     assert!(receive_dead(&queue).is_empty());
-    // A shard that expires before it is read leads to its children.
+    // The reader of a shard that expires unread goes on to its children.
     let shard = stream.describe().unwrap().shards[0].id;
     put(&stream, ["unread"]);
     stream.split_shard(shard, HashKey::MAX / 2).unwrap();
@@ -535,7 +535,7 @@ fn a_stream_with_queues_stays_and_a_queue_that_was_deleted_gives_nothing(place: 
     ] {
         assert!(matches!(result, Err(Error::QueueNotFound { .. })), "{result:?}");
     }
-    // One of the same name is another one, which knows no receipt of the first.
+    // A new queue of the same name is independent, and knows no receipt of the first.
     let again = stream.create_queue("work", &QueueOptions::default()).unwrap();
     assert_ne!(again.id(), queue.id());
     assert_eq!(
@@ -599,7 +599,7 @@ fn settings_and_names_are_checked(place: &Place) {
 }
 
 fn a_waiting_consumer_is_woken_by_a_put_by_the_time_and_by_a_restored_record(place: &Place) {
-    // By the system's clock, since it is waited for.
+    // By the system's clock, since the test waits for it.
     let store = place.open();
     let stream = store.create_stream("jobs", 2).unwrap();
     let queue = stream.create_queue("work", &settings(1, Some(1))).unwrap();
@@ -615,19 +615,19 @@ fn a_waiting_consumer_is_woken_by_a_put_by_the_time_and_by_a_restored_record(pla
     let (first, dead) = (waiting(ReceiveOptions::default()), waiting(dead_letters));
     put(&stream, ["a"]);
     assert_eq!(names(&first.join().unwrap()), of(&["a"]));
-    // It dies after a second, without anyone doing anything.
+    // It dies after a second, without any call.
     let dead = dead.join().unwrap();
     assert_eq!(names(&dead), of(&["a"]));
     let again = waiting(ReceiveOptions::default());
     queue.restore(&receipts(&dead)).unwrap();
     assert_eq!(names(&again.join().unwrap()), of(&["a"]));
-    // What is put into a shard that came later is heard of too.
+    // Puts to a shard that was added later give a signal too.
     let late = waiting(ReceiveOptions::default());
     let shard = stream.describe().unwrap().shards[0].id;
     stream.split_shard(shard, HashKey::new(1_000)).unwrap();
     put(&stream, ["b"]);
     assert_eq!(names(&late.join().unwrap()), of(&["b"]));
-    // A queue that is deleted is not waited for.
+    // Waits on a deleted queue end.
     let deleted = {
         let queue = queue.clone();
         std::thread::spawn(move || queue.receive_within(&ReceiveOptions::default(), LONG))
@@ -648,7 +648,7 @@ fn half_of_what_is_given_out_is_new_while_there_is_both(place: &Place) {
     let mixed = receive(&queue);
     let new = mixed.iter().filter(|record| record.receive_count == 1).count();
     assert_eq!((mixed.len(), new), (10, 5));
-    // One that is never acknowledged does not keep the others back, nor they it.
+    // A record that is never acknowledged does not keep the others back, nor they it.
     let counts: Vec<_> = (0..10)
         .map(|_| queue.receive(&one_record()).unwrap()[0].receive_count)
         .collect();
@@ -689,7 +689,7 @@ fn no_shard_is_kept_back_by_records_that_come_again_and_again(place: &Place) {
     assert_eq!(new, [10; 4]);
 }
 
-/// Where they come between the others too.
+/// Even where they come between the others.
 fn receives_of_dead_letters_take_no_turn_of_others(place: &Place) {
     let bench = Bench::new(place);
     let stream = bench.store.create_stream("jobs", 2).unwrap();
@@ -764,7 +764,7 @@ fn the_log_is_compacted(place: &Place) {
         },
         ..ReceiveOptions::default()
     };
-    // Each round writes some kilobytes, and all of them much more than a snapshot has.
+    // Each round writes some kilobytes, and all together much more than a snapshot has.
     let mut last = Vec::new();
     for _ in 0..200 {
         last = queue.receive(&all).unwrap();
@@ -833,7 +833,7 @@ fn a_last_delivery_can_be_acknowledged_after_a_restart(place: &Place) {
     let last = receipts(&receive(&queue));
     bench.open_again(place);
     let queue = bench.store.stream("jobs").unwrap().queue("work").unwrap();
-    // For how long they were to be held back is not stored, so they are dead letters. None was given out as one.
+    // How long they were to be held back is not stored, so they are dead letters. None was given out as one.
     assert_eq!(counts(&queue), [0, 0, 2, 0]);
     assert_eq!(queue.acknowledge(&last[..1]).unwrap(), [Ok(())]);
     assert_eq!(counts(&queue), [0, 0, 1, 0]);
@@ -859,7 +859,7 @@ fn what_was_given_out_often_enough_is_dead_also_behind_a_snapshot(place: &Place)
         },
         ..ReceiveOptions::default()
     };
-    // Enough for a snapshot, and not for one at the end.
+    // Enough for a snapshot, but not for one at the end.
     for _ in 0..ROUNDS {
         assert_eq!(queue.receive(&all).unwrap().len(), RECORDS);
     }
@@ -893,9 +893,9 @@ fn many_that_become_dead_letters_keep_none_back_that_is_not(place: &Place) {
         ..ReceiveOptions::default()
     };
     assert_eq!(names(&queue.receive(&ten).unwrap()), of(&["fresh"]));
-    // Who waits for dead letters is told of them.
+    // Waiters for dead letters get a signal.
     assert!(watch.wait(Duration::from_secs(60)));
-    // The fresh one was given out twice too, and is not held back.
+    // The new one was also given out twice, and is not held back.
     assert_eq!(counts(&queue), [0, 0, 501, 0]);
 }
 
@@ -956,7 +956,7 @@ fn a_queue_that_needs_a_stream_on_demand_keeps_it_so(place: &Place) {
         stream.create_queue("work", &needing),
         Err(Error::StreamNotOnDemand { stream }) if stream == "jobs"
     ));
-    // One that does not say so is content with any.
+    // A call without that setting accepts any.
     let content = stream.create_queue("work", &QueueOptions::default()).unwrap();
     stream.set_mode_with(StreamMode::OnDemand, &keeping).unwrap();
     let refused = |stream: &Stream| {
@@ -969,7 +969,7 @@ fn a_queue_that_needs_a_stream_on_demand_keeps_it_so(place: &Place) {
     assert!(refused(&stream));
     let summary = stream.summary().unwrap();
     assert_eq!((summary.mode, summary.warm_throughput), (StreamMode::OnDemand, 3));
-    // Where changes take their time too.
+    // The same where changes take time.
     bench.options = bench.options.clone().transition_delay(Duration::from_secs(10));
     bench.open_again(place);
     let stream = bench.store.stream("jobs").unwrap();
@@ -989,7 +989,7 @@ fn a_queue_that_needs_a_stream_on_demand_keeps_it_so(place: &Place) {
     ));
 }
 
-/// What is acknowledged once more is not said to be done before it is.
+/// A second acknowledgement returns only after the first is durable.
 #[cfg(feature = "sim")]
 #[test]
 fn an_acknowledgement_that_is_made_again_waits_for_the_first() {
@@ -1024,7 +1024,7 @@ fn an_acknowledgement_that_is_made_again_waits_for_the_first() {
     });
 }
 
-/// What a snapshot stands for is hidden durably, so the snapshot is durable too.
+/// The entries before a snapshot are hidden durably, so the snapshot is durable too.
 #[cfg(feature = "sim")]
 #[test]
 fn a_queue_does_not_begin_again_after_a_loss_of_power_at_any_level() {
@@ -1049,7 +1049,7 @@ fn a_queue_does_not_begin_again_after_a_loss_of_power_at_any_level() {
             let queue = store.stream("jobs").unwrap().queue("work").unwrap();
             let again = receive(&queue);
             let counted = again.iter().map(|record| record.receive_count).min();
-            // Records may be lost at the weaker levels, but not what the queue knows of those that are there.
+            // At the weaker levels records may be lost, but not the queue's state of those that remain.
             assert!(
                 counted.is_none_or(|least| least > 50),
                 "{durability:?}, {mode:?}: {counted:?}"
@@ -1069,14 +1069,14 @@ fn a_snapshot_that_is_slow_holds_up_no_caller() {
     let stream = store.create_stream("jobs", 1).unwrap();
     let queue = stream.create_queue("work", &settings(60, None)).unwrap();
     put(&stream, 0..31);
-    // The manifest has a segment of the log from now on, and the log a small snapshot.
+    // From now on the manifest has a segment of the log, and the log a small snapshot.
     let before = queue.receive(&one_record()).unwrap();
     queue.acknowledge(&receipts(&before)).unwrap();
     let stall = disk.stall_next(Operation::SyncData, "MANIFEST");
     std::thread::scope(|scope| {
         let first = scope.spawn(|| receive(&queue));
         stall.wait_until_reached();
-        // The snapshot is in the log, and what they do comes behind it.
+        // The snapshot is in the log, and later entries come behind it.
         let (done, is_done) = std::sync::mpsc::channel();
         let others = scope.spawn({
             let queue = &queue;

@@ -1,4 +1,5 @@
-//! A store that is only read: all of it is there, also what only recovery finds, and nothing on the disk changes.
+//! A store that is only read: all records are there, also those that only recovery finds, and nothing on the disk
+//! changes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,7 +36,7 @@ fn key(number: u32) -> String {
     format!("key {number}")
 }
 
-/// A record that is told apart from all others.
+/// Data that no other record has.
 fn data(number: u32) -> Vec<u8> {
     let mut data = format!("record {number}.").into_bytes();
     data.resize(3_000, number as u8);
@@ -52,7 +53,7 @@ fn put(stream: &Stream, numbers: std::ops::Range<u32>) {
     stream.put_records(&records).unwrap();
 }
 
-/// A stream of four shards, in segments and out of the journal, one of them split, with a checkpoint.
+/// A stream of four shards, with records in segments and only in the journal, one shard split, and a checkpoint.
 fn filled(store: &Store) -> Stream {
     let stream = store.create_stream("clicks", 4).unwrap();
     for round in 0..12 {
@@ -68,7 +69,7 @@ fn filled(store: &Store) -> Stream {
     stream
 }
 
-/// What every shard of every stream gives, to its end or its first error.
+/// The records of every shard of every stream, to its end or its first error.
 type Contents = BTreeMap<(String, ShardId), (Vec<Vec<u8>>, Option<String>)>;
 
 fn contents(store: &Store) -> Contents {
@@ -95,7 +96,7 @@ fn read_shard(stream: &Stream, shard: ShardId, records: &mut Vec<Vec<u8>>) -> Re
     Ok(())
 }
 
-/// All data of a store that has no error.
+/// All data of a store whose shards give no error.
 fn all_data(store: &Store) -> Vec<Vec<u8>> {
     let shards = contents(store).into_values();
     let mut data: Vec<_> = shards
@@ -114,7 +115,7 @@ fn data_of(numbers: std::ops::Range<u32>) -> Vec<Vec<u8>> {
     expected
 }
 
-/// What lies on a disk.
+/// The files on a disk.
 fn files(disk: &SimDisk) -> BTreeMap<PathBuf, Vec<u8>> {
     let files = disk.rot().files().into_iter();
     files
@@ -122,7 +123,7 @@ fn files(disk: &SimDisk) -> BTreeMap<PathBuf, Vec<u8>> {
         .collect()
 }
 
-/// How often something was asked of the disk that changes it, whether it was refused or not.
+/// The number of calls that change the disk, refused ones included.
 fn changing_calls(disk: &SimDisk) -> u64 {
     let calls = Operation::CreateDir
         | Operation::Rename
@@ -135,7 +136,7 @@ fn changing_calls(disk: &SimDisk) -> u64 {
     disk.calls(calls)
 }
 
-/// Opens a disk's store to read it, lets `look` look, closes it, and finds the disk as it was.
+/// Opens a disk's store read-only, runs `look`, closes the store, and checks that the disk is unchanged.
 fn look<T>(disk: &SimDisk, look: impl Fn(&Store) -> T) -> T {
     let (before, calls) = (files(disk), changing_calls(disk));
     let store = read_only(disk).open(DIRECTORY).unwrap();
@@ -158,7 +159,7 @@ fn a_closed_store_on_a_read_only_file_system_is_all_there() {
     store.close().unwrap();
     drop((store, stream));
     disk.make_read_only();
-    // The second time is like the first.
+    // The second time gives the same.
     for _ in 0..2 {
         look(&disk, |store| {
             assert_eq!(contents(store), expected);
@@ -199,7 +200,7 @@ fn what_only_the_journal_of_a_killed_store_has_is_read() {
     for _ in 0..2 {
         assert_eq!(look(&disk, all_data), data_of(0..200));
     }
-    // Then it recovers as ever.
+    // Then it recovers as usual.
     let disk = disk.crash(LossMode::KeepAll);
     let store = options(&disk).open(DIRECTORY).unwrap();
     assert_eq!(all_data(&store), data_of(0..200));
@@ -214,7 +215,7 @@ fn it_shows_of_any_crash_what_a_recovery_on_the_disk_does() {
             .min_journaled_shards(journaled)
             .open(DIRECTORY)
             .unwrap();
-        // Somewhere in the course of it the machine stops.
+        // The machine stops somewhere in between.
         disk.faults()
             .freeze_nth(anabranch::sim::Calls::ALL, 20 + 37 * seed);
         let _ = store.create_stream("clicks", 3).and_then(|stream| {
@@ -240,7 +241,7 @@ fn what_is_shown_survives_a_power_loss() {
         .open(DIRECTORY)
         .unwrap();
     put(&store.create_stream("clicks", 1).unwrap(), 0..10);
-    // The process is killed, and what it wrote is in the page cache alone.
+    // The process is killed, and its writes are only in the page cache.
     let disk = disk.crash(LossMode::KeepAll);
     assert_eq!(look(&disk, all_data), data_of(0..10));
     let disk = disk.crash(LossMode::LoseAll);
@@ -396,7 +397,7 @@ fn records_are_hidden_when_they_expire_and_stay_on_the_disk() {
     disk.make_read_only();
     let store = read_only(&disk).clock(clock.clone()).open(DIRECTORY).unwrap();
     assert_eq!(all_data(&store), data_of(0..103));
-    // A bit at a time, as the keeper looks at the clock.
+    // In steps, since house-keeping checks the clock.
     for _ in 0..47 {
         clock.advance(Duration::from_secs(30 * 60));
         store.maintain().unwrap();
@@ -464,7 +465,7 @@ fn a_copy_without_a_lock_file_gets_none() {
     let mapped = disk.calls(Operation::Map);
     assert_eq!(look(&disk, contents), expected);
     assert!(disk.kind(Path::new("store/LOCK")).is_err());
-    // Nothing keeps writers out, so nothing is mapped.
+    // A read-only store does not keep writers out, so it maps nothing.
     assert_eq!(disk.calls(Operation::Map), mapped);
 }
 

@@ -1,4 +1,4 @@
-//! Reading a shard: in large and small steps, by several readers, and up to what is damaged.
+//! Reading a shard: in large and small steps, by several readers, and up to damage.
 
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ fn oldest(stream: &Stream) -> ShardIterator {
         .unwrap()
 }
 
-/// Everything from a position on, so much at a time.
+/// All records from a position on, read in steps of the limit.
 fn read_in_steps(stream: &Stream, from: ShardIterator, limit: &ReadLimit) -> Vec<Record> {
     let mut next = Some(from);
     let mut records = Vec::new();
@@ -37,7 +37,8 @@ fn read_in_steps(stream: &Stream, from: ShardIterator, limit: &ReadLimit) -> Vec
     records
 }
 
-/// Groups of one and of many, records and keys of many sizes, in several segments; the last of them is written to.
+/// Puts groups of one and of many records, with records and keys of many sizes, into several segments. The last segment
+/// is being written to.
 fn put_all_sizes(stream: &Stream) -> usize {
     let keys: Vec<_> = (1..=256).map(|length| "k".repeat(length)).collect();
     let mut put = 0;
@@ -141,7 +142,7 @@ fn damage_behind_the_place_where_a_reader_left_off_is_reported_there() {
             Error::Corrupt { path, offset, .. } => assert_eq!((path, offset), (file.clone(), second)),
             other => panic!("{other}"),
         }
-        // What is before it is served still.
+        // The records before it are still served.
         let read = stream.get_records(&oldest(&stream), &MUCH).unwrap();
         assert_eq!(read.records, first.records);
     }

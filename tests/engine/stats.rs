@@ -1,4 +1,4 @@
-//! What a store and its streams count, and how the store says that it is, on each backend.
+//! The counts of a store and its streams, and the health of the store, on each backend.
 
 use std::time::Duration;
 
@@ -88,7 +88,7 @@ fn what_shards_commit_together_is_a_group(place: &Place) {
     let at = |key: u128| PutRecord::new("k", b"data").explicit_hash_key(HashKey::new(key));
     stream.put_record(&at(0)).unwrap();
     stream.put_records(&[at(0), at(0), at(0)]).unwrap();
-    // One for each shard.
+    // One record for each shard.
     stream
         .put_records(&[at(0), at(u128::MAX), at(u128::MAX)])
         .unwrap();
@@ -122,7 +122,7 @@ fn a_deleted_stream_still_counts_for_the_store(place: &Place) {
         stream.oldest_arrival(),
         Err(Error::StreamNotFound { .. })
     ));
-    // Another one of this name has counts of its own.
+    // A new stream of this name has its own counts.
     let another = store.create_stream("clicks", 1).unwrap();
     assert_eq!(flow_of(&another), [0; 4]);
     another.put("k", b"data").unwrap();
@@ -236,7 +236,7 @@ fn the_oldest_record_is_the_first_that_can_be_read(place: &Place) {
         let oldest = oldest.map(|oldest| store.now().since(oldest));
         assert!(oldest.is_none_or(|age| age <= 24 * HOUR), "{oldest:?}");
     }
-    // Not remembered too long.
+    // The answer is not kept too long.
     stream.put_record(&at(0)).unwrap();
     assert_eq!(stream.oldest_arrival().unwrap(), Some(store.now()));
 }
@@ -334,7 +334,7 @@ fn damage_that_is_found_is_told_with_its_shard() {
         store.stats().unwrap().damaged_shards.is_empty(),
         "nothing has looked there"
     );
-    // It has no record that can be read, and that is no failure of the question.
+    // It has no record that can be read, and the call gives no error.
     assert_eq!(stream.oldest_arrival().unwrap(), None);
     let [damaged] = &store.stats().unwrap().damaged_shards[..] else {
         panic!("one shard is damaged");
@@ -402,7 +402,7 @@ mod on_a_simulated_disk {
         let stats = store.stats().unwrap();
         assert!(matches!(stats.health.failure, Some(Error::Poisoned { .. })));
         assert_eq!(stats.puts.records, 1);
-        // What is there is read on, and counted.
+        // The remaining records can be read, and are counted.
         assert_eq!(read_all(&stream), 1);
         assert_eq!(store.stats().unwrap().reads.records, 1);
         let _ = store.close();
@@ -450,12 +450,12 @@ mod on_a_simulated_disk {
         for _ in 0..100 {
             stream.put("k", b"data").unwrap();
         }
-        // A read has them written.
+        // A read causes them to be written.
         assert_eq!(read_all(&stream), 100);
         assert_eq!(flow_of(&stream), [100, 500, 100, 500]);
     }
 
-    /// Sixty-four shards at once, with the commit journal and without: its groups are none of a shard.
+    /// Sixty-four shards at once, with the commit journal and without. The journal's groups do not count for any shard.
     #[test]
     fn the_groups_of_rounds_are_counted_once() {
         for min_journaled_shards in [4, usize::MAX] {

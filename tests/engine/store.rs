@@ -43,7 +43,7 @@ fn data_of(records: &[Record]) -> Vec<String> {
         .collect()
 }
 
-/// Records that together are as large as one call takes, each counted with its key and 16 bytes.
+/// Records that together have the size limit of a call, each counted with its key and 16 bytes.
 fn largest_batch(data: &[u8]) -> Vec<PutRecord<'_>> {
     let bytes_each = data.len() + 1 + 16;
     let count = limits::MAX_BATCH_BYTES / bytes_each;
@@ -257,7 +257,7 @@ fn an_unclean_end_keeps_all_that_was_acknowledged_and_skips_no_later_put() {
             expected.push(data);
         }
         assert_eq!(data_of(&read_all(&stream, shard(0))), expected);
-        // A copy of the directory as it lies there is what a killed process leaves.
+        // A copy of the directory is what a killed process leaves.
         let copy = tempfile::tempdir().unwrap();
         copy_tree(directory.path(), copy.path());
         drop((store, stream));
@@ -507,7 +507,7 @@ fn a_put_that_must_not_wait_takes_all_or_nothing(place: &Place) {
     let stream = store.create_stream("clicks", 2).unwrap();
     let low = PutRecord::new("k", b"low").explicit_hash_key(HashKey::MIN);
     let high = PutRecord::new("k", b"high").explicit_hash_key(HashKey::MAX);
-    // No log was opened yet, and then only one of the two.
+    // No log was open yet, and then only one of the two.
     assert!(stream.try_append(&[low, high]).unwrap().is_none());
     stream.put_record(&low).unwrap();
     assert!(stream.try_append(&[low, high]).unwrap().is_none());

@@ -1,4 +1,4 @@
-//! What the engine tells those who listen with `tracing`.
+//! The events that the engine gives to `tracing`.
 
 use std::fmt::{Debug, Write};
 use std::io::ErrorKind;
@@ -11,14 +11,14 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// Keeps what the engine tells on one thread, each as a line: its level, its message and its fields.
+/// Keeps the events of one thread, each as a line: its level, its message and its fields.
 #[derive(Clone, Default)]
 struct Heard {
     lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl Heard {
-    /// All that was told so far.
+    /// All events so far.
     fn lines(&self) -> MutexGuard<'_, Vec<String>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! Waiting for something new in shards: by a thread, by a task, and through a reader.
+//! Waiting for new records in shards: by a thread, by a task, and through a reader.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use anabranch::{
     StoreOptions, Stream, Timestamp,
 };
 
-/// Nothing that is expected takes so long.
+/// Much longer than every expected event takes.
 const LONG: Duration = Duration::from_secs(60);
 
 struct World {
@@ -47,7 +47,7 @@ impl World {
     }
 }
 
-/// Whether something has happened; does not wait.
+/// Whether there was a signal; does not wait.
 fn is_told(watch: &mut ShardWatch) -> bool {
     watch.wait(Duration::ZERO)
 }
@@ -138,7 +138,7 @@ fn a_task_that_waits_is_woken_by_a_change_of_what_it_watches(place: &Place) {
         assert_eq!(wakes.count(), 1);
         assert!(changed.as_mut().poll(&mut context).is_ready());
     }
-    // A change that comes while no future is there is told by the next one.
+    // A change that comes while no future exists is a signal for the next one.
     world.put(0);
     assert!(pin!(watch.changed()).poll(&mut context).is_ready());
     assert!(pin!(watch.changed()).poll(&mut context).is_pending());

@@ -8,20 +8,20 @@
 #![allow(clippy::unwrap_used)]
 
 mod full_file_system;
-mod image;
 mod ledger;
-mod process;
 mod record;
 mod rounds;
 mod writer;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anabranch::Durability;
+use anabranch_harness::image::Image;
+use anabranch_harness::process;
 
-use image::Image;
 use rounds::{Blow, Rounds};
 
 const DEFAULT_ROUNDS: u32 = 80;
@@ -39,7 +39,7 @@ fn round_count() -> (u32, bool) {
 
 /// An image to cut the power of; without the means for it, nothing, which is an error only if it was asked for.
 fn image(bytes: u64) -> Option<Image> {
-    match Image::mount_new(bytes) {
+    match Image::mount_new(Path::new(env!("CARGO_TARGET_TMPDIR")), bytes) {
         Ok(image) => Some(image),
         Err(reason) => {
             let (_, is_asked_for) = round_count();

@@ -7,11 +7,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use anabranch::{Durability, ManualClock, Timestamp};
+use anabranch_harness::image::Image;
+use anabranch_harness::process;
 use tempfile::TempDir;
 
-use crate::image::Image;
 use crate::ledger::{Ledger, Told};
-use crate::process;
 use crate::record::mix;
 use crate::writer::{self, Task};
 

@@ -167,3 +167,24 @@ fn the_exit_status_of_backup_and_restore_tells_done_damaged_and_impossible_apart
     assert!(error.contains("00000000000000000001.log is damaged"), "{error}");
     assert!(!path("restored").exists());
 }
+
+#[test]
+fn a_backup_inside_its_store_or_around_it_is_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = PROGRAM.serve(directory.path(), &[]);
+    let data = directory.path().join("data");
+    let inside = data.join("inside");
+    for destination in [inside.as_path(), directory.path()] {
+        let (status, out, error) = run(&["backup"], &[&data, destination]);
+        assert_eq!((status, out.as_str()), (2, ""), "{error}");
+        let said = format!(
+            "anabranch: the store in {} cannot be copied into {}, since one of the two is inside the other; choose a directory \
+             beside it\n",
+            data.display(),
+            destination.display()
+        );
+        assert_eq!(error, said);
+    }
+    assert!(!inside.exists());
+    server.stop("TERM");
+}

@@ -6,9 +6,10 @@ use std::process::{Command, Output};
 
 use crate::PROGRAM;
 
-const SUBCOMMANDS: [&str; 19] = [
+const SUBCOMMANDS: [&str; 20] = [
     "backup",
     "bench",
+    "check",
     "completions",
     "create",
     "delete",

@@ -1,11 +1,10 @@
 //! What JetStream is asked for: its requests are JSON, but for messages.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
-use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, NoAnswer};
@@ -13,7 +12,7 @@ use crate::error::Error;
 
 /// How long one request may take. A leader that dies is replaced within four to nine seconds, by when it is asked
 /// again.
-const REQUEST_LIMIT: Duration = Duration::from_secs(3);
+pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long creating and deleting a stream may take, for which its servers agree first.
 const STREAM_LIMIT: Duration = Duration::from_secs(5);
@@ -33,7 +32,7 @@ mod code {
 /// JetStream, as this backend asks it.
 #[derive(Clone, Debug)]
 pub(super) struct Api {
-    cluster: Arc<Cluster>,
+    pub(super) cluster: Arc<Cluster>,
 }
 
 /// Why something was not done, or is not known to be.
@@ -64,6 +63,14 @@ pub(super) struct StreamInfo {
     pub(super) is_ours: bool,
     pub(super) replicas: u64,
     pub(super) bytes: u64,
+    /// Of the last message that was ever put into it; 0 if none was.
+    pub(super) last_sequence: u64,
+    /// None while it has none, or where the server is no cluster.
+    pub(super) leader: Option<String>,
+    /// Of its replicas, the leader's included, those that are current.
+    pub(super) current_replicas: u64,
+    /// How many operations the replica lacks that lacks the most.
+    pub(super) lag: u64,
 }
 
 impl Api {
@@ -124,13 +131,7 @@ impl Api {
     pub(super) async fn streams(&self, subjects: &str) -> Result<Vec<StreamInfo>, Failure> {
         let names = self.list("STREAM.NAMES", subjects).await?;
         let listed = self.list("STREAM.LIST", subjects).await?;
-        let streams = listed.iter().map(|stream| StreamInfo {
-            name: stream["config"]["name"].as_str().unwrap_or_default().to_owned(),
-            is_ours: !stream["config"]["metadata"]["anabranch"].is_null(),
-            replicas: stream["config"]["num_replicas"].as_u64().unwrap_or_default(),
-            bytes: stream["state"]["bytes"].as_u64().unwrap_or_default(),
-        });
-        let streams: Vec<_> = streams.collect();
+        let streams: Vec<_> = listed.iter().map(StreamInfo::of).collect();
         let is_listed = |name: &Value| streams.iter().any(|stream| *name == stream.name.as_str());
         match names.iter().find(|&name| !is_listed(name)) {
             None => Ok(streams),
@@ -138,7 +139,8 @@ impl Api {
         }
     }
 
-    async fn list(&self, verb: &str, subjects: &str) -> Result<Vec<Value>, Failure> {
+    /// All pages of a list of the streams with subjects of these, or of all for an empty subject.
+    pub(super) async fn list(&self, verb: &str, subjects: &str) -> Result<Vec<Value>, Failure> {
         let mut listed = Vec::new();
         loop {
             let asked = json!({ "subject": subjects, "offset": listed.len() });
@@ -180,55 +182,50 @@ impl Api {
         let mut headers = HeaderMap::new();
         let expected = expected.to_string();
         headers.insert("Nats-Expected-Last-Subject-Sequence", expected.as_str());
+        self.publish(subject, Some(headers), message).await
+    }
+
+    /// Appends an empty message to a subject, whatever is there. Gives its sequence.
+    pub(super) async fn append_probe(&self, subject: &str) -> Result<u64, Failure> {
+        self.publish(subject, None, Bytes::new()).await
+    }
+
+    async fn publish(
+        &self,
+        subject: &str,
+        headers: Option<HeaderMap>,
+        message: Bytes,
+    ) -> Result<u64, Failure> {
+        let asked = Instant::now();
         let answer = self
             .cluster
-            .ask(subject.to_owned(), Some(headers), message, REQUEST_LIMIT)
+            .ask(subject.to_owned(), headers, message, REQUEST_LIMIT)
             .await;
-        let answer = parsed(answer)?;
-        answer["seq"]
+        let answer = parsed(answer);
+        self.cluster.counts.note_append(&answer, asked.elapsed());
+        answer?["seq"]
             .as_u64()
             .filter(|sequence| *sequence > 0)
             .ok_or_else(|| Failure::NoAnswer("the acknowledgement has no sequence".to_owned()))
     }
 
-    /// The last message on a subject, by the stream's leader. What a leader says that was replaced without knowing it
-    /// yet may be old.
-    pub(super) async fn last(&self, stream: &str, subject: &str) -> Result<Option<Stored>, Failure> {
-        self.by_leader(stream, &json!({ "last_by_subj": subject })).await
+    /// The last sequence of a stream, as its leader has it.
+    pub(super) async fn reached(&self, stream: &str) -> Result<u64, Failure> {
+        let answer = self
+            .request(format!("STREAM.INFO.{stream}"), &Value::Null, REQUEST_LIMIT)
+            .await?;
+        Ok(answer["state"]["last_seq"].as_u64().unwrap_or_default())
     }
 
-    /// The first message on a subject with this sequence or a higher one, by the stream's leader.
-    pub(super) async fn next_by_leader(
-        &self,
-        stream: &str,
-        subject: &str,
-        sequence: u64,
-    ) -> Result<Option<Stored>, Failure> {
-        let asked = json!({ "seq": sequence, "next_by_subj": subject });
-        self.by_leader(stream, &asked).await
-    }
-
-    /// Messages on a subject from this sequence on, by any server that has the stream. One that lags behind gives
-    /// fewer, and one that is damaged may leave some out.
-    pub(super) async fn next(
-        &self,
-        stream: &str,
-        subject: &str,
-        sequence: u64,
-        most: usize,
-        most_bytes: usize,
-    ) -> Result<Vec<Stored>, Failure> {
-        let asked = json!({
-            "seq": sequence,
-            "next_by_subj": subject,
-            "batch": most,
-            "max_bytes": most_bytes,
-        });
-        let collecting = self.collect(format!("$JS.API.DIRECT.GET.{stream}"), asked.to_string().into());
-        match tokio::time::timeout(REQUEST_LIMIT, collecting).await {
-            Ok(collected) => collected,
-            Err(_) => Err(Failure::NoAnswer("a read was not answered in time".to_owned())),
-        }
+    /// Has another server lead a stream.
+    pub(super) async fn step_down(&self, stream: &str) -> Result<(), Failure> {
+        self.request(
+            format!("STREAM.LEADER.STEPDOWN.{stream}"),
+            &Value::Null,
+            STREAM_LIMIT,
+        )
+        .await
+        .map(drop)
     }
 
     /// Frees the messages on a subject before this sequence.
@@ -253,54 +250,7 @@ impl Api {
             .map(drop)
     }
 
-    async fn by_leader(&self, stream: &str, asked: &Value) -> Result<Option<Stored>, Failure> {
-        let verb = format!("STREAM.MSG.GET.{stream}");
-        match self.request_found(verb, asked, REQUEST_LIMIT).await? {
-            None => Ok(None),
-            Some(answer) => {
-                let message = &answer["message"];
-                let stored = message["seq"].as_u64().zip(message["data"].as_str());
-                let stored = stored.and_then(|(sequence, data)| {
-                    let decoded = base64_simd::STANDARD.decode_to_vec(data).ok()?;
-                    Some(Stored {
-                        sequence,
-                        message: decoded.into(),
-                    })
-                });
-                let unreadable = || Failure::Refused("its answer cannot be read".to_owned());
-                stored.ok_or_else(unreadable).map(Some)
-            }
-        }
-    }
-
-    async fn collect(&self, subject: String, asked: Bytes) -> Result<Vec<Stored>, Failure> {
-        const END_OF_BATCH: u16 = 204;
-        const NOT_FOUND: u16 = 404;
-        let client = self.cluster.client();
-        let inbox = client.new_inbox();
-        let unsent = |error: String| Failure::NoAnswer(error);
-        let mut answers = client
-            .subscribe(inbox.clone())
-            .await
-            .map_err(|error| unsent(error.to_string()))?;
-        client
-            .publish_with_reply(subject, inbox, asked)
-            .await
-            .map_err(|error| unsent(error.to_string()))?;
-        let mut stored = Vec::new();
-        while let Some(answer) = answers.next().await {
-            match answer.status.map(|status| status.as_u16()) {
-                None => stored.push(stored_of(answer)?),
-                Some(END_OF_BATCH | NOT_FOUND) => return Ok(stored),
-                Some(status) => {
-                    return Err(Failure::NoAnswer(format!("a read was answered by {status}")));
-                }
-            }
-        }
-        Err(Failure::NoAnswer("the connection was closed".to_owned()))
-    }
-
-    async fn request_found(
+    pub(super) async fn request_found(
         &self,
         verb: String,
         body: &Value,
@@ -314,12 +264,41 @@ impl Api {
             .cluster
             .ask(format!("$JS.API.{verb}"), None, body, limit)
             .await;
-        found(answer)
+        let answer = found(answer);
+        self.cluster.counts.note(&answer);
+        answer
     }
 
-    async fn request(&self, verb: String, body: &Value, limit: Duration) -> Result<Value, Failure> {
+    pub(super) async fn request(
+        &self,
+        verb: String,
+        body: &Value,
+        limit: Duration,
+    ) -> Result<Value, Failure> {
         let answer = self.request_found(verb, body, limit).await?;
         answer.ok_or_else(|| Failure::Refused("no message was found".to_owned()))
+    }
+}
+
+impl StreamInfo {
+    fn of(listed: &Value) -> Self {
+        let cluster = &listed["cluster"];
+        let others = cluster["replicas"].as_array();
+        let others = || others.into_iter().flatten();
+        Self {
+            name: listed["config"]["name"].as_str().unwrap_or_default().to_owned(),
+            is_ours: !listed["config"]["metadata"]["anabranch"].is_null(),
+            replicas: listed["config"]["num_replicas"].as_u64().unwrap_or_default(),
+            bytes: listed["state"]["bytes"].as_u64().unwrap_or_default(),
+            // Where it does not say, something may be there.
+            last_sequence: listed["state"]["last_seq"].as_u64().unwrap_or(u64::MAX),
+            leader: cluster["leader"].as_str().map(str::to_owned),
+            current_replicas: 1 + others().filter(|other| other["current"] == true).count() as u64,
+            lag: others()
+                .filter_map(|other| other["lag"].as_u64())
+                .max()
+                .unwrap_or(0),
+        }
     }
 }
 
@@ -370,16 +349,4 @@ fn found(answer: Result<Message, NoAnswer>) -> Result<Option<Value>, Failure> {
         _ if error["code"].as_u64() == Some(503) => Err(Failure::NoAnswer(description.to_owned())),
         _ => Err(Failure::Refused(description.to_owned())),
     }
-}
-
-fn stored_of(answer: Message) -> Result<Stored, Failure> {
-    let sequence = answer.headers.as_ref().and_then(|headers| {
-        let sequence = headers.get("Nats-Sequence")?;
-        sequence.as_str().parse().ok()
-    });
-    let sequence = sequence.ok_or_else(|| Failure::Refused("a message has no sequence".to_owned()))?;
-    Ok(Stored {
-        sequence,
-        message: answer.payload,
-    })
 }

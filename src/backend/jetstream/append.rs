@@ -1,6 +1,7 @@
 //! Taking records into a log, and sealing it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::commit::have_committed;
 use super::frame::{LogPlace, MOST_RECORDS, NewFrame, OVERHEAD_BYTES};
@@ -10,6 +11,10 @@ use super::waiter::Waiter;
 use crate::error::{Error, InvalidArgument, Result};
 use crate::model::{PartitionKey, PutRecord, RecordNumber, Timestamp};
 use crate::seam::{Committer, Placed, Ticket, check_batch_bytes};
+use crate::sync::{MutexGuard, OnceLock};
+
+/// How long a first put waits until the log is known to be written to.
+const BEGIN_LIMIT: Duration = Duration::from_secs(30);
 
 impl ClusterLog {
     /// Refuses what no frame has room for, and keys that are none.
@@ -73,6 +78,7 @@ impl ClusterLog {
     /// # Errors
     /// The log goes on then.
     pub(super) fn seal(&self) -> Result<LogPlace> {
+        let began = Instant::now();
         let mut state = self.lock();
         if state.is_closed {
             return Err(Error::Closed);
@@ -81,21 +87,104 @@ impl ClusterLog {
         while state.is_committing {
             state = self.changed.wait(state);
         }
-        let group = Group::of(NewFrame::of_seal());
-        let outcome = group.outcome.clone();
-        state.pending = Some(group);
-        have_committed(self, &mut state);
-        drop(state);
-        let sealed = Waiter.wait_for(&outcome);
+        let group = Group::begun(NewFrame::of_seal(), began);
+        let sealed = self.commit_alone(state, group);
         if sealed.is_err() {
             self.unseal();
         }
         sealed.map(|()| self.lock().end)
     }
 
+    /// Commits a group of its own, where none is pending.
+    fn commit_alone(&self, mut state: MutexGuard<'_, LogState>, group: Group) -> Result<()> {
+        let outcome = group.outcome.clone();
+        state.pending = Some(group);
+        have_committed(self, &mut state);
+        drop(state);
+        Waiter.wait_for(&outcome)
+    }
+
     /// Takes records again.
     pub(super) fn unseal(&self) {
-        self.lock().is_sealed = false;
+        let mut state = self.lock();
+        (state.is_sealed, state.is_in_doubt) = (false, false);
+        drop(state);
         self.changed.notify_all();
+    }
+
+    /// Has the catalog know that the log is written to, before a record is: so a log that is to have some is never taken
+    /// for one that has none. A frame without records comes first, since the log is known from then on to have a frame.
+    ///
+    /// # Errors
+    /// [`Error::Cluster`] if the cluster does not answer in time. No record was taken then.
+    pub(super) fn begin_writing(&self) -> Result<()> {
+        let began = Instant::now();
+        let mut state = self.lock();
+        while (state.is_being_noted || state.is_committing) && !state.is_noted && !state.is_closed {
+            let Some(left) = BEGIN_LIMIT.checked_sub(began.elapsed()) else {
+                return Err(not_begun());
+            };
+            state = self.changed.wait_timeout(state, left);
+        }
+        if state.is_noted || state.is_closed || state.is_sealed {
+            return Ok(());
+        }
+        state.is_being_noted = true;
+        if state.end.sequence == 0 {
+            let written = self.commit_alone(state, Group::begun(NewFrame::of_beginning(), began));
+            if let Err(error) = written {
+                self.note_noted(Err(error.clone()));
+                return Err(error);
+            }
+        } else {
+            drop(state);
+        }
+        self.note_resumed(began)
+    }
+
+    /// A change of the catalog can be under way for as long as the cluster does not answer, and this one behind it.
+    fn note_resumed(&self, began: Instant) -> Result<()> {
+        let Some(log) = self.to_task() else {
+            return Err(Error::Closed);
+        };
+        let failed = Arc::<OnceLock<Error>>::default();
+        let of_thread = failed.clone();
+        self.shared.cluster.spawn_waiting(move || {
+            let resumed = log.commit_resumed();
+            if let Err(error) = &resumed {
+                let _ = of_thread.set(error.clone());
+            }
+            log.note_noted(resumed);
+        });
+        let mut state = self.lock();
+        loop {
+            if let Some(error) = failed.get() {
+                return Err(error.clone());
+            }
+            if state.is_noted {
+                return Ok(());
+            }
+            if state.is_closed {
+                return Err(Error::Closed);
+            }
+            let Some(left) = BEGIN_LIMIT.checked_sub(began.elapsed()) else {
+                return Err(not_begun());
+            };
+            state = self.changed.wait_timeout(state, left);
+        }
+    }
+
+    fn note_noted(&self, noted: Result<()>) {
+        let mut state = self.lock();
+        (state.is_noted, state.is_being_noted) = (noted.is_ok(), false);
+        drop(state);
+        self.changed.notify_all();
+    }
+}
+
+fn not_begun() -> Error {
+    Error::Cluster {
+        operation: "store records",
+        reason: "it has not answered in 30 s that the log is written to; they are not stored".to_owned(),
     }
 }

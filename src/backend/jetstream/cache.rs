@@ -31,6 +31,13 @@ impl FrameCache {
         (*of == log).then(|| frame.clone())
     }
 
+    /// The last frame of a log that is kept, before this sequence.
+    pub(super) fn before(&self, log: LogName, sequence: u64) -> Option<Arc<Frame>> {
+        let state = self.state.lock();
+        let (_, frame) = state.frames.range((log, 0)..(log, sequence)).next_back()?;
+        Some(frame.clone())
+    }
+
     pub(super) fn keep(&self, log: LogName, frame: Arc<Frame>) {
         let mut state = self.state.lock();
         let key = (log, frame.sequence);

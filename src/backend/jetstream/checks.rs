@@ -1,7 +1,5 @@
 //! What keeps a cluster from being trusted with records.
 
-use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -9,6 +7,7 @@ use serde_json::Value;
 use super::api::{Api, Failure, StreamInfo};
 use super::cluster::Cluster;
 use super::frame::message_bytes;
+use super::monitor;
 use super::options::JetStream;
 use super::shared::PAUSE;
 use super::subjects::Names;
@@ -16,16 +15,10 @@ use crate::error::{Error, Result};
 use crate::model::limits;
 
 /// Where appends are fenced by the term of the leader, which all that is said of a compare-and-set relies on.
-const OLDEST_VERSION: (u64, u64) = (2, 15);
+pub(super) const OLDEST_VERSION: (u64, u64) = (2, 15);
 
 /// How long servers without a leader may take to choose one.
 const ELECTION_LIMIT: Duration = Duration::from_secs(8);
-
-/// How long a monitor may take to answer.
-const MONITOR_LIMIT: Duration = Duration::from_secs(3);
-
-/// What a monitor says is not longer.
-const MOST_MONITOR_BYTES: u64 = 1024 * 1024;
 
 /// The longest partition key: each of its characters can take four bytes.
 const MOST_KEY_BYTES: usize = 4 * limits::MAX_PARTITION_KEY_CHARS;
@@ -76,7 +69,7 @@ pub(super) fn check_servers(cluster: &Cluster, api: &Api, at: &JetStream) -> Res
 }
 
 /// Asks until the servers have chosen who leads them.
-async fn account(api: &Api) -> Result<(), Failure> {
+pub(super) async fn account(api: &Api) -> Result<(), Failure> {
     let began = Instant::now();
     loop {
         match api.account().await {
@@ -126,7 +119,7 @@ fn check_monitors(monitors: &[String]) -> Result<()> {
     let mut answered = 0;
     let mut silent = None;
     for monitor in monitors {
-        match ask_monitor(monitor) {
+        match monitor::ask(monitor, "/varz") {
             Ok(answer) => {
                 check_server(&answer, monitor)?;
                 answered += 1;
@@ -160,38 +153,23 @@ fn check_server(answer: &Value, monitor: &str) -> Result<()> {
     }
 }
 
-fn check_version(version: &str, name: &str) -> Result<()> {
+/// Whether a server of this version will do.
+pub(super) fn is_new_enough(version: &str) -> bool {
     let mut numbers = version
         .trim_start_matches('v')
         .split('.')
         .map_while(|part| part.parse().ok());
-    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= OLDEST_VERSION
+}
+
+fn check_version(version: &str, name: &str) -> Result<()> {
     let (major, minor) = OLDEST_VERSION;
-    match found >= OLDEST_VERSION {
+    match is_new_enough(version) {
         true => Ok(()),
         false => Err(unfit(format!(
             "{name} has version {version} of nats-server, and {major}.{minor} is the oldest that will do"
         ))),
     }
-}
-
-/// What a server says of itself, over HTTP.
-fn ask_monitor(address: &str) -> std::io::Result<Value> {
-    use std::io::{Error, ErrorKind};
-    let no_address = || Error::new(ErrorKind::NotFound, "there is no such host");
-    let socket = address.to_socket_addrs()?.next().ok_or_else(no_address)?;
-    let mut connection = TcpStream::connect_timeout(&socket, MONITOR_LIMIT)?;
-    connection.set_read_timeout(Some(MONITOR_LIMIT))?;
-    connection.set_write_timeout(Some(MONITOR_LIMIT))?;
-    let request = format!("GET /varz HTTP/1.0\r\nHost: {address}\r\n\r\n");
-    connection.write_all(request.as_bytes())?;
-    let mut answer = Vec::new();
-    connection.take(MOST_MONITOR_BYTES).read_to_end(&mut answer)?;
-    let is_ok = answer.starts_with(b"HTTP/1.0 200") || answer.starts_with(b"HTTP/1.1 200");
-    let body = answer.windows(4).position(|end| end == b"\r\n\r\n");
-    let body = body.filter(|_| is_ok).and_then(|end| answer.get(end + 4..));
-    let unreadable = || Error::new(ErrorKind::InvalidData, "it is no monitor of nats-server");
-    serde_json::from_slice(body.ok_or_else(unreadable)?).map_err(|_| unreadable())
 }
 
 fn unfit(problem: String) -> Error {

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use async_nats::{
@@ -14,9 +16,10 @@ use async_nats::{
 use bytes::Bytes;
 use tokio::runtime::{Handle, Runtime};
 
+use super::counts::Counts;
 use super::options::JetStream;
 use crate::error::{Error, InvalidArgument, Result};
-use crate::sync::{Mutex, OnceLock};
+use crate::sync::{AtomicBool, Mutex, OnceLock};
 
 /// How long connecting may take, over all servers.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -32,13 +35,19 @@ const THREADS: usize = 2;
 /// For how long a store that is being closed waits for the cluster.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long a request may take after that. Once one is not answered none is sent any more: closing may have many.
+const LAST_LIMIT: Duration = Duration::from_secs(1);
+
 pub(super) struct Cluster {
     client: Client,
     handle: Handle,
     /// Until the store is closed.
     runtime: Mutex<Option<Runtime>>,
+    pub(super) counts: Counts,
     /// From when on nothing is waited for any more.
     gives_up_at: OnceLock<Instant>,
+    /// Nothing was answered since then, and nothing is asked any more.
+    has_given_up: AtomicBool,
 }
 
 /// Why there is no answer.
@@ -73,7 +82,9 @@ impl Cluster {
                 client,
                 handle,
                 runtime: Mutex::new(Some(runtime)),
+                counts: Counts::default(),
                 gives_up_at: OnceLock::new(),
+                has_given_up: AtomicBool::new(false),
             })),
             Err(error) => {
                 runtime.shutdown_background();
@@ -94,6 +105,19 @@ impl Cluster {
         wait_for(&self.handle, task)
     }
 
+    /// Has a task run, whose outcome is received once it is there.
+    pub(super) fn begin<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> Receiver<T> {
+        begin(&self.handle, task)
+    }
+
+    /// Has a thread run what waits for the cluster.
+    pub(super) fn spawn_waiting(&self, task: impl FnOnce() + Send + 'static) {
+        self.handle.spawn_blocking(task);
+    }
+
     /// Has a task run, which is dropped if the store is closed meanwhile.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.handle.spawn(task);
@@ -107,12 +131,20 @@ impl Cluster {
         payload: Bytes,
         limit: Duration,
     ) -> Result<Message, NoAnswer> {
+        let is_late = !self.may_wait();
+        if is_late && self.has_given_up.load(Ordering::Acquire) {
+            return Err(NoAnswer::Unknown("the store is being closed".to_owned()));
+        }
+        let limit = if is_late { limit.min(LAST_LIMIT) } else { limit };
         let mut request = Request::new().payload(payload).timeout(Some(limit));
         if let Some(headers) = headers {
             request = request.headers(headers);
         }
         // The limit of a request counts from when it is sent, which may have to wait too.
         let asked = tokio::time::timeout(limit + limit, self.client.send_request(subject, request)).await;
+        if is_late && !matches!(asked, Ok(Ok(_))) {
+            self.has_given_up.store(true, Ordering::Release);
+        }
         match asked {
             Ok(Ok(message)) => Ok(message),
             Ok(Err(error)) => Err(match error.kind() {
@@ -170,14 +202,19 @@ impl fmt::Debug for Cluster {
 }
 
 fn wait_for<T: Send + 'static>(handle: &Handle, task: impl Future<Output = T> + Send + 'static) -> Result<T> {
-    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+    begin(handle, task).recv().map_err(|_| Error::Closed)
+}
+
+fn begin<T: Send + 'static>(handle: &Handle, task: impl Future<Output = T> + Send + 'static) -> Receiver<T> {
+    let (sender, receiver) = sync_channel(1);
     handle.spawn(async move {
         let _ = sender.send(task.await);
     });
-    receiver.recv().map_err(|_| Error::Closed)
+    receiver
 }
 
-async fn connect(at: JetStream) -> Result<Client> {
+/// How to connect to these servers, but for which of them.
+pub(super) async fn connect_options(at: &JetStream) -> Result<ConnectOptions> {
     let mut options = ConnectOptions::new()
         .name("anabranch")
         .connection_timeout(SERVER_LIMIT)
@@ -196,7 +233,11 @@ async fn connect(at: JetStream) -> Result<Client> {
         options = options.add_root_certificates(file.clone());
     }
     // Servers that the named ones tell of are asked for TLS too.
-    options = options.require_tls(at.servers.iter().any(|server| server.starts_with("tls://")));
+    Ok(options.require_tls(at.servers.iter().any(|server| server.starts_with("tls://"))))
+}
+
+async fn connect(at: JetStream) -> Result<Client> {
+    let options = connect_options(&at).await?;
     let servers = at.servers.iter().map(|server| server.parse::<ServerAddr>());
     let servers: Vec<_> =
         servers

@@ -6,10 +6,10 @@
 //! still on its way.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::api::{Failure, Stored};
 use super::envelope::{Author, Envelope};
@@ -19,7 +19,7 @@ use super::log_state::LogState;
 use super::shared::PAUSE;
 use crate::error::{Error, Result};
 
-/// How long a group is tried. A leader is replaced within nine seconds.
+/// How long a group is tried, from its first record on, and once at least. A leader is replaced within nine seconds.
 const COMMIT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Right after an acknowledgement the leader may still take the append before for one that is under way.
@@ -40,6 +40,10 @@ pub(super) fn have_committed(log: &ClusterLog, state: &mut LogState) {
 
 /// Commits what is pending, until nothing is.
 async fn commit_all(log: Arc<ClusterLog>) {
+    let mut task = Task {
+        log: &log,
+        is_done: false,
+    };
     while let Some((mut group, end, is_unsure)) = log.next_group() {
         let mut commit = Commit {
             log: &log,
@@ -47,11 +51,27 @@ async fn commit_all(log: Arc<ClusterLog>) {
             end,
             is_unsure,
             may_come: is_unsure,
-            deadline: Instant::now() + COMMIT_LIMIT,
+            refused_since: None,
+            deadline: Instant::from_std(group.began) + COMMIT_LIMIT,
         };
         match commit.run(&mut group.frame).await {
             Ok(frame) => log.note_committed(&group, frame),
             Err(error) => log.note_failed(&group, error, commit.end, commit.may_come),
+        }
+    }
+    task.is_done = true;
+}
+
+/// That may be dropped where it waits.
+struct Task<'a> {
+    log: &'a ClusterLog,
+    is_done: bool,
+}
+
+impl Drop for Task<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.log.note_task_lost();
         }
     }
 }
@@ -66,12 +86,19 @@ struct Commit<'a> {
     is_unsure: bool,
     /// Whether a message is under way that can still go in.
     may_come: bool,
+    /// Since when the leader has refused what is made behind the last frame that it finds.
+    refused_since: Option<Instant>,
     deadline: Instant,
 }
 
 impl Commit<'_> {
     async fn run(&mut self, frame: &mut NewFrame) -> Result<Frame> {
         let shared = self.log.shared.clone();
+        if self.log.lock().is_end_foreign {
+            // Who wrote it had the store before, unless it has it now.
+            shared.check_owner_for_certain(self.deadline).await?;
+            self.log.lock().is_end_foreign = false;
+        }
         loop {
             if self.is_unsure
                 && let Some(committed) = self.look().await?
@@ -89,7 +116,10 @@ impl Commit<'_> {
                     self.check_time("another append does not come to an end")?;
                     sleep(SHORT_PAUSE).await;
                 }
-                Err(Failure::WrongLastSequence) => self.is_unsure = true,
+                Err(Failure::WrongLastSequence) => {
+                    self.is_unsure = true;
+                    self.refused_since.get_or_insert_with(Instant::now);
+                }
                 Err(Failure::NoAnswer(reason)) => {
                     (self.is_unsure, self.may_come) = (true, true);
                     self.check_time(&reason)?;
@@ -113,16 +143,21 @@ impl Commit<'_> {
                     }
                     if !shared.is_own(last.author) {
                         // Who wrote this had the store before, unless it has it now.
-                        shared.check_owner().await?;
+                        shared.check_owner_for_certain(self.deadline).await?;
                     }
                     // What was sent by an earlier sequence is refused from now on.
                     (self.end, self.is_unsure, self.may_come) = (last.place_behind(), false, false);
+                    self.refused_since = None;
                     return Ok(None);
                 }
                 Ok(_) => {
-                    // Nothing has come, or an old leader does not know of it. The next append tells.
-                    self.check_time("what was stored last is not known")?;
-                    sleep(SHORT_PAUSE).await;
+                    // Nothing has come, or an old leader does not know of it, or a damaged one does not find it. The next
+                    // append tells.
+                    self.check_time("its leader does not find what was stored last")?;
+                    let refused_since = self.refused_since;
+                    shared.leave_wrong_leader(&self.log.stream, refused_since).await;
+                    let is_new = refused_since.is_none_or(|since| since.elapsed() < PAUSE);
+                    sleep(if is_new { SHORT_PAUSE } else { PAUSE }).await;
                     self.is_unsure = false;
                     return Ok(None);
                 }
@@ -161,7 +196,10 @@ impl Commit<'_> {
             true => Ok(()),
             false => Err(Error::Cluster {
                 operation: OPERATION,
-                reason: reason.to_owned(),
+                reason: match self.may_come {
+                    true => format!("{reason}; they may be stored"),
+                    false => format!("{reason}; they are not stored"),
+                },
             }),
         }
     }

@@ -4,23 +4,28 @@
 //! are not complete are passed over. An opener of the store says so there. From then on what another one sends is
 //! refused, since it does not know of that message.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::Duration;
 
-use bytes::{BufMut, Bytes};
-use tokio::time::sleep;
+use bytes::BufMut;
+use tokio::time::Instant;
 
-use super::api::Failure;
-use super::chain::Chain;
-use super::envelope::{ENVELOPE_BYTES, Envelope, Fields, Kind, seal};
-use super::shared::{PAUSE, Shared};
-use crate::catalog::{CatalogState, Edit, EditLog, Revision, decode_edits, encode_edits};
+use super::certain::Watched;
+use super::edit_reads::{PART_BYTES, read};
+use super::edit_writes::{OPERATION, Unwritten, put};
+use super::envelope::Kind;
+use super::shared::{LEADER_LIMIT, Shared};
+use crate::catalog::{CatalogState, Edit, EditLog, Revision, encode_edits};
 use crate::error::{Error, Result};
-
-/// A part has at most so many bytes.
-const PART_BYTES: usize = 1024 * 1024;
+use crate::sync::Mutex;
 
 /// A snapshot takes the place of the edits when they have twice its bytes, and more than this.
 const FEWEST_BYTES: usize = 1024 * 1024;
+
+/// How long the caller of a change waits. What is not answered by then is tried further without it.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct ClusterEdits {
@@ -32,24 +37,49 @@ pub(super) struct ClusterEdits {
     opened: Option<CatalogState>,
     bytes: usize,
     snapshot_bytes: usize,
+    /// What was not answered in time, and is still tried.
+    under_way: Option<UnderWay>,
     stopped: Option<Error>,
+}
+
+/// A list of edits, or a snapshot, of which a part was not answered in time. It is not known whether that is on the
+/// subject, so it is sent until it is: nothing else is written before.
+#[derive(Debug)]
+struct UnderWay {
+    outcome: Mutex<Receiver<Result<u64, Unwritten>>>,
+    list: PartList,
+}
+
+/// A list in parts.
+#[derive(Debug)]
+struct PartList {
+    kind: Kind,
+    /// Nothing, of a snapshot.
+    edits: Vec<Edit>,
+    bytes: usize,
+    /// Those that are not written yet.
+    parts: VecDeque<Vec<u8>>,
+    /// The last message before the list.
+    before: u64,
 }
 
 impl ClusterEdits {
     /// Reads all edits, and takes over from the opener that wrote them. A store that is not there yet is made:
-    /// `make_first` gives it its number and its secret.
+    /// `make_first` gives it its number and its secret. `may_be_new` says that nothing was ever written: where it is not
+    /// so and nothing is found, that is damage, and no store is put in place of the one that was there.
     ///
     /// # Errors
     /// [`Error::Fenced`] if another opener does the same at this time; what the cluster, or a damaged message, keeps
     /// from being read.
     pub(super) fn take_over(
         shared: Arc<Shared>,
+        may_be_new: bool,
         make_first: impl FnOnce() -> Result<(u128, [u8; 32])>,
     ) -> Result<Self> {
         let of_task = shared.clone();
         let last = shared
             .cluster
-            .run(async move { last_sequence(&of_task).await })??;
+            .run(async move { last_sequence(&of_task, may_be_new).await })??;
         let mut edits = Self {
             shared,
             last,
@@ -57,14 +87,17 @@ impl ClusterEdits {
             opened: None,
             bytes: 0,
             snapshot_bytes: 0,
+            under_way: None,
             stopped: None,
         };
         if last == 0 {
             let (store, secret) = make_first()?;
-            edits.put_in_parts(Kind::Edits, &[Edit::StoreCreated { store, secret }])?;
+            edits.put_list(Kind::Edits, vec![Edit::StoreCreated { store, secret }])?;
         }
         edits.opened = Some(edits.read_all()?);
-        edits.put(Kind::Opened, Vec::new())?;
+        let opened = edits.begin_put(Kind::Opened, Vec::new());
+        let opened = opened.recv_timeout(ANSWER_LIMIT);
+        edits.note_put(opened.map_err(|_| not_answered("it has not answered in 30 s"))?)?;
         Ok(edits)
     }
 
@@ -82,30 +115,68 @@ impl ClusterEdits {
         })
     }
 
-    /// Gives how many bytes that took.
-    fn put_in_parts(&mut self, kind: Kind, edits: &[Edit]) -> Result<usize> {
-        let bytes = encode_edits(edits).map_err(Error::bad_change)?;
-        let parts = bytes.chunks(PART_BYTES);
-        let count = parts.len() as u32;
-        for (part, bytes) in (0_u32..).zip(parts) {
-            let mut content = Vec::with_capacity(bytes.len() + 8);
+    /// Writes a list, or begins to: if this fails it may still be under way.
+    fn put_list(&mut self, kind: Kind, edits: Vec<Edit>) -> Result<()> {
+        let bytes = encode_edits(&edits).map_err(Error::bad_change)?;
+        let chunks = bytes.chunks(PART_BYTES);
+        let count = chunks.len() as u32;
+        let parts = (0_u32..).zip(chunks).map(|(part, chunk)| {
+            let mut content = Vec::with_capacity(chunk.len() + 8);
             content.put_u32_le(part);
             content.put_u32_le(count);
-            content.extend_from_slice(bytes);
-            self.put(kind, content)?;
-        }
-        Ok(bytes.len())
+            content.extend_from_slice(chunk);
+            content
+        });
+        let list = PartList {
+            kind,
+            edits: if kind == Kind::Edits { edits } else { Vec::new() },
+            bytes: bytes.len(),
+            parts: parts.collect(),
+            before: self.last,
+        };
+        self.put_rest(list).map(drop)
     }
 
-    /// Appends a message. What is not known to be done is waited for, since all that follows depends on it: for as long
-    /// as the store is open.
-    fn put(&mut self, kind: Kind, content: Vec<u8>) -> Result<()> {
+    /// Writes the parts that are not written yet. Gives the list back.
+    fn put_rest(&mut self, mut list: PartList) -> Result<PartList> {
+        while let Some(content) = list.parts.pop_front() {
+            let outcome = self.begin_put(list.kind, content);
+            match outcome.recv_timeout(ANSWER_LIMIT) {
+                Ok(put) => self.note_put(put)?,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.shared.note_doubt(true);
+                    self.under_way = Some(UnderWay {
+                        outcome: Mutex::new(outcome),
+                        list,
+                    });
+                    return Err(not_answered(
+                        "it has not answered in 30 s; the change may still be made",
+                    ));
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(Error::Closed),
+            }
+        }
+        match list.kind {
+            Kind::Snapshot => {
+                (self.snapshot_bytes, self.bytes) = (list.bytes, list.bytes);
+                self.free_before(list.before + 1);
+            }
+            _ => self.bytes += list.bytes,
+        }
+        Ok(list)
+    }
+
+    /// Appends a message. What is not known to be done is tried for as long as the store is open, since all that follows
+    /// depends on it.
+    fn begin_put(&self, kind: Kind, content: Vec<u8>) -> Receiver<Result<u64, Unwritten>> {
         let (shared, last) = (self.shared.clone(), self.last);
-        let put = self
-            .shared
+        self.shared
             .cluster
-            .run(async move { put(&shared, kind, last, &content).await });
-        match put? {
+            .begin(async move { put(&shared, kind, last, &content).await })
+    }
+
+    fn note_put(&mut self, put: Result<u64, Unwritten>) -> Result<()> {
+        match put {
             Ok(sequence) => {
                 self.last = sequence;
                 Ok(())
@@ -113,6 +184,15 @@ impl ClusterEdits {
             Err(Unwritten::Refused(error)) => Err(error),
             // A shard must not go on that this edit may have closed.
             Err(Unwritten::Unknown(error)) => Err(self.shared.stop(error)),
+        }
+    }
+
+    /// Why a list is not written of which a part may be.
+    fn not_written(&self, before: u64, error: Error) -> Error {
+        // Parts of a list that came to nothing are passed over, but the log is not where it was.
+        match self.last == before {
+            true => error,
+            false => self.shared.stop(error),
         }
     }
 
@@ -146,19 +226,47 @@ impl EditLog for ClusterEdits {
             return Err(self.stop("an edit was made of an earlier state"));
         }
         let before = self.last;
-        match self.put_in_parts(Kind::Edits, edits) {
-            Ok(bytes) => {
-                self.bytes += bytes;
+        match self.put_list(Kind::Edits, edits.to_vec()) {
+            Ok(()) => {
                 self.revision = self.revision.next();
                 Ok(self.revision)
             }
-            Err(error) => {
-                // Parts of a list that came to nothing are passed over, but the log is not where it was.
-                match self.last == before {
-                    true => Err(error),
-                    false => Err(self.shared.stop(error)),
+            Err(error) if self.under_way.is_some() => Err(error),
+            Err(error) => Err(self.not_written(before, error)),
+        }
+    }
+
+    fn finish(&mut self) -> Result<Option<(Vec<Edit>, Revision)>> {
+        let Some(UnderWay { outcome, list }) = self.under_way.take() else {
+            return Ok(None);
+        };
+        let before = list.before;
+        let put = outcome.lock().try_recv();
+        match put {
+            Ok(put) => {
+                let finished = self.note_put(put).and_then(|()| self.put_rest(list));
+                if self.under_way.is_none() {
+                    self.shared.note_doubt(false);
+                }
+                match finished {
+                    Ok(list) if list.edits.is_empty() => Ok(None),
+                    Ok(list) => {
+                        self.revision = self.revision.next();
+                        Ok(Some((list.edits, self.revision)))
+                    }
+                    Err(error) if self.under_way.is_some() => Err(error),
+                    // It is not there after all.
+                    Err(_) if self.last == before && self.shared.check().is_ok() => Ok(None),
+                    Err(error) => Err(self.not_written(before, error)),
                 }
             }
+            Err(TryRecvError::Empty) => {
+                self.under_way = Some(UnderWay { outcome, list });
+                Err(not_answered(
+                    "an earlier change is not answered yet, and this one was not begun",
+                ))
+            }
+            Err(TryRecvError::Disconnected) => Err(Error::Closed),
         }
     }
 
@@ -166,15 +274,11 @@ impl EditLog for ClusterEdits {
         if self.bytes <= FEWEST_BYTES.max(2 * self.snapshot_bytes) {
             return Ok(());
         }
-        let snapshot: Vec<_> = state.snapshot().collect();
         let before = self.last;
-        match self.put_in_parts(Kind::Snapshot, &snapshot) {
-            Ok(bytes) => {
-                (self.snapshot_bytes, self.bytes) = (bytes, bytes);
-                self.free_before(before + 1);
-                Ok(())
-            }
-            // Nothing of it is there, and the edits before it are. It is tried again with the next edit.
+        match self.put_list(Kind::Snapshot, state.snapshot().collect()) {
+            Ok(()) => Ok(()),
+            // Nothing of it is there, or it is still under way, and the edits before it are. It is tried again.
+            Err(_) if self.under_way.is_some() => Ok(()),
             Err(_) if self.last == before && self.shared.check().is_ok() => Ok(()),
             Err(error) => Err(self.shared.stop(error)),
         }
@@ -187,203 +291,20 @@ impl EditLog for ClusterEdits {
     }
 }
 
-/// Why a message is not on the subject, as far as that is known.
-enum Unwritten {
-    Refused(Error),
-    Unknown(Error),
-}
-
-async fn put(shared: &Shared, kind: Kind, last: u64, content: &[u8]) -> Result<u64, Unwritten> {
-    const OPERATION: &str = "write an edit";
-    let subject = shared.names.edits();
-    let author = shared.next_author();
-    let mut message = vec![0; ENVELOPE_BYTES];
-    message.extend_from_slice(content);
-    seal(&mut message, &subject, kind, author, last);
-    let message = Bytes::from(message);
-    let mut is_sent = false;
-    loop {
-        let failure = match shared.api.append(&subject, last, message.clone()).await {
-            Ok(sequence) => return Ok(sequence),
-            Err(failure) => failure,
-        };
-        if let Failure::NoRoom | Failure::Refused(_) = failure
-            && !is_sent
-        {
-            return Err(Unwritten::Refused(failure.into_error(OPERATION)));
-        }
-        is_sent |= !matches!(failure, Failure::WrongLastSequence | Failure::AppendInFlight);
-        if shared.is_final(&failure) {
-            return Err(Unwritten::Unknown(failure.into_error(OPERATION)));
-        }
-        let newest = shared.api.last(&shared.names.catalog_stream(), &subject).await;
-        match newest {
-            Ok(Some(newest)) => match shared.author_of(&newest, &subject) {
-                Some(newest_author) if newest_author == author => return Ok(newest.sequence),
-                Some(newest_author) if newest.sequence > last && !shared.is_own(newest_author) => {
-                    return Err(Unwritten::Unknown(shared.fence()));
-                }
-                // A message that this opener was told was not stored is there after all.
-                Some(_) if newest.sequence > last => {
-                    return Err(Unwritten::Unknown(failure.into_error(OPERATION)));
-                }
-                // An old leader may not know of the last message, or the message has yet to come.
-                _ => {}
-            },
-            Ok(None) => {}
-            Err(failure) if shared.is_final(&failure) => {
-                return Err(Unwritten::Unknown(failure.into_error(OPERATION)));
-            }
-            Err(_) => {}
-        }
-        sleep(PAUSE).await;
+/// The sequence of the last message; 0 of a store that was never made.
+async fn last_sequence(shared: &Shared, may_be_new: bool) -> Result<u64> {
+    let edits = Watched::edits(shared);
+    let deadline = Instant::now() + LEADER_LIMIT;
+    if may_be_new && shared.has_never_had(&edits, deadline).await? {
+        return Ok(0);
     }
-}
-
-async fn last_sequence(shared: &Shared) -> Result<u64> {
-    let names = &shared.names;
-    let last = shared.last_known(&names.catalog_stream(), &names.edits()).await?;
+    let last = shared.known_last(&edits, deadline, |last| last.is_some()).await?;
     Ok(last.map_or(0, |last| last.sequence))
 }
 
-struct ReadEdits {
-    edits: Vec<Edit>,
-    bytes: usize,
-    snapshot_bytes: usize,
-}
-
-/// All edits since the last snapshot, and that.
-async fn read(shared: &Shared, last: u64) -> Result<ReadEdits> {
-    let (stream, subject) = (shared.names.catalog_stream(), shared.names.edits());
-    let chain = Chain {
-        stream: &stream,
-        subject: &subject,
-        most: 1_000,
-        most_bytes: 4 * PART_BYTES,
-    };
-    let mut parts = Parts::default();
-    let mut reached = 0;
-    while reached < last {
-        let links = chain
-            .read(shared, reached + 1, |(_, first)| {
-                reached == 0 && is_first_part(first, Kind::Snapshot)
-            })
-            .await?;
-        for (sequence, envelope) in links {
-            parts.take(&envelope).map_err(|reason| {
-                let reason = format!("its edits cannot be read: {reason}");
-                shared.corrupt(&stream, &subject, sequence, &reason)
-            })?;
-            reached = sequence;
-        }
-    }
-    Ok(parts.read)
-}
-
-fn is_first_part(envelope: &Envelope, kind: Kind) -> bool {
-    envelope.kind == kind && Fields(&envelope.content).u32() == Some(0)
-}
-
-/// Puts lists of edits together from their parts.
-struct Parts {
-    read: ReadEdits,
-    kind: Kind,
-    next: u32,
-    bytes: Vec<u8>,
-}
-
-impl Default for Parts {
-    fn default() -> Self {
-        Self {
-            read: ReadEdits {
-                edits: Vec::new(),
-                bytes: 0,
-                snapshot_bytes: 0,
-            },
-            kind: Kind::Opened,
-            next: 0,
-            bytes: Vec::new(),
-        }
-    }
-}
-
-impl Parts {
-    fn take(&mut self, envelope: &Envelope) -> Result<(), String> {
-        let mut fields = Fields(&envelope.content);
-        let part = fields.u32().zip(fields.u32());
-        let (Kind::Edits | Kind::Snapshot, Some((part, parts))) = (envelope.kind, part) else {
-            self.next = 0;
-            return Ok(());
-        };
-        if part == 0 {
-            (self.kind, self.next) = (envelope.kind, 0);
-            self.bytes.clear();
-        }
-        if part != self.next || envelope.kind != self.kind {
-            return Err(format!("part {part} does not follow"));
-        }
-        self.bytes.extend_from_slice(fields.0);
-        self.next += 1;
-        if self.next < parts {
-            return Ok(());
-        }
-        let bytes = std::mem::take(&mut self.bytes);
-        let edits = decode_edits(&bytes)?;
-        self.next = 0;
-        match self.kind {
-            Kind::Snapshot => {
-                self.read = ReadEdits {
-                    edits,
-                    bytes: bytes.len(),
-                    snapshot_bytes: bytes.len(),
-                };
-            }
-            _ => {
-                self.read.edits.extend(edits);
-                self.read.bytes += bytes.len();
-            }
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::StreamId;
-
-    fn message(kind: Kind, part: u32, parts: u32, bytes: &[u8]) -> Envelope {
-        let mut content = vec![0; ENVELOPE_BYTES];
-        content.put_u32_le(part);
-        content.put_u32_le(parts);
-        content.extend_from_slice(bytes);
-        let author = super::super::envelope::Author {
-            writer: 1,
-            counter: 1,
-        };
-        seal(&mut content, "s", kind, author, 0);
-        Envelope::open(&content.into(), "s").unwrap()
-    }
-
-    fn edits(id: u64) -> Vec<u8> {
-        let through = StreamId::new(id);
-        encode_edits(&[Edit::StreamIdsReserved { through }]).unwrap()
-    }
-
-    #[test]
-    fn lists_are_put_together_of_their_parts_and_those_that_were_cut_short_are_passed_over() {
-        let (first, second) = (edits(1), edits(2));
-        let mut parts = Parts::default();
-        parts.take(&message(Kind::Edits, 0, 2, &first[..5])).unwrap();
-        parts.take(&message(Kind::Edits, 1, 2, &first[5..])).unwrap();
-        assert_eq!(parts.read.edits.len(), 1);
-        // Its writer did not get on.
-        parts.take(&message(Kind::Snapshot, 0, 2, &second[..5])).unwrap();
-        parts.take(&message(Kind::Opened, 0, 0, &[])).unwrap();
-        parts.take(&message(Kind::Edits, 0, 1, &second)).unwrap();
-        assert_eq!(parts.read.edits.len(), 2);
-        parts.take(&message(Kind::Snapshot, 0, 1, &second)).unwrap();
-        assert_eq!(parts.read.edits.len(), 1);
-        assert!(parts.take(&message(Kind::Edits, 1, 2, &second)).is_err());
+fn not_answered(reason: &str) -> Error {
+    Error::Cluster {
+        operation: OPERATION,
+        reason: reason.to_owned(),
     }
 }

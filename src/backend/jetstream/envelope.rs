@@ -30,7 +30,7 @@ pub(super) enum Kind {
     Edits = 3,
     /// A snapshot of the catalog, or a part of it.
     Snapshot = 4,
-    /// From here on the edits are this writer's.
+    /// From here on the edits are this writer's. In a log: it begins, and has no record yet.
     Opened = 5,
 }
 

@@ -2,18 +2,37 @@
 
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
+use tokio::time::{Instant, timeout};
+
+use super::api::Stored;
+use super::certain::Watched;
 use super::chain::Chain;
 use super::envelope::Envelope;
-use super::frame::{Frame, number};
+use super::frame::Frame;
 use super::log::ClusterLog;
 use super::log_state::{LogState, Question};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{RecordNumber, Timestamp};
 
 /// One fetch for a reader has at most so many frames, and stops behind so many bytes.
 const MOST_FRAMES: usize = 256;
 const MOST_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long a fetch may take, with all that is in front of it.
+const FETCH_LIMIT: Duration = Duration::from_secs(40);
+
+/// What the catalog knows of the end of a log.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum KnownEnd {
+    /// No record was acknowledged.
+    Unwritten,
+    /// It has a frame at least.
+    Written,
+    /// It is closed, and this number is behind its last record.
+    Closed(RecordNumber),
+}
 
 /// Answers a reader once what it asks for was fetched, or tells it why that was not.
 pub(super) fn ask<T>(
@@ -35,37 +54,67 @@ pub(super) fn ask<T>(
 
 /// Fetches what a reader waits for, and tells it.
 async fn answer(log: Arc<ClusterLog>, question: Question, horizon: Timestamp) {
-    let answered = match question {
-        Question::Frames(sequence) => {
-            let fetched = log.fetch_from(sequence, horizon, MOST_FRAMES, MOST_BYTES).await;
-            fetched.map(drop)
-        }
-        Question::Time(time) => log.find_time(time).await.map(|found| {
-            log.lock().fetches.note_found(time, found);
-        }),
+    let mut asked = Asked {
+        log: &log,
+        question,
+        failed: Some(not_read("the store was closed first")),
     };
-    log.note_fetched(question, answered.err());
+    let fetching = async {
+        // Closed at no time.
+        let _permit = log.shared.fetches.acquire().await;
+        match question {
+            Question::Frames(sequence) => {
+                let fetched = log.fetch_from(sequence, horizon, MOST_FRAMES, MOST_BYTES).await;
+                fetched.map(drop)
+            }
+            Question::Time(time) => log.find_time(time).await.map(|found| {
+                log.lock().fetches.note_found(time, found);
+            }),
+        }
+    };
+    let answered = timeout(FETCH_LIMIT, fetching).await;
+    let answered = answered.unwrap_or_else(|_| Err(not_read("it has not answered in 40 s")));
+    asked.failed = answered.err();
+}
+
+/// A question that is answered when this is dropped, whatever becomes of the task.
+struct Asked<'a> {
+    log: &'a ClusterLog,
+    question: Question,
+    failed: Option<Error>,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.log.note_fetched(self.question, self.failed.take());
+    }
+}
+
+/// A seal may come behind the last record, or several.
+fn is_at(frame: &Frame, end: RecordNumber) -> bool {
+    frame.place_behind().next_record >= end
+}
+
+fn not_read(reason: &str) -> Error {
+    Error::Cluster {
+        operation: "read records",
+        reason: reason.to_owned(),
+    }
 }
 
 impl ClusterLog {
     /// Finds out where the log ends, before it is used.
-    pub(super) async fn find_end(&self) -> Result<()> {
-        let last = self.shared.last_known(&self.stream, &self.subject).await?;
-        let Some(last) = last else {
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if what the catalog knows of it is gone; [`Error::Cluster`].
+    pub(super) async fn find_end(&self, known: KnownEnd, deadline: Instant) -> Result<()> {
+        let Some(frame) = self.last_frame(known, deadline).await? else {
             return Ok(());
-        };
-        let opened = Envelope::open(&last.message, &self.subject);
-        let frame = match opened.and_then(|envelope| Frame::of(&envelope, last.sequence)) {
-            Ok(frame) => Arc::new(frame),
-            // Another server may have it whole. What is before it is not looked at.
-            Err(_) => {
-                self.fetch_from(last.sequence, Timestamp::EPOCH, 1, MOST_BYTES)
-                    .await?
-            }
         };
         let mut state = self.lock();
         state.end = frame.place_behind();
         state.taken_arrival = state.end.last_arrival;
+        state.is_end_foreign = !self.shared.is_own(frame.author);
         state.beginning = None;
         if frame.previous == 0 {
             state.note_beginning(&frame);
@@ -73,6 +122,53 @@ impl ClusterLog {
         drop(state);
         self.cache.keep(self.name, frame);
         Ok(())
+    }
+
+    async fn last_frame(&self, known: KnownEnd, deadline: Instant) -> Result<Option<Arc<Frame>>> {
+        let shared = &self.shared;
+        // What the leader says is enough where an old end does no harm: the first append finds it out, and that is not
+        // made before the catalog knows that the log is written to.
+        let said = shared.last_known(&self.stream, &self.subject, deadline).await?;
+        let said_frame = said.as_ref().and_then(|stored| self.whole(stored));
+        let is_enough = match known {
+            KnownEnd::Unwritten => said.is_none() || said_frame.is_some(),
+            KnownEnd::Closed(end) => said_frame.as_ref().is_some_and(|frame| is_at(frame, end)),
+            KnownEnd::Written => false,
+        };
+        if is_enough {
+            return Ok(said_frame);
+        }
+        let Some(stream) = self.name.stream() else {
+            return Ok(None);
+        };
+        let watched = Watched::log(shared, stream, &self.subject);
+        let last = shared
+            .known_last(&watched, deadline, |last| match (known, last) {
+                (KnownEnd::Unwritten, _) => true,
+                (_, None) => false,
+                (KnownEnd::Written, Some(_)) => true,
+                // One that cannot be read here is read of another server below.
+                (KnownEnd::Closed(end), Some(last)) => {
+                    self.whole(last).is_none_or(|frame| is_at(&frame, end))
+                }
+            })
+            .await?;
+        let Some(last) = last else {
+            return Ok(None);
+        };
+        match self.whole(&last) {
+            Some(frame) => Ok(Some(frame)),
+            // Another server may have it whole. What is before it is not looked at.
+            None => {
+                let frame = self.fetch_from(last.sequence, Timestamp::EPOCH, 1, MOST_BYTES);
+                frame.await.map(Some)
+            }
+        }
+    }
+
+    fn whole(&self, stored: &Stored) -> Option<Arc<Frame>> {
+        let envelope = Envelope::open(&stored.message, &self.subject).ok()?;
+        Frame::of(&envelope, stored.sequence).ok().map(Arc::new)
     }
 
     /// The first frame from a sequence on. There is one.
@@ -91,7 +187,7 @@ impl ClusterLog {
             return Ok(end.next_record);
         };
         let first = frame.read().find(|record| record.arrival >= time);
-        Ok(first.map_or(number(frame.sequence, frame.records), |record| record.number))
+        Ok(first.map_or(frame.place_behind().next_record, |record| record.number))
     }
 
     /// The first frame whose last record arrived at a time or later. Looks at as many frames as halving takes.
@@ -131,6 +227,7 @@ impl ClusterLog {
         let chain = Chain {
             stream: &self.stream,
             subject: &self.subject,
+            probe: &self.shared.names.probe(self.name.stream()),
             most,
             most_bytes,
         };
@@ -143,6 +240,7 @@ impl ClusterLog {
             let frame = Frame::of(&envelope, at)
                 .map_err(|reason| self.shared.corrupt(&self.stream, &self.subject, at, reason))?;
             let frame = Arc::new(frame);
+            self.check_follows(&frame)?;
             if first.is_none() {
                 self.note_if_beginning(&frame, sequence);
             }
@@ -153,6 +251,21 @@ impl ClusterLog {
             self.shared
                 .corrupt(&self.stream, &self.subject, sequence, "it is not there")
         })
+    }
+
+    /// Refuses a frame that was put in by a leader that had lost what was before it: another server had that, and what is
+    /// in both is there twice.
+    fn check_follows(&self, frame: &Frame) -> Result<()> {
+        let before = self.cache.before(self.name, frame.sequence);
+        match before.is_none_or(|before| before.sequence <= frame.previous) {
+            true => Ok(()),
+            false => Err(self.shared.corrupt(
+                &self.stream,
+                &self.subject,
+                frame.sequence,
+                "it does not follow the one before",
+            )),
+        }
     }
 
     /// A frame that was asked for by an earlier sequence is the first of all only if what is missing before it had

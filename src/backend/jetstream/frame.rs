@@ -8,9 +8,11 @@
 //! 24 their bytes, where each counts its data, its partition key and 16 bytes
 //! 32 its own bytes, counted so
 //! 40 its own records, a u32, and four bytes 0
-//! 48 the records: arrival (u64), length of the partition key (u16) and of the data (u32), and both
+//! 48 the number behind the last record before the frame
+//! 56 the records: arrival (u64), length of the partition key (u16) and of the data (u32), and both
 //! ```
-//! The number of a record is made of the sequence of its frame and its place in it.
+//! The number of a record is made of the sequence of its frame and its place in it. A frame without records is the first
+//! of its log, or one that seals it.
 
 use bytes::Bytes;
 
@@ -24,7 +26,7 @@ const PLACE_BITS: u32 = 14;
 /// The most records of a frame.
 pub(super) const MOST_RECORDS: usize = (1 << PLACE_BITS) - 1;
 
-const HEADER_BYTES: usize = 48;
+const HEADER_BYTES: usize = 56;
 
 /// What comes before a frame's records.
 pub(super) const OVERHEAD_BYTES: usize = ENVELOPE_BYTES + HEADER_BYTES;
@@ -42,7 +44,7 @@ pub(super) const fn message_bytes(record: usize) -> usize {
 pub(super) struct LogPlace {
     /// The sequence of the frame; 0 in front of the first.
     pub(super) sequence: u64,
-    /// Behind its last record.
+    /// Behind the last record so far.
     pub(super) next_record: RecordNumber,
     pub(super) last_arrival: Timestamp,
     /// All records so far, also those that were freed.
@@ -85,6 +87,11 @@ pub(super) struct NewFrame {
 impl NewFrame {
     pub(super) fn of_records() -> Self {
         Self::of(Kind::Records)
+    }
+
+    /// The first frame of a log, without a record.
+    pub(super) fn of_beginning() -> Self {
+        Self::of(Kind::Opened)
     }
 
     /// A frame without a record, after which no earlier place of the log is its end.
@@ -147,6 +154,7 @@ impl NewFrame {
             behind.bytes,
             self.bytes,
             u64::from(self.records),
+            behind.next_record.value(),
         ];
         let header = self.message[ENVELOPE_BYTES..OVERHEAD_BYTES].chunks_exact_mut(8);
         for (field, number) in header.zip(numbers) {
@@ -170,6 +178,8 @@ pub(super) struct Frame {
     pub(super) bytes_before: u64,
     pub(super) bytes: u64,
     pub(super) records: u32,
+    /// Behind the last record before the frame.
+    pub(super) follows: RecordNumber,
     /// They were checked.
     encoded: Bytes,
 }
@@ -178,7 +188,7 @@ impl Frame {
     /// # Errors
     /// What does not hold.
     pub(super) fn of(envelope: &Envelope, sequence: u64) -> Result<Self, &'static str> {
-        if !matches!(envelope.kind, Kind::Records | Kind::Seal) {
+        if !matches!(envelope.kind, Kind::Records | Kind::Seal | Kind::Opened) {
             return Err("it is not of a log");
         }
         let mut fields = Fields(&envelope.content);
@@ -193,9 +203,11 @@ impl Frame {
             bytes_before: next()?,
             bytes: next()?,
             records: u32::try_from(next()?).map_err(|_| "it has too many records")?,
+            follows: RecordNumber::new(next()?),
             encoded: envelope.content.slice(HEADER_BYTES..),
         };
-        if frame.records as usize > MOST_RECORDS || frame.previous >= sequence {
+        let follows = frame.follows <= number(sequence, 0);
+        if frame.records as usize > MOST_RECORDS || frame.previous >= sequence || !follows {
             return Err("its numbers do not follow from those before");
         }
         let mut places = Places(Fields(&frame.encoded));
@@ -214,16 +226,15 @@ impl Frame {
 
     /// Where the log is behind it.
     pub(super) fn place_behind(&self) -> LogPlace {
-        let records = self.records_before + u64::from(self.records);
         LogPlace {
             sequence: self.sequence,
-            // A log that was sealed without a record ends where it began.
-            next_record: match records {
-                0 => RecordNumber::FIRST,
-                _ => number(self.sequence, self.records),
+            // A seal is nothing that a reader could miss.
+            next_record: match self.records {
+                0 => self.follows,
+                records => number(self.sequence, records),
             },
             last_arrival: self.last_arrival,
-            records,
+            records: self.records_before + u64::from(self.records),
             bytes: self.bytes_before + self.bytes,
         }
     }
@@ -322,6 +333,7 @@ mod tests {
         assert_eq!((second.previous, second.records_before), (9, 2));
         assert_eq!(second.bytes_before, first.bytes);
         assert_eq!(second.previous_arrival, first.last_arrival);
+        assert_eq!(second.follows, behind.next_record);
     }
 
     #[test]
@@ -331,7 +343,7 @@ mod tests {
         let sealed = open(&message, 4).unwrap().place_behind();
         assert_eq!((sealed.records, sealed.bytes), (behind.records, behind.bytes));
         assert_eq!(sealed.last_arrival, behind.last_arrival);
-        assert!(sealed.next_record > behind.next_record);
+        assert_eq!(sealed.next_record, behind.next_record);
     }
 
     #[test]

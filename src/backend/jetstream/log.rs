@@ -88,13 +88,26 @@ impl ClusterLog {
         let mut state = self.lock();
         state.is_sealed = true;
         state.is_committing = false;
-        let pending = state.pending.take().map(|group| group.outcome);
-        let outcomes: Vec<_> = state.in_flight.take().into_iter().chain(pending).collect();
+        let pending = state.pending.take();
+        let of_pending = pending.as_ref().map(|group| group.outcome.clone());
+        let outcomes: Vec<_> = state.in_flight.take().into_iter().chain(of_pending).collect();
         drop(state);
         for outcome in outcomes {
             let wakers = outcome.set(Err(error.clone()));
             wakers.into_iter().for_each(std::task::Waker::wake);
         }
+        self.changed.notify_all();
+    }
+
+    /// The task that commits has ended before it was done, with what it had.
+    pub(super) fn note_task_lost(&self) {
+        let mut state = self.lock();
+        let pending = state.pending.take();
+        let in_flight = state.in_flight.take();
+        (state.is_committing, state.is_unsure) = (false, true);
+        drop(state);
+        // Those who wait for it are told when it is dropped.
+        drop((pending, in_flight));
         self.changed.notify_all();
     }
 
@@ -173,7 +186,7 @@ impl ClusterLog {
     }
 
     /// Has the catalog know that the log is written to.
-    pub(super) fn note_resumed(&self) -> Result<()> {
+    pub(super) fn commit_resumed(&self) -> Result<()> {
         let log = self.name;
         self.catalog.commit(|state| {
             let stream = log.stream().and_then(|id| state.stream(id));

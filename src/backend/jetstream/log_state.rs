@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::frame::{Frame, LogPlace, MOST_RECORDS, NewFrame, number};
+use super::frame::{Frame, LogPlace, MOST_RECORDS, NewFrame};
 use crate::error::Error;
 use crate::model::{PutRecord, RecordNumber, Timestamp};
 use crate::seam::Outcome;
@@ -26,7 +26,13 @@ pub(super) struct LogState {
     pub(super) is_unsure: bool,
     /// Whether the catalog knows that the log is being written to.
     pub(super) is_noted: bool,
+    /// Whether a thread is about to have it know that.
+    pub(super) is_being_noted: bool,
+    /// Whether the last frame is another opener's, who may have the store by now.
+    pub(super) is_end_foreign: bool,
     pub(super) is_sealed: bool,
+    /// Whether it is not known if the catalog has closed the log.
+    pub(super) is_in_doubt: bool,
     pub(super) is_closed: bool,
     /// The first frame, if that is known.
     pub(super) beginning: Option<Beginning>,
@@ -53,8 +59,8 @@ pub(super) struct Group {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Beginning {
     pub(super) sequence: u64,
-    /// Of the frame before it, which is gone; 0 if there was none.
-    pub(super) previous: u64,
+    /// Behind the last record before it.
+    pub(super) follows: RecordNumber,
     pub(super) first_arrival: Timestamp,
     pub(super) last_arrival: Timestamp,
     pub(super) next_record: RecordNumber,
@@ -108,7 +114,10 @@ impl LogState {
             is_committing: false,
             is_unsure: false,
             is_noted,
+            is_being_noted: false,
+            is_end_foreign: false,
             is_sealed,
+            is_in_doubt: false,
             is_closed: false,
             beginning: None,
             horizon: Timestamp::EPOCH,
@@ -152,10 +161,10 @@ impl LogState {
     pub(super) fn note_beginning(&mut self, frame: &Frame) {
         self.beginning = Some(Beginning {
             sequence: frame.sequence,
-            previous: frame.previous,
+            follows: frame.follows,
             first_arrival: frame.first_arrival(),
             last_arrival: frame.last_arrival,
-            next_record: number(frame.sequence, frame.records),
+            next_record: frame.place_behind().next_record,
             bytes_before: frame.bytes_before,
         });
     }
@@ -174,11 +183,28 @@ impl LogState {
 
 impl Group {
     pub(super) fn of(frame: NewFrame) -> Self {
+        Self::begun(frame, Instant::now())
+    }
+
+    /// Which is tried for as long as one that began then.
+    pub(super) fn begun(frame: NewFrame, began: Instant) -> Self {
         Self {
             frame,
             outcome: Arc::new(Outcome::new(0)),
-            began: Instant::now(),
+            began,
         }
+    }
+}
+
+/// A task that commits it may be dropped with it, where the store is let go: those who wait are told.
+impl Drop for Group {
+    fn drop(&mut self) {
+        let unknown = Error::Cluster {
+            operation: "store records",
+            reason: "the store was closed first; they may be stored".to_owned(),
+        };
+        let wakers = self.outcome.set(Err(unknown));
+        wakers.into_iter().for_each(std::task::Waker::wake);
     }
 }
 
@@ -233,5 +259,19 @@ impl Fetches {
     pub(super) fn note_answered(&mut self, question: Question) {
         self.asked.retain(|asked| *asked != question);
         self.answers += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_a_group_is_told_when_that_is_dropped() {
+        let group = Group::of(NewFrame::of_records());
+        let outcome = group.outcome.clone();
+        assert!(outcome.get().is_none());
+        drop(group);
+        assert!(matches!(outcome.get(), Some(Err(Error::Cluster { .. }))));
     }
 }

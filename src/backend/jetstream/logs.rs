@@ -6,16 +6,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::api::StreamInfo;
 use super::cache::FrameCache;
 use super::checks::not_made;
+use super::fetch::KnownEnd;
 use super::frame::{LogPlace, sequence_and_place};
 use super::log::ClusterLog;
 use super::log_state::LogState;
 use super::removal::Removal;
 use super::shared::Shared;
 use super::streams::Streams;
-use crate::backend::{Batch, LogStatistics, Logs, RemovalPlan, SealPlan, ShardLog, Snapshot, StorageStats};
+use crate::backend::{
+    Batch, ClusterStats, LogStatistics, Logs, RemovalPlan, SealPlan, ShardLog, Snapshot, StorageStats,
+};
 use crate::backup::Destination;
 use crate::catalog::{Catalog, Edit, LogEnd};
 use crate::error::{Error, InvalidArgument, Result};
@@ -25,6 +30,18 @@ use crate::sync::Mutex;
 
 /// How many logs that were not used yet one round of house-keeping looks at.
 const MOST_LOOKED_AT: usize = 64;
+
+/// How long opening a log may take, and making what has it.
+const OPEN_LIMIT: Duration = Duration::from_secs(30);
+
+/// What the catalog says of a log.
+struct Facts {
+    known_end: KnownEnd,
+    /// Whether it is being written to.
+    is_noted: bool,
+    is_closed: bool,
+    hidden_before: RecordNumber,
+}
 
 #[derive(Debug)]
 pub(super) struct ClusterLogs {
@@ -67,9 +84,10 @@ impl ClusterLogs {
         if let Some(log) = self.opened_log(name)? {
             return Ok(log);
         }
-        self.facts(name)?;
+        let known = self.facts(name)?.known_end;
         let stream = name.stream().ok_or(Error::Closed)?;
-        let is_new = self.make_stream(stream)?;
+        let deadline = Instant::now() + OPEN_LIMIT;
+        let is_new = self.make_stream(stream, known, deadline)?;
         let log = ClusterLog::new(
             name,
             LogState::at(LogPlace::BEGINNING, false, false),
@@ -78,11 +96,11 @@ impl ClusterLogs {
             self.catalog.clone(),
             self.counters_of(name),
         );
-        if !is_new {
+        if !is_new || !matches!(known, KnownEnd::Unwritten) {
             let of_task = log.clone();
             self.shared
                 .cluster
-                .run(async move { of_task.find_end().await })??;
+                .run(async move { of_task.find_end(known, deadline).await })??;
         }
         let mut opened = self.opened.lock();
         let logs = opened.as_mut().ok_or(Error::Closed)?;
@@ -90,11 +108,11 @@ impl ClusterLogs {
             return Ok(log.clone());
         }
         // With the map locked, so that a log that is removed does not come back.
-        let (is_noted, is_sealed, hidden_before) = self.facts(name)?;
+        let facts = self.facts(name)?;
         let mut state = log.lock();
-        (state.is_noted, state.is_sealed) = (is_noted, is_sealed);
+        (state.is_noted, state.is_sealed) = (facts.is_noted, facts.is_closed);
         // An earlier opener may have freed them.
-        state.freed_before = sequence_and_place(hidden_before).0;
+        state.freed_before = sequence_and_place(facts.hidden_before).0;
         drop(state);
         logs.insert(name, log.clone());
         Ok(log)
@@ -107,14 +125,21 @@ impl ClusterLogs {
 
     /// Makes what has the logs of a stream, unless it is there. True if none of them can have a frame that is not
     /// known.
-    fn make_stream(&self, id: StreamId) -> Result<bool> {
+    fn make_stream(&self, id: StreamId, known: KnownEnd, deadline: Instant) -> Result<bool> {
         if let Some(is_new) = self.streams.is_new(id) {
             return Ok(is_new);
+        }
+        if !matches!(known, KnownEnd::Unwritten) {
+            let (stream, reason) = (
+                self.shared.names.stream(id),
+                "the cluster does not have the stream",
+            );
+            return Err(self.shared.corrupt(&stream, "", 0, reason));
         }
         let shared = self.shared.clone();
         let made = self.shared.cluster.run(async move {
             let (stream, subjects) = (shared.names.stream(id), shared.names.subjects(id));
-            shared.make_stream(&stream, &subjects).await
+            shared.make_stream(&stream, &subjects, deadline).await
         })?;
         let is_empty =
             made.map_err(|failure| not_made(failure, &self.shared.names.stream(id), self.shared.replicas))?;
@@ -122,15 +147,21 @@ impl ClusterLogs {
         Ok(is_empty)
     }
 
-    /// Whether the catalog knows that a log is written to, and whether it is closed.
-    fn facts(&self, name: LogName) -> Result<(bool, bool, RecordNumber)> {
+    fn facts(&self, name: LogName) -> Result<Facts> {
         let state = self.catalog.read();
         let stream = name.stream().and_then(|id| state.stream(id));
         let stream = stream.ok_or_else(|| stream_not_found(name))?;
         let log = stream.find_log(name)?;
-        let is_closed = name.shard().is_some_and(|shard| !stream.is_open(shard));
-        let hidden_before = log.hidden_before.unwrap_or(RecordNumber::BEFORE_FIRST);
-        Ok((log.end.is_none(), is_closed, hidden_before))
+        Ok(Facts {
+            known_end: match log.end {
+                Some(LogEnd::EMPTY) => KnownEnd::Unwritten,
+                Some(end) => KnownEnd::Closed(end.next_record),
+                None => KnownEnd::Written,
+            },
+            is_noted: log.end.is_none(),
+            is_closed: name.shard().is_some_and(|shard| !stream.is_open(shard)),
+            hidden_before: log.hidden_before.unwrap_or(RecordNumber::BEFORE_FIRST),
+        })
     }
 
     fn counters_of(&self, log: LogName) -> Option<ShardCounters> {
@@ -199,6 +230,74 @@ impl ClusterLogs {
         results.into_iter().collect()
     }
 
+    /// Lets go of logs that the catalog has no more.
+    fn take_out(&self, is_removed: impl Fn(LogName) -> bool) -> Result<Vec<Arc<ClusterLog>>> {
+        let mut opened = self.opened.lock();
+        let logs = opened.as_mut().ok_or(Error::Closed)?;
+        let names: Vec<_> = logs.keys().filter(|name| is_removed(**name)).copied().collect();
+        let removed: Vec<_> = names.iter().filter_map(|name| logs.remove(name)).collect();
+        drop(opened);
+        for log in &removed {
+            log.abandon(&stream_not_found(log.name));
+            self.cache.forget(log.name);
+        }
+        Ok(removed)
+    }
+
+    /// A log that was sealed goes on, unless the catalog has closed or removed it. Whether it has may not be known yet.
+    fn end_seal(&self, log: &ClusterLog) {
+        if self.shared.has_doubt() {
+            log.lock().is_in_doubt = true;
+            self.shared.note_unsettled();
+            return;
+        }
+        let is_open = self.facts(log.name).is_ok_and(|facts| !facts.is_closed);
+        if is_open && self.shared.check().is_ok() {
+            log.unseal();
+        }
+    }
+
+    /// Takes over what the catalog has, once that is known again.
+    fn settle(&self) -> Result<()> {
+        let in_doubt = self.opened_logs(None).into_iter();
+        for log in in_doubt.filter(|log| log.lock().is_in_doubt) {
+            self.end_seal(&log);
+            log.lock().is_in_doubt &= self.shared.has_doubt();
+            log.changes.notify();
+        }
+        let names = self.opened_logs(None).into_iter().map(|log| log.name);
+        let gone: Vec<_> = {
+            let state = self.catalog.read();
+            names.filter(|name| state.log(*name).is_none()).collect()
+        };
+        for log in self.take_out(|name| gone.contains(&name))? {
+            self.removal.note_log(log.name);
+            log.changes.notify();
+        }
+        let state = self.catalog.read();
+        let streams = self.streams.ids().into_iter();
+        let gone: Vec<_> = streams.filter(|id| state.stream(*id).is_none()).collect();
+        drop(state);
+        for stream in gone {
+            self.counters.lock().remove(&stream);
+            if self.streams.forget(stream) {
+                self.removal.note_stream(stream);
+            }
+        }
+        Ok(())
+    }
+
+    fn cluster_stats(&self) -> ClusterStats {
+        let counts = &self.shared.cluster.counts;
+        ClusterStats {
+            append_micros: counts.append_micros(),
+            refused_appends: counts.refused_appends(),
+            unknown_appends: counts.unknown_appends(),
+            leader_changes: self.streams.leader_changes(),
+            unanswered_for: counts.unanswered_for(),
+        }
+    }
+
     fn check_owner(&self) -> Result<()> {
         let shared = self.shared.clone();
         self.shared
@@ -261,9 +360,7 @@ impl Logs for ClusterLogs {
         let ends: Result<Vec<_>> = ends.collect();
         let committed = ends.and_then(|ends| self.catalog.commit(|state| plan(state, &ends)));
         if let Err(error) = committed {
-            if self.shared.check().is_ok() {
-                logs.iter().for_each(|log| log.unseal());
-            }
+            logs.iter().for_each(|log| self.end_seal(log));
             return Err(error);
         }
         Ok(logs.into_iter().map(|log| log as Arc<dyn ShardLog>).collect())
@@ -288,22 +385,12 @@ impl Logs for ClusterLogs {
             Ok(edits)
         });
         if committed.is_err() || !has_edits {
-            if let Some(queue) = sealed.filter(|_| self.shared.check().is_ok()) {
-                queue.unseal();
-            }
+            sealed.iter().for_each(|queue| self.end_seal(queue));
             return committed.map(|()| Vec::new());
         }
-        let mut opened = self.opened.lock();
-        let logs = opened.as_mut().ok_or(Error::Closed)?;
         // Also one that was opened meanwhile. From the edit on none can be.
-        let is_removed = |name: &LogName| name.stream() == Some(stream) && log.is_none_or(|log| log == *name);
-        let names: Vec<_> = logs.keys().filter(|name| is_removed(name)).copied().collect();
-        let removed: Vec<_> = names.iter().filter_map(|name| logs.remove(name)).collect();
-        drop(opened);
-        for log in &removed {
-            log.abandon(&stream_not_found(log.name));
-            self.cache.forget(log.name);
-        }
+        let removed =
+            self.take_out(|name| name.stream() == Some(stream) && log.is_none_or(|log| log == name))?;
         match log {
             Some(log) => self.removal.note_log(log),
             None => {
@@ -317,6 +404,19 @@ impl Logs for ClusterLogs {
         // What cannot be removed now is tried again.
         let _ = self.removal.go_on();
         Ok(removed.into_iter().map(|log| log as Arc<dyn ShardLog>).collect())
+    }
+
+    fn catch_up(&self) -> Result<bool> {
+        if !self.shared.is_unsettled() {
+            return Ok(false);
+        }
+        // What cannot be known yet is no failure of the caller's.
+        let _ = self.catalog.finish();
+        if self.shared.has_doubt() || !self.shared.take_unsettled() {
+            return Ok(false);
+        }
+        self.settle()?;
+        Ok(true)
     }
 
     fn maintain(&self, monotonic: Duration, time: Moment) -> Result<()> {
@@ -360,8 +460,14 @@ impl Logs for ClusterLogs {
                 segment_bytes: self.streams.bytes(of),
                 ..StorageStats::default()
             },
+            cluster: of.is_none().then(|| self.cluster_stats()),
+            replicas: self.streams.replicas(of),
             ..LogStatistics::default()
         }
+    }
+
+    fn unanswered_for(&self) -> Option<Duration> {
+        self.shared.cluster.counts.unanswered_for()
     }
 
     fn stored_bytes(&self, log: LogName) -> u64 {
@@ -378,8 +484,12 @@ impl Logs for ClusterLogs {
         None
     }
 
-    fn close(&self, last: &mut dyn FnMut() -> Vec<Edit>) -> Result<()> {
+    fn begin_close(&self) {
         self.shared.cluster.begin_close();
+    }
+
+    fn close(&self, last: &mut dyn FnMut() -> Vec<Edit>) -> Result<()> {
+        self.begin_close();
         let logs = self.opened_logs(None);
         logs.iter().for_each(|log| log.begin_close());
         logs.iter().for_each(|log| log.wait_until_idle());
@@ -410,7 +520,8 @@ fn append_at_once(batches: &[Batch<'_>], now: Timestamp) -> Option<Vec<Result<Ap
             .check_records(records)
             .and_then(|bytes| log.shared.check().map(|()| bytes));
         let state = log.lock();
-        if checked.is_ok() && !state.is_sealed && !log.can_take(&state, records) {
+        let may_take = !state.is_sealed && log.can_take(&state, records);
+        if checked.is_ok() && (state.is_in_doubt || !(state.is_sealed || may_take)) {
             return None;
         }
         locked.push((place, log, checked, state));

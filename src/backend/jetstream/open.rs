@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::api::Api;
 use super::checks::{check_servers, check_streams, not_made};
 use super::cluster::Cluster;
@@ -9,7 +11,7 @@ use super::edits::ClusterEdits;
 use super::logs::ClusterLogs;
 use super::options::JetStream;
 use super::presence;
-use super::shared::Shared;
+use super::shared::{LEADER_LIMIT, Shared};
 use super::subjects::Names;
 use crate::backend::Opened;
 use crate::catalog::Catalog;
@@ -55,12 +57,23 @@ pub(crate) fn open(
             ),
         });
     }
+    // Else the catalog has something, whatever its leader finds.
+    let may_be_new = streams
+        .iter()
+        .all(|stream| stream.name == shared.names.catalog_stream() && stream.last_sequence == 0);
     make_catalog(&shared)?;
     presence::announce(&shared)?;
-    let edits = match ClusterEdits::take_over(shared.clone(), new_identity) {
-        // Two have opened it at the same time, and the other one was first.
-        Err(Error::Fenced { .. }) => return Err(presence::taken(&shared)),
-        edits => edits?,
+    let edits = match ClusterEdits::take_over(shared.clone(), may_be_new, new_identity) {
+        Ok(edits) => edits,
+        Err(error) => {
+            // What is still tried must not take the store over later.
+            shared.cluster.close();
+            return Err(match error {
+                // Two have opened it at the same time, and the other one was first.
+                Error::Fenced { .. } => presence::taken(&shared),
+                error => error,
+            });
+        }
     };
     let catalog = Arc::new(Catalog::new(Box::new(edits))?);
     Ok(Opened {
@@ -75,7 +88,8 @@ fn make_catalog(shared: &Arc<Shared>) -> Result<()> {
     let of_task = shared.clone();
     let made = shared.cluster.run(async move {
         let (stream, subjects) = (of_task.names.catalog_stream(), of_task.names.catalog_subjects());
-        of_task.make_stream(&stream, &subjects).await
+        let deadline = Instant::now() + LEADER_LIMIT;
+        of_task.make_stream(&stream, &subjects, deadline).await
     })?;
     made.map(drop)
         .map_err(|failure| not_made(failure, &shared.names.catalog_stream(), shared.replicas))

@@ -20,6 +20,11 @@ impl Names {
         format!("the store {} on the cluster", self.store)
     }
 
+    /// What the names of all streams of the store begin with.
+    pub(super) fn prefix(&self) -> String {
+        format!("AB_{}_", self.store)
+    }
+
     pub(super) fn catalog_stream(&self) -> String {
         format!("AB_{}_catalog", self.store)
     }
@@ -52,6 +57,14 @@ impl Names {
 
     pub(super) fn edits(&self) -> String {
         format!("ab.{}.catalog.edits", self.store)
+    }
+
+    /// What is written there says how far the servers are that have a stream, or the catalog if `stream` is none.
+    pub(super) fn probe(&self, stream: Option<StreamId>) -> String {
+        match stream {
+            Some(stream) => format!("ab.{}.{stream}.probe", self.store),
+            None => format!("ab.{}.catalog.probe", self.store),
+        }
     }
 
     /// Who asks there is answered by the opener of the store. It is no subject of a stream.

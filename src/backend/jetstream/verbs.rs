@@ -20,6 +20,12 @@ impl ShardLog for ClusterLog {
             if state.is_closed {
                 return Err(Error::Closed);
             }
+            if state.is_in_doubt {
+                return match waiting {
+                    Waiting::Refused => Ok(Appended::WouldWait),
+                    Waiting::Allowed => Err(in_doubt()),
+                };
+            }
             if state.is_sealed {
                 return Ok(Appended::Sealed);
             }
@@ -28,9 +34,8 @@ impl ShardLog for ClusterLog {
                     return Ok(Appended::WouldWait);
                 }
                 drop(state);
-                self.note_resumed()?;
+                self.begin_writing()?;
                 state = self.lock();
-                state.is_noted = true;
                 continue;
             }
             match self.take_in(&mut state, records, now, bytes) {
@@ -55,8 +60,7 @@ impl ShardLog for ClusterLog {
         state.horizon = state.horizon.max(horizon);
         let end = state.end;
         let (mut sequence, mut place) = sequence_and_place(from);
-        let is_behind = (state.beginning)
-            .is_some_and(|first| sequence < first.sequence && first.previous >= sequence.max(1));
+        let is_behind = state.beginning.is_some_and(|first| from < first.follows);
         let mut reading = Reading {
             from,
             horizon,
@@ -125,6 +129,13 @@ impl ShardLog for ClusterLog {
 
     fn changes(&self) -> &LogChanges {
         &self.changes
+    }
+}
+
+fn in_doubt() -> Error {
+    Error::Cluster {
+        operation: "store records",
+        reason: "it is not known yet whether their shard was closed; they are not stored".to_owned(),
     }
 }
 

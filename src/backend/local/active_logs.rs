@@ -1,4 +1,4 @@
-//! The logs that are being written to, and whose end is therefore not in the manifest.
+//! The logs that are being written to, whose ends are therefore not in the manifest.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::sync::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The logs' ledger: writes what they report to the catalog, and remembers who reported.
+/// The logs' ledger: writes their reports to the catalog, and remembers which logs reported.
 #[derive(Debug)]
 pub(super) struct ActiveLogs {
     catalog: Arc<Catalog>,
@@ -58,7 +58,7 @@ impl ActiveLogs {
 }
 
 impl SegmentLedger for ActiveLogs {
-    /// One list of edits, and so one sync of the manifest, for all logs that still exist.
+    /// Makes one list of edits, and so one sync of the manifest, for all of these logs that still exist.
     fn record(&self, changes: &[(LogIdentity, LogChange)]) -> Vec<Result<()>> {
         let mut outcomes = Vec::with_capacity(changes.len());
         let recorded = self.catalog.commit(|state| {

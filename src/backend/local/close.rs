@@ -1,4 +1,4 @@
-//! Closing: the ends of all logs, and letting the directory go.
+//! Closing: recording the ends of all logs, and releasing the directory.
 
 use super::logs::LocalLogs;
 use crate::catalog::Edit;
@@ -11,23 +11,23 @@ use crate::model::LogName;
 type Ends = Vec<(LogName, LogEnd)>;
 
 impl LocalLogs {
-    /// Commits what was taken in and not waited for yet: later no thread is left to do it, and it would come into a
-    /// directory that another process may have. A log is not known as active before its first commit.
+    /// Commits records that were taken in and that no caller has waited for yet: later no thread would do it, and the
+    /// directory may belong to another process. A log counts as active only after its first commit.
     pub(super) fn finish_appends(&self) {
         for stream in self.open_streams() {
             for (_, log) in stream.open_logs() {
-                // Callers that wait are told; what concerns the store is found when the ends are recorded.
+                // Waiting callers get the error. A failure of the store is found when the ends are recorded.
                 let _ = log.rest();
             }
         }
     }
 
-    /// Records where all logs end, with the edits that come `last`.
+    /// Records the ends of all logs, with the edits that `last` gives.
     pub(super) fn record_all_ends(&self, last: &mut dyn FnMut() -> Vec<Edit>) -> Result<()> {
         let (ends, failed) = self.ends()?;
         let last = last();
         let noted = self.catalog.commit(|state| {
-            // A stream or a queue that was being deleted may be gone by now.
+            // A stream or a queue that was being deleted may not exist any more.
             let is_there = |name| passes(Step::NoEndOfGone, state.log(name).is_some());
             let ends = ends.iter().filter(|(name, _)| is_there(*name));
             let ends: Vec<_> = ends.copied().collect();
@@ -35,24 +35,24 @@ impl LocalLogs {
             Ok(rested.into_iter().chain(last.iter().cloned()).collect())
         });
         match noted {
-            // What is said besides the ends need not be.
+            // The edits besides the ends are not essential.
             Err(error) if ends.is_empty() && error.is_want_of_room() => {}
             noted => drop(noted?),
         }
         failed.map_or(Ok(()), Err)
     }
 
-    /// Brings the logs that were written to to rest. Gives their ends, to be recorded, and the first failure of a log that
-    /// cannot be written to, which keeps no other from its rest.
+    /// Brings the logs that were written to to rest. Gives their ends, to be recorded, and the first failure. A log
+    /// that cannot be written to does not keep the others from resting.
     fn ends(&self) -> Result<(Ends, Option<Error>)> {
         self.context.resources.health.check()?;
         let mut ends = Vec::new();
         let mut failed = None;
         for (name, _) in self.active.list() {
             let Some(log) = (match name {
-                // Its end comes last, below.
+                // Its end is recorded last, below.
                 LogName::CommitJournal => None,
-                // One that is gone has no end.
+                // A removed log has no end.
                 LogName::Shard(..) | LogName::Queue(..) => self.log(name).ok().flatten(),
             }) else {
                 continue;
@@ -80,9 +80,9 @@ impl LocalLogs {
         Ok((ends, failed))
     }
 
-    /// Ends the threads, lets the directory go, and wakes all who wait at a log.
+    /// Ends the threads, releases the directory, and wakes all callers that wait at a log.
     pub(super) fn let_go(&self) {
-        // The journal's log has the context, and the context has the journal.
+        // The journal's log has the context, and the context has the journal: break the circle.
         *self.context.journal.write() = None;
         *self.journal.write() = None;
         self.context.flushers.stop();

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 
-/// Checks that there is a directory to be read.
+/// Checks that the path is an existing directory.
 pub(super) fn check_is_directory(disk: &dyn Disk, directory: &Path) -> Result<()> {
     let listed = disk.list(directory);
     listed
@@ -13,7 +13,7 @@ pub(super) fn check_is_directory(disk: &dyn Disk, directory: &Path) -> Result<()
         .map_err(|error| Error::io("open", directory, error))
 }
 
-/// What is told of a directory where nothing was stored yet, if it is only to be read.
+/// The error for a directory without a store that should only be read.
 pub(super) fn no_store_to_read(directory: &Path) -> Error {
     Error::io(
         "open",
@@ -22,7 +22,7 @@ pub(super) fn no_store_to_read(directory: &Path) -> Error {
     )
 }
 
-/// Their names become durable when the catalog is opened, which syncs the directory first.
+/// Makes the directories in it. Their names become durable when the catalog is opened, which syncs the directory first.
 pub(super) fn make_subdirectories(disk: &dyn Disk, directory: &Path) -> Result<()> {
     for name in ["streams", "pool"] {
         match disk.create_dir(&directory.join(name)) {

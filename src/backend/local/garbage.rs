@@ -1,7 +1,7 @@
-//! Files that are not needed any more, and how they are removed.
+//! Files that are no longer needed, and their removal.
 //!
-//! Only what a store makes is removed, told by its name and its kind. What others put into a store's directories
-//! (`lost+found`, a link, a copy of a file) stays, with the directories that it is in, and keeps nothing else from going.
+//! Only files that a store makes are removed, recognised by name and kind. Foreign ones in a store's directories
+//! (`lost+found`, a link, a copy of a file) stay, with their directories, and do not prevent other removals.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,11 +15,11 @@ use crate::log::{
 use crate::model::{LogName, RecordNumber, StreamId};
 use crate::sync::Mutex;
 
-/// Files that the catalog does not name any more.
+/// Files that the catalog no longer names.
 #[derive(Debug)]
 pub(super) struct Garbage {
     segments: Vec<Arc<Segment>>,
-    /// Removed with all that is in them once the segments are gone.
+    /// Removed with their contents once the segments are removed.
     directories: Vec<PathBuf>,
 }
 
@@ -51,15 +51,15 @@ impl Garbage {
 }
 
 impl Garbage {
-    /// Whether a segment, or a whole directory, waits here until it is not read any more.
+    /// Whether a segment, or a whole directory, waits here until no reader has it.
     pub(super) fn has(&self, path: &Path) -> bool {
         let is_segment = self.segments.iter().any(|segment| segment.path == path);
         is_segment || self.directories.iter().any(|directory| directory == path)
     }
 }
 
-/// Recycles or removes the files that are not read, one at a time: freeing the blocks of a large file stalls every
-/// sync on the disk. What cannot be removed is tried again in the next round, and keeps nothing else from going.
+/// Recycles or removes the files without readers, one at a time: freeing the blocks of a large file stalls every sync
+/// on the disk. A file that cannot be removed is tried again in the next round, and does not prevent other removals.
 pub(super) fn empty_garbage(
     garbage: &Mutex<Vec<Garbage>>,
     pool: &SegmentPool,
@@ -96,8 +96,9 @@ fn empty_heap(heap: &mut Garbage, pool: &SegmentPool, disk: &dyn Disk) -> Result
     Ok(())
 }
 
-/// Removes what is in a log's directory without being named by the catalog: what was being made when the process ended,
-/// and segments before a number, which were dropped. Others that hold frames, or may, stay: no edit accounts for them.
+/// Removes the files in a log's directory that the catalog does not name: files that were being made when the process
+/// ended, and segments before a number, which were dropped. Others that have frames, or may have some, stay: no edit
+/// accounts for them.
 pub(super) fn remove_unnamed_files(
     disk: &Arc<dyn Disk>,
     log: &LocalLog,
@@ -124,7 +125,7 @@ fn may_hold_frames(disk: &Arc<dyn Disk>, path: &Path) -> Result<bool> {
     let cannot = |operation| move |error| Error::io(operation, path, error);
     let file = match disk.open(path, OpenMode::Read) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        opened => Arc::new(ReadablePages::new(opened.map_err(cannot("open"))?, Vec::new())),
+        opened => Arc::new(ReadablePages::new(opened.map_err(cannot("open"))?)),
     };
     Ok(match examine_unnamed(&file).map_err(cannot("measure"))? {
         UnnamedFile::Segment(log, entry) => holds_frame(&file, log, &entry).map_err(cannot("read"))?,
@@ -133,7 +134,7 @@ fn may_hold_frames(disk: &Arc<dyn Disk>, path: &Path) -> Result<bool> {
     })
 }
 
-/// The names of directories are the same in all streams.
+/// Directories are named alike in all streams.
 const ANY_STREAM: StreamId = StreamId::new(0);
 
 /// Removes a directory of segments, or of directories of segments, unless something else is in it.
@@ -176,7 +177,7 @@ pub(super) fn remove_file_of_log(disk: &dyn Disk, directory: &Path, name: &str) 
     }
 }
 
-/// The number in the name of a log's file: a segment, its index, or a segment that a repair was writing.
+/// The number in the name of a log's file: of a segment, of its index, or of a segment that a repair was writing.
 pub(super) fn number_of_file(name: &str) -> Option<RecordNumber> {
     let (number, kind) = name.split_once('.')?;
     let is_ours = number.len() == NUMBER_DIGITS && ["log", "index", "mending"].contains(&kind);
@@ -185,5 +186,5 @@ pub(super) fn number_of_file(name: &str) -> Option<RecordNumber> {
         .flatten()
 }
 
-/// Segments are called by their first record's number, with zeros before it.
+/// A segment's name is the number of its first record, with leading zeros.
 const NUMBER_DIGITS: usize = 20;

@@ -1,4 +1,4 @@
-//! The store's commit journal: bringing it back, and letting go what is in the segments.
+//! The store's commit journal: putting its frames back, and dropping those that are in the segments.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::log::{
 };
 use crate::model::{LogName, RecordNumber};
 
-/// Logs that may have frames which only the journal has. Each keeps up to 128 KiB of them in memory.
+/// The most logs with frames that only the journal has. Each keeps up to 128 KiB of them in memory.
 const MAX_UNSYNCED_LOGS: usize = 512;
 
 impl LocalLogs {
@@ -64,8 +64,8 @@ impl LocalLogs {
         Ok(())
     }
 
-    /// Begins to use the journal, once what an earlier opener left in it is durably in the segments. While that cannot
-    /// be said the journal is kept as it is, and done without.
+    /// Begins to use the journal, after the frames that an earlier opener left in it are durable in the segments. If
+    /// they are not, the journal is kept unchanged, and not used.
     pub(super) fn begin_journal(&self) -> Result<()> {
         if self
             .context
@@ -90,8 +90,8 @@ impl LocalLogs {
         let (segments, start) = match end {
             Some(end) => (segments, LogStart::Rested(end)),
             None => match segments.last() {
-                // Numbers go on behind those that were dropped: by its number a file that a crash brings back is not one
-                // that was begun since.
+                // Numbers go on behind the dropped ones. So a file that a crash brings back differs by its number from
+                // files that were begun since.
                 Some(last) => (Vec::new(), LogStart::Rested(self.drop_journal(last)?)),
                 None => (Vec::new(), LogStart::Interrupted),
             },
@@ -116,7 +116,7 @@ impl LocalLogs {
         Ok(())
     }
 
-    /// Syncs the segments that have frames in the journal, if that frees some of it.
+    /// Syncs the segments that have frames in the journal, if that allows to drop a part of it.
     pub(super) fn trim_journal(&self) -> Result<()> {
         match self.commit_journal() {
             Some(journal) if journal.is_filling() => self.sync_journaled(&journal),
@@ -124,7 +124,7 @@ impl LocalLogs {
         }
     }
 
-    /// Brings the journal to rest with nothing in it that is still needed; gives its end, to be recorded.
+    /// Brings the journal to rest with no frame in it that is still needed. Gives its end, to be recorded.
     pub(super) fn rest_journal(&self) -> Result<Option<(LogName, LogEnd)>> {
         let Some(journal) = self.commit_journal() else {
             return Ok(None);
@@ -151,21 +151,21 @@ impl LocalLogs {
         Ok(())
     }
 
-    /// Keeps rounds out of the journal while its end is recorded, if nothing in it is needed and it is not being written to.
+    /// Keeps rounds out of the journal while its end is recorded, if no frame in it is needed and no thread writes to
+    /// it.
     pub(super) fn begin_journal_rest(&self) -> Result<Option<Resting>> {
         let Some(journal) = self.commit_journal() else {
             return Ok(None);
         };
         self.sync_journaled(&journal)?;
         let resting = journal.log().begin_rest()?;
-        // Asked while rounds are kept out, each of which notes its logs first.
+        // Checked while rounds are kept out. Each of them notes its logs first.
         Ok(resting.filter(|_| journal.is_spent()))
     }
 
-    /// Drops all segments, up to the last. Gives the end behind which the journal begins again.
+    /// Drops all segments up to `last`. Gives the end behind which the journal begins again.
     ///
-    /// The edit tells these segments from those that are begun later: of the latter a repair has to find the ones whose
-    /// own edits are lost.
+    /// The edit distinguishes these segments from later ones: a repair has to find later ones whose own edits are lost.
     fn drop_journal(&self, last: &SegmentEntry) -> Result<LogEnd> {
         let log = LogName::CommitJournal;
         let end = last.end_behind_all();

@@ -9,7 +9,7 @@ use crate::encryption::{DataKey, KeyFingerprint, KeyRing, NONCE_BYTES};
 use crate::error::{Error, Result};
 use crate::log::{LogIdentity, SegmentKey, SegmentKeys};
 
-/// What the catalog wants, with the keys that the program has.
+/// The catalog's settings of encryption, with the program's keys.
 #[derive(Debug)]
 pub(super) struct LocalKeys {
     pub(super) catalog: Arc<Catalog>,
@@ -19,7 +19,7 @@ pub(super) struct LocalKeys {
 }
 
 impl LocalKeys {
-    /// What is told of a key that is not there: its id, where that is known.
+    /// The error for a missing key: has its id, if that is known.
     fn not_found(&self, log: LogIdentity, fingerprint: KeyFingerprint) -> Error {
         let state = self.catalog.read();
         let stream = log.name.stream().and_then(|stream| state.stream(stream));
@@ -44,14 +44,14 @@ impl LocalKeys {
 
 impl SegmentKeys for LocalKeys {
     fn revision(&self) -> u64 {
-        // Neither ever falls, so the sum changes with each.
+        // Neither ever falls, so the sum changes with each of them.
         self.catalog
             .encryption_revision()
             .wrapping_add(self.ring.changes())
     }
 
     fn wanted(&self, log: LogIdentity) -> Option<Option<KeyFingerprint>> {
-        // What the commit journal has is encrypted already.
+        // Frames in the commit journal are encrypted already.
         let Some(stream) = log.name.stream() else {
             return Some(None);
         };

@@ -19,28 +19,28 @@ use crate::sync::{AtomicBool, Mutex, RwLock};
 pub(crate) struct LocalLogs {
     pub(super) directory: PathBuf,
     pub(super) disk: Arc<dyn Disk>,
-    /// The same, or below it where the store is only read: copies are written there.
+    /// The disk that copies are written to: the same, or the one below the overlay of a store that is only read.
     pub(super) disk_of_copies: Arc<dyn Disk>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) context: Arc<LogContext>,
-    /// Once what an earlier opener left in it is in the segments.
+    /// Set once the frames that an earlier opener left in it are in the segments.
     pub(super) journal: RwLock<Option<Arc<CommitJournal>>>,
     pub(super) active: Arc<ActiveLogs>,
-    /// What the shards of all streams commit.
+    /// Counts the commits of the shards of all streams.
     pub(super) puts: Arc<PutCounters>,
     pub(super) garbage: Mutex<Vec<Garbage>>,
     pub(super) streams: RwLock<HashMap<StreamId, Arc<StreamLogs>>>,
-    /// Whether what earlier openers left behind was removed since the store was opened.
+    /// Whether the leftovers of earlier openers were removed since the store was opened.
     pub(super) is_swept: AtomicBool,
     pub(super) leftover_streams: Vec<PathBuf>,
-    /// What recovery writes to, where the disk must not be changed.
+    /// Takes the writes of recovery, if the disk must not be changed.
     pub(super) overlay: Option<OverlayDisk>,
     /// Held until all files are closed.
     pub(super) lock: Mutex<Option<Box<dyn LockGuard>>>,
 }
 
 impl LocalLogs {
-    /// A log by the name that edits and ledgers have for it, if it still is there.
+    /// A log by the name that edits and ledgers use for it, if it still exists.
     pub(super) fn log(&self, name: LogName) -> Result<Option<Arc<LocalLog>>> {
         match name {
             LogName::CommitJournal => Ok(self.commit_journal().map(|journal| journal.log().clone())),

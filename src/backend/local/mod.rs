@@ -1,6 +1,6 @@
-//! Logs in a directory of this machine: their files, the commit journal, the pool of segments, and what becomes garbage.
+//! Logs in a directory of this machine: their files, the commit journal, the pool of segments, and garbage.
 //!
-//! [`open`] gives the catalog and the logs; what they do is behind [`Logs`](super::Logs).
+//! [`open`] gives the catalog and the logs, whose verbs are those of [`Logs`](super::Logs).
 
 mod active_logs;
 mod close;

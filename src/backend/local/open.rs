@@ -1,4 +1,4 @@
-//! Opening: the directory, its lock, the manifest, and recovery of what was interrupted.
+//! Opening: the directory, its lock, the manifest, and the recovery of interrupted logs.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -25,9 +25,8 @@ use crate::model::{Clock, LogName};
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, OnceLock, RwLock};
 use crate::trace::Listening;
 
-/// Takes the directory, reads which logs there are, and recovers those that were interrupted; or only reads it, where another
-/// program may have it. `on_want` is called when
-/// house-keeping has something to do. Syncs are measured by `clock`.
+/// Locks the directory, reads which logs exist, and recovers the interrupted ones; or only reads, if another program
+/// may be writing. `on_want` is called when house-keeping has something to do. Syncs are measured by `clock`.
 pub(crate) fn open(
     options: &LocalOptions,
     directory: &Path,
@@ -163,8 +162,8 @@ impl LocalLogs {
         })
     }
 
-    /// Brings back what the journal has, finds the ends of the logs that were being written to, and begins a journal. From
-    /// then on a store that is only read takes no changes, also in memory.
+    /// Puts the journal's frames back, finds the ends of the logs that were being written to, and begins a journal. A
+    /// store that is only read takes no changes after that, also in memory.
     fn recover(&self) -> Result<()> {
         perform(Step::PutBack, || self.put_journaled_back())?;
         self.recover_interrupted_logs()?;
@@ -176,7 +175,8 @@ impl LocalLogs {
         Ok(())
     }
 
-    /// Opens the logs that were being written to when the store was last left, so that damage is known at once.
+    /// Opens the logs that were being written to when the store was last closed or interrupted, so that damage is known
+    /// at once.
     fn recover_interrupted_logs(&self) -> Result<()> {
         let interrupted: Vec<_> = {
             let state = self.catalog.read();
@@ -209,7 +209,7 @@ impl LocalLogs {
         })
     }
 
-    /// What recovery has found to be damaged. Damage of the journal, which may concern several logs, is told once.
+    /// The damage that recovery has found. Damage of the journal, which may concern several logs, is reported once.
     fn damage_found(&self) -> Result<Vec<Error>> {
         let mut damage = Vec::new();
         let mut told = BTreeSet::new();
@@ -235,7 +235,7 @@ impl LocalLogs {
         }
         .find_later_segment(name)?;
         match later {
-            // What is put next could get its name.
+            // A record that is put next could get its name.
             Some(later) => {
                 let reason = "the manifest does not name this segment, which has frames of the log";
                 log.note_damage(Error::corrupt(&later, 0, reason));

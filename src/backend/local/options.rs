@@ -1,4 +1,4 @@
-//! How the logs of a directory are opened.
+//! The options of the logs of a directory.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use crate::error::{Error, InvalidArgument, Result};
 use crate::log::{Durability, LogOptions};
 use crate::model::limits;
 
-/// Memory that records may take before they are written, where puts do not wait for that.
+/// Memory for records that are not written yet, where puts do not wait for the write.
 const BUFFERED_GROUP_BYTES: usize = 256 * 1024;
 
-/// What [`StoreOptions`](crate::StoreOptions) says of the logs; its methods describe each.
+/// The part of [`StoreOptions`](crate::StoreOptions) about the logs. Its methods describe each option.
 #[derive(Clone, Debug)]
 pub(crate) struct LocalOptions {
     pub(crate) durability: Durability,
@@ -26,9 +26,9 @@ pub(crate) struct LocalOptions {
     pub(crate) min_journaled_shards: usize,
     pub(crate) map_sealed_segments: bool,
     pub(crate) compaction_bytes: u64,
-    /// Nothing on the disk is changed.
+    /// Whether nothing on the disk is changed.
     pub(crate) read_only: bool,
-    /// Another program may be writing to the directory.
+    /// Whether another program may be writing to the directory.
     pub(crate) is_following: bool,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) keys: Option<KeyRing>,
@@ -80,7 +80,7 @@ impl LocalOptions {
         self.read_only || self.is_following
     }
 
-    /// A number and a secret that no other store has.
+    /// A random number and a secret for a new store.
     pub(crate) fn new_identity(&self) -> Result<(u128, [u8; 32])> {
         let drawn = new_identity(self.disk.as_ref());
         drawn.map_err(|error| Error::io("draw an identity for", Path::new("a store"), error))
@@ -106,7 +106,7 @@ impl LocalOptions {
                 Durability::Synced => self.min_journaled_shards,
                 Durability::Written | Durability::Buffered => usize::MAX,
             },
-            // Each has its segment's file open meanwhile.
+            // Each log of a round has its segment's file open.
             max_round_logs: (self.open_segments_limit() / 2).max(1),
         }
     }

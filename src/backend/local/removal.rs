@@ -1,6 +1,6 @@
-//! Removing logs that the catalog has no more, and segments of which nothing can be seen.
+//! Removing logs that the catalog no longer has, and segments without visible records.
 //!
-//! Readers hide records exactly at the horizon. What is done here only gives back the space of whole segments and logs.
+//! Readers hide records exactly at the horizon. This file only frees the space of whole segments and logs.
 
 use std::sync::Arc;
 
@@ -20,9 +20,9 @@ impl LocalLogs {
         name: LogName,
         plan: &mut RemovalPlan<'_>,
     ) -> Result<Vec<Arc<dyn ShardLog>>> {
-        // Opened before the catalog forgets which segments it has.
+        // Opened before the catalog forgets its segments.
         let log = stream.log(name)?;
-        // A shard's is sealed since it was closed.
+        // A shard's log was sealed when the shard was closed.
         let is_written_to = name.queue().is_some();
         if is_written_to {
             log.seal_for_removal();
@@ -47,7 +47,7 @@ impl LocalLogs {
         stream: &StreamLogs,
         plan: &mut RemovalPlan<'_>,
     ) -> Result<Vec<Arc<dyn ShardLog>>> {
-        // With the logs sealed nothing is written into directories that are about to go. A log that cannot be
+        // With the logs sealed nothing is written into directories that are about to be removed. A log that cannot be
         // sealed takes no records either.
         let logs = stream.open_logs();
         for (_, log) in &logs {
@@ -60,7 +60,7 @@ impl LocalLogs {
             return removed.map(|_| Vec::new());
         }
         self.streams.write().remove(&stream.id);
-        // With those that were opened meanwhile: their files are not removed while they are read.
+        // Includes logs that were opened meanwhile: their files are not removed while they are read.
         let logs = stream.open_logs();
         for (log, _) in &logs {
             self.active.forget(*log);
@@ -73,7 +73,7 @@ impl LocalLogs {
             .collect())
     }
 
-    /// Drops the segments of which nothing can be seen any more from the catalog, and hands their files to the garbage.
+    /// Drops the segments without visible records from the catalog, and passes their files to the garbage.
     pub(super) fn trim(&self, time: Moment) -> Result<()> {
         let expired: Vec<_> = {
             let state = self.catalog.read();
@@ -81,7 +81,7 @@ impl LocalLogs {
                 let horizon = stream.horizon(time);
                 let logs = stream.logs_of(id);
                 logs.filter_map(move |(name, log)| {
-                    // What is in a queue's log is needed until it is hidden.
+                    // Records in a queue's log are needed until they are hidden by number.
                     let horizon = name.shard().map_or(Timestamp::EPOCH, |_| horizon);
                     Some((name, first_kept(log, horizon)?))
                 })
@@ -110,7 +110,7 @@ impl LocalLogs {
         Ok(())
     }
 
-    /// False if there was nothing to commit.
+    /// Returns false if there was nothing to commit.
     fn commit_removal(&self, plan: &mut RemovalPlan<'_>) -> Result<bool> {
         let mut has_edits = false;
         self.catalog.commit(|state| {
@@ -121,7 +121,7 @@ impl LocalLogs {
         Ok(has_edits)
     }
 
-    /// For tests that leave a step out: removes a stream's files while the catalog still has it.
+    /// For tests that leave a step out: removes a stream's files while the catalog still has the stream.
     fn remove_too_early(&self, stream: &StreamLogs) -> Result<()> {
         match is_left_out(Step::EditBeforeRemoval) {
             true => remove_directory(self.disk.as_ref(), &stream.directory),
@@ -130,8 +130,8 @@ impl LocalLogs {
     }
 }
 
-/// The first record of the oldest segment that holds anything that can be seen, if it is not the oldest of all. The last
-/// segment is always kept: records will follow in it.
+/// The first record of the oldest segment with a visible record, unless that is the oldest of all. The last segment is
+/// always kept, since records will follow in it.
 fn first_kept(log: &LogState, horizon: Timestamp) -> Option<RecordNumber> {
     let expired = log
         .segments

@@ -1,4 +1,4 @@
-//! Logs at rest: their end is in the catalog.
+//! Logs at rest: their ends are in the catalog.
 
 use std::time::Duration;
 
@@ -9,17 +9,16 @@ use crate::error::Result;
 use crate::log::Resting;
 use crate::model::LogName;
 
-/// A log that nothing was appended to for so long has its end recorded, so that it need not be scanned when the store
-/// is opened after a crash, and damage of its last group cannot pass for a torn write.
+/// After this time without an append the end of a log is recorded. Then the log need not be scanned when the store is
+/// opened after a crash, and damage of its last group cannot pass for a torn write.
 const UNTIL_IDLE: Duration = Duration::from_secs(5);
 
 impl LocalLogs {
-    /// Records the ends of logs that are not being written to, with one edit. A log that fails does not keep the others from
-    /// their rest.
+    /// Records the ends of idle logs, with one edit. A log that fails does not keep the others from resting.
     pub(crate) fn rest(&self, logs: &[LogName]) -> Result<()> {
         let mut result = Ok(());
         let mut resting = Vec::new();
-        // The journal first: it waits for the turns that the others have while they rest.
+        // The journal first: it waits for turns that the other logs would have while they rest.
         let (journal, shards): (Vec<_>, Vec<_>) =
             (logs.iter()).partition(|log| matches!(log, LogName::CommitJournal));
         for &log in journal.into_iter().chain(shards) {
@@ -31,11 +30,11 @@ impl LocalLogs {
         result.and(self.record_ends(resting))
     }
 
-    /// The logs to which nothing was appended for a while.
+    /// The logs without an append for a while.
     pub(super) fn idle_logs(&self, monotonic: Duration) -> Vec<LogName> {
         let mut idle = Vec::new();
         for (name, idleness) in self.active.list() {
-            // A log that cannot be opened takes nothing.
+            // A log that cannot be opened takes no records.
             let Ok(Some(log)) = self.log(name) else {
                 continue;
             };
@@ -80,7 +79,7 @@ impl LocalLogs {
             }
         })?;
         for (log, resting) in resting {
-            // While writers are still kept out: the one that resumes the log is remembered after this.
+            // Done while writers are still kept out: the one that resumes the log is noted after this.
             self.active.forget(log);
             resting.recorded();
         }

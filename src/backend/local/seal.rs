@@ -1,4 +1,4 @@
-//! Closing logs with the edit that closes their shards.
+//! Closing logs together with the edit that closes their shards.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::log::LocalLog;
 use crate::model::{LogName, ShardId, StreamId};
 
 impl LocalLogs {
-    /// The logs are sealed and synced before the edit that closes their shards.
+    /// Seals and syncs the logs before the edit that closes their shards.
     pub(super) fn seal_logs(
         &self,
         stream: StreamId,
@@ -31,7 +31,7 @@ impl LocalLogs {
     }
 }
 
-/// Logs that take no more records: opened again unless the edit that closes them has become durable.
+/// Logs that take no more records. Dropping this unseals them, unless the edit that closes them has become durable.
 struct Sealed {
     logs: Vec<(ShardId, Arc<LocalLog>, LogEnd)>,
 }

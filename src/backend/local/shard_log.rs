@@ -1,4 +1,4 @@
-//! What a log of this machine does for each verb. Nothing has to be fetched, so no answer is pending.
+//! The verbs of one log of this machine. Nothing has to be fetched, so no answer is pending.
 
 use std::task::Poll;
 

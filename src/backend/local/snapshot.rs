@@ -1,10 +1,9 @@
 //! Copying a store that is open.
 //!
-//! All logs are written out first, while nothing is appended to them; little is left to be written then, since it was done
-//! once before, beside all appends. Then, while no edit can be made, the state is
-//! copied and all segments are held: what is in them up to where the logs end is what there was at that moment. From
-//! then on the store goes on, and its files are copied at leisure: segments that are held are neither removed nor
-//! written again, and a log is only ever appended to.
+//! All logs are first written out while appends go on. Then appends stop, and the logs are written out again, which is
+//! quick now. Then, while no edit can be made, the state is copied and all segments are held: up to the ends of the
+//! logs they have what there was at that moment. From then on the store goes on while its files are copied: held
+//! segments are neither removed nor overwritten, and a log is only ever appended to.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,18 +22,18 @@ use crate::model::{LogName, Timestamp};
 pub(super) struct LocalSnapshot {
     disk: Arc<dyn Disk>,
     context: Arc<LogContext>,
-    /// As it is in the copy.
+    /// The state as it will be in the copy.
     state: CatalogState,
     logs: Vec<LogCut>,
 }
 
 impl LocalLogs {
-    /// All logs that there are.
+    /// The names of all logs.
     pub(super) fn names(&self) -> Vec<LogName> {
         self.catalog.read().logs().map(|(name, _)| name).collect()
     }
 
-    /// Opens these logs, but for those that are gone by now, and writes them out.
+    /// Opens these logs, except those that were removed meanwhile, and writes them out.
     pub(super) fn write_out_all(&self, names: &[LogName]) -> Result<Vec<Arc<LocalLog>>> {
         let mut logs = Vec::with_capacity(names.len());
         for name in names {
@@ -72,7 +71,7 @@ impl LocalLogs {
     }
 }
 
-/// The state of the copy. A segment that its log has not taken in yet has no frame, and one that the catalog has
+/// The state of the copy. A segment that its log has not taken in yet has no frame, and a segment that the catalog has
 /// dropped is not needed.
 fn settled(mut state: CatalogState, logs: &[LogCut], now: Timestamp) -> CatalogState {
     for log in logs {
@@ -131,7 +130,7 @@ impl LocalSnapshot {
 
     fn copy_segment(&self, source: &SegmentSource<'_>, destination: &mut Destination) -> Result<()> {
         let path = source.path;
-        // By its name: it keeps that while it is held.
+        // Opened by its name, which it keeps while it is held.
         let open_segments = &self.context.resources.open_segments;
         let file = (open_segments.with_descriptor(|| self.disk.open(path, OpenMode::Read)))
             .map_err(|error| Error::io("open", path, error))?;

@@ -1,4 +1,4 @@
-//! What the logs of this machine count.
+//! The counters of the logs of this machine.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::model::{LogName, Space, StreamId};
 
 impl LocalLogs {
-    /// Of all logs.
+    /// Sums of all logs.
     pub(super) fn statistics_of_all(&self) -> LogStatistics {
         let mut storage = {
             let state = self.catalog.read();
@@ -24,10 +24,11 @@ impl LocalLogs {
             sync_micros: self.context.resources.open_segments.sync_micros(),
             storage,
             damaged,
+            ..LogStatistics::default()
         }
     }
 
-    /// Of one stream's logs.
+    /// Sums of one stream's logs.
     pub(super) fn statistics_of(&self, stream: StreamId) -> LogStatistics {
         let storage = {
             let state = self.catalog.read();
@@ -47,7 +48,7 @@ impl LocalLogs {
         }
     }
 
-    /// Of one log, with what is reserved and not written yet.
+    /// The bytes of one log's segments, including what is reserved and not written yet.
     pub(super) fn segment_bytes_of(&self, log: LogName) -> u64 {
         let state = self.catalog.read();
         let stream = log.stream().and_then(|stream| state.stream(stream));
@@ -55,7 +56,7 @@ impl LocalLogs {
         storage_of(log.into_iter()).segment_bytes
     }
 
-    /// What the pool has would be given up.
+    /// Files in the pool count as free, since the pool would give them up.
     pub(super) fn space_with_pool(&self) -> Option<Space> {
         let space = self.disk.space(&self.directory).ok().flatten()?;
         let (_, pool_bytes) = self.context.resources.pool.ready();
@@ -75,7 +76,7 @@ pub(super) fn storage_of<'a>(logs: impl Iterator<Item = &'a LogState>) -> Storag
     storage
 }
 
-/// Of the logs that were opened: damage of others is not known.
+/// Only of logs that were opened: damage of others is not known.
 fn damaged_in(stream: &Arc<StreamLogs>) -> Vec<(LogName, Error)> {
     let logs = stream.opened_logs().into_iter();
     logs.filter_map(|(name, log)| Some((name, log.check_undamaged().err()?)))

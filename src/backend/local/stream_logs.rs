@@ -14,16 +14,16 @@ use crate::sync::Mutex;
 #[derive(Debug)]
 pub(super) struct StreamLogs {
     pub(super) id: StreamId,
-    /// For errors.
+    /// The stream's name, for errors.
     name: String,
     store: u128,
     pub(super) directory: PathBuf,
     catalog: Arc<Catalog>,
     context: Arc<LogContext>,
     pub(super) counters: ShardCounters,
-    /// Held while a log is opened, which takes as long as the disk does. Taken before `logs`.
+    /// Held while a log is opened, which waits for the disk. Taken before `logs`.
     opening: Mutex<()>,
-    /// Those that are open; never held while the disk is waited for.
+    /// The open logs. Never held while a thread waits for the disk.
     logs: Mutex<BTreeMap<LogName, Arc<LocalLog>>>,
 }
 
@@ -50,7 +50,7 @@ impl StreamLogs {
         }
     }
 
-    /// One of the stream's logs, opened if need be.
+    /// One of the stream's logs, which is opened if necessary.
     pub(super) fn log(&self, name: LogName) -> Result<Arc<LocalLog>> {
         if let Some(log) = self.opened_log(name) {
             return Ok(log);
@@ -65,13 +65,13 @@ impl StreamLogs {
         Ok(log)
     }
 
-    /// All that are open, and one that is being opened once it is.
+    /// All open logs. Waits for one that is being opened.
     pub(super) fn open_logs(&self) -> Vec<(LogName, Arc<LocalLog>)> {
         let _none_is_being_opened = self.opening.lock();
         self.opened_logs()
     }
 
-    /// All that are open now. Does not wait for the disk.
+    /// All logs that are open now. Does not wait for the disk.
     pub(super) fn opened_logs(&self) -> Vec<(LogName, Arc<LocalLog>)> {
         let logs = self.logs.lock();
         logs.iter().map(|(name, log)| (*name, log.clone())).collect()

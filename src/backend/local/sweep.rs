@@ -1,7 +1,7 @@
-//! Removing what earlier openers of the store left behind.
+//! Removing the leftovers of earlier openers of the store.
 //!
-//! Files go after the edit that takes them out of the catalog, so a crash in between leaves files that nothing names.
-//! They mean nothing; they only take room.
+//! Files are removed after the edit that takes them out of the catalog, so a crash in between leaves files that nothing
+//! names. They have no meaning and only take room.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -13,9 +13,9 @@ use crate::disk::{Disk, EntryKind, kind_if_there, list_if_there};
 use crate::error::Result;
 use crate::model::{LogName, RecordNumber, StreamId};
 
-/// Directories of streams that had been deleted before the store was opened. Looked for before anybody can delete one:
-/// files of streams that are deleted later may still be read. What no edit accounts for is not touched: a number that no
-/// stream has had yet is in no deletion.
+/// Directories of streams that were deleted before the store was opened. Collected before any stream can be deleted
+/// now: files of streams that are deleted later may still be read. A directory that no edit accounts for is not
+/// touched: a number that no stream has had yet is in no deletion.
 pub(super) fn leftover_streams(disk: &dyn Disk, catalog: &Catalog, streams: &Path) -> Result<Vec<PathBuf>> {
     let state = catalog.read();
     let is_deleted = |name: &String| {
@@ -31,12 +31,12 @@ pub(super) fn leftover_streams(disk: &dyn Disk, catalog: &Catalog, streams: &Pat
 }
 
 impl LocalLogs {
-    /// Removes what is left over from before the store was opened, in the first round of house-keeping that can.
+    /// Removes the leftovers from before the store was opened, in the first round of house-keeping that can.
     pub(super) fn sweep_once(&self) -> Result<()> {
         if self.is_swept.load(Ordering::Acquire) {
             return Ok(());
         }
-        // What cannot be removed keeps nothing else from going.
+        // A file that cannot be removed does not prevent other removals.
         let mut result = Ok(());
         for directory in &self.leftover_streams {
             result = result.and(remove_directory(self.disk.as_ref(), directory));
@@ -49,11 +49,11 @@ impl LocalLogs {
         result
     }
 
-    /// Removes directories of expired shards and deleted queues, and segments that were trimmed away. What is trimmed or expires from now
-    /// on does so in a later part of this round, or in another one.
+    /// Removes directories of expired shards and deleted queues, and segments that were trimmed. Later trimming and
+    /// expiry remove their own files, later in this round or in another one.
     fn sweep_stream(&self, id: StreamId) -> Result<()> {
         let directory = self.streams_directory().join(id.to_string());
-        // Listed before the catalog is read: a shard's directory is made after the shard.
+        // Listed before the catalog is read, since a shard is in the catalog before its directory exists.
         for name in list_if_there(self.disk.as_ref(), &directory)? {
             let Some(log) = LogName::in_stream(id, &name) else {
                 continue;
@@ -65,11 +65,11 @@ impl LocalLogs {
                     None if !stream.has_had(log) => continue,
                     None => None,
                 },
-                // Deleted meanwhile, so the thread that deleted it deals with its files.
+                // Deleted meanwhile: the thread that deleted it removes its files.
                 None => return Ok(()),
             };
             let path = directory.join(name);
-            // What was removed since the store was opened may still be read.
+            // Files that were removed from the catalog since the store was opened may still be read.
             if self.garbage.lock().iter().any(|garbage| garbage.has(&path)) {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! What the logs of this machine do for each verb.
+//! The verbs of the logs of this machine.
 
 use std::any::Any;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::logs::LocalLogs;
 use crate::backend::{Batch, LogStatistics, Logs, RemovalPlan, SealPlan, ShardLog, Snapshot};
-use crate::backup::{Destination, Sharing};
+use crate::backup::{Destination, Sharing, check_is_apart};
 use crate::catalog::Edit;
 use crate::error::{Error, Result};
 use crate::log::{LocalLog, announce_all, pieces_of};
@@ -52,7 +52,7 @@ impl Logs for LocalLogs {
     }
 
     fn pieces(&self, log: LogName, from: RecordNumber) -> Result<Vec<LogPiece>> {
-        // A log that rests need not be opened for that.
+        // The end of a log at rest is known without opening it.
         let at_rest = {
             let state = self.catalog.read();
             let known = state.log(log);
@@ -106,6 +106,7 @@ impl Logs for LocalLogs {
     }
 
     fn begin_copy(&self, directory: &Path) -> Result<Destination> {
+        check_is_apart(self.disk_of_copies.as_ref(), &self.directory, directory)?;
         Destination::begin(&self.disk_of_copies, directory, Sharing::WherePossible)
     }
 
@@ -154,7 +155,7 @@ impl Logs for LocalLogs {
 }
 
 impl LocalLogs {
-    /// Has logs that acknowledge from memory say together that they are about to be written to.
+    /// Tells the ledger in one step of logs that acknowledge from memory and are about to be written to.
     fn announce(&self, batches: &[Batch<'_>]) {
         let logs = batches
             .iter()
@@ -166,7 +167,7 @@ impl LocalLogs {
     }
 }
 
-/// The log behind the trait. A store has logs of one backend.
+/// The local log behind the trait. A store has logs of one backend.
 fn local(log: &dyn ShardLog) -> Option<&LocalLog> {
     let log: &dyn Any = log;
     log.downcast_ref()

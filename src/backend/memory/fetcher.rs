@@ -1,4 +1,4 @@
-//! A thread that fetches, for reads that have to wait as they would for a log on another machine.
+//! A thread that fetches, for reads that have to wait as for a log on another machine.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -9,15 +9,15 @@ use crate::sync::{Condvar, Mutex, Thread};
 
 const NAME: &str = "anabranch-fetch";
 
-/// A log of which something is fetched.
+/// A log for which something is fetched.
 pub(super) trait Fetched: Debug + Send + Sync {
-    /// It is here now.
+    /// The fetch is done.
     fn note_fetched(&self);
 }
 
 #[derive(Debug)]
 pub(super) struct Fetcher {
-    /// One of so many reads of a log has to wait.
+    /// One in this many reads of a log has to wait.
     pub(super) reads_for_each_wait: u32,
     queue: Arc<Queue>,
     thread: Mutex<Option<Thread>>,
@@ -42,14 +42,14 @@ impl Fetcher {
         let thread = Thread::spawn(NAME.to_owned(), move || of_thread.fetch_all())
             .map_err(|error| Error::no_thread(NAME, error))?;
         Ok(Self {
-            // The read behind one that waited must not wait again.
+            // The repeated read after a wait must not wait again.
             reads_for_each_wait: reads_for_each_wait.max(2),
             queue,
             thread: Mutex::new(Some(thread)),
         })
     }
 
-    /// Has something fetched for a log. False where the thread has ended, so that nothing is to be waited for.
+    /// Asks for a fetch for a log. False if the thread has ended, so that there is nothing to wait for.
     pub(super) fn ask(&self, log: Weak<dyn Fetched>) -> bool {
         let mut state = self.queue.state.lock();
         if state.is_stopped {
@@ -61,12 +61,12 @@ impl Fetcher {
         true
     }
 
-    /// Ends the thread after what it was asked for.
+    /// Ends the thread after the fetches that were asked for.
     pub(super) fn stop(&self) {
         self.queue.state.lock().is_stopped = true;
         self.queue.changed.notify_one();
         let thread = self.thread.lock().take();
-        // The thread itself may be the last to let a log go.
+        // The thread itself may be the last to drop a log.
         if let Some(thread) = thread.filter(|thread| !thread.is_current()) {
             let _ = thread.join();
         }

@@ -22,7 +22,7 @@ use crate::sync::{Condvar, Mutex, MutexGuard};
 
 #[derive(Debug)]
 pub(super) struct MemoryLog {
-    /// For the fetcher.
+    /// For passing this log to the fetcher.
     this: Weak<MemoryLog>,
     name: LogName,
     catalog: Arc<Catalog>,
@@ -31,7 +31,7 @@ pub(super) struct MemoryLog {
     state: Mutex<LogState>,
     changes: LogChanges,
     fetching_ended: Condvar,
-    /// Who counts what is put; of a shard's log alone.
+    /// Counts the puts. Only a shard's log has it.
     counters: Option<ShardCounters>,
 }
 
@@ -57,7 +57,7 @@ impl MemoryLog {
         })
     }
 
-    /// Keeps writers and readers out.
+    /// Locks the state, which excludes writers and readers.
     pub(super) fn lock(&self) -> MutexGuard<'_, LogState> {
         self.state.lock()
     }
@@ -84,8 +84,7 @@ impl MemoryLog {
         }
     }
 
-    /// What can be freed. Memory is freed record by record, and this says it for some together: for those from a number
-    /// on.
+    /// The parts that can be freed. Memory is freed record by record; this groups several from a number on.
     pub(super) fn pieces(&self, from: RecordNumber) -> Vec<LogPiece> {
         const PIECE_BYTES: u64 = 64 * 1024;
         let state = self.lock();
@@ -113,13 +112,13 @@ impl MemoryLog {
         pieces
     }
 
-    /// Frees all records, of a log that the catalog has no more.
+    /// Frees all records of a log that the catalog no longer has.
     pub(super) fn clear(&self, state: &mut LogState) {
         state.records = VecDeque::new();
         self.room.give_back(std::mem::take(&mut state.bytes));
     }
 
-    /// Ends all use of the log, and gives what it has.
+    /// Ends all use of the log, and gives its state.
     pub(super) fn close(&self) -> LogState {
         let mut state = self.lock();
         let closed = LogState {
@@ -167,7 +166,7 @@ impl MemoryLog {
         Ok(placed)
     }
 
-    /// A call's records are a group of their own, and there at once.
+    /// The records of a call are one group, which is stored at once.
     fn count(&self, records: usize, bytes: usize) {
         if let Some(counters) = self.counters.as_ref().filter(|_| records > 0) {
             counters.count(CommittedGroup {
@@ -178,7 +177,7 @@ impl MemoryLog {
         }
     }
 
-    /// Whether a read has to wait: for what it has asked to be fetched now, or for what was asked before.
+    /// Whether a read has to wait, for a fetch that it asks for now or for an earlier one.
     fn has_to_fetch(&self, state: &mut LogState) -> bool {
         let Some(fetcher) = &self.fetcher else {
             return false;
@@ -191,7 +190,7 @@ impl MemoryLog {
         state.is_fetching
     }
 
-    /// The log's state, once nothing has to be fetched any more.
+    /// The log's state, once no fetch is under way.
     fn fetched(&self) -> Poll<Result<MutexGuard<'_, LogState>>> {
         let mut state = self.lock();
         if state.is_closed {

@@ -1,4 +1,4 @@
-//! What one log has.
+//! The contents of one log.
 
 use std::collections::VecDeque;
 
@@ -7,15 +7,15 @@ use crate::catalog::LogEnd;
 use crate::model::{LogName, PutRecord, RecordNumber, Timestamp};
 use crate::seam::{LogRead, ReadLimit, ReadRecord, RecordSink, stored_bytes};
 
-/// What a log has.
+/// The contents of a log.
 #[derive(Debug)]
 pub(super) struct LogState {
     pub(super) records: VecDeque<ReadRecord>,
-    /// The room that they take.
+    /// The bytes that they take.
     pub(super) bytes: usize,
     pub(super) numbers: Numbers,
     pub(super) last_arrival: Timestamp,
-    /// Behind all records that were freed.
+    /// The number behind all records that were freed.
     pub(super) freed_before: RecordNumber,
     /// Whether the catalog knows that the log is being written to.
     pub(super) is_noted: bool,
@@ -26,7 +26,7 @@ pub(super) struct LogState {
 }
 
 impl LogState {
-    /// Of a log without a record.
+    /// The state of a log without a record.
     pub(super) fn of(log: LogName) -> Self {
         Self {
             records: VecDeque::new(),
@@ -42,7 +42,7 @@ impl LogState {
         }
     }
 
-    /// As the next opener of the store finds it.
+    /// The state as the next opener of the store finds it.
     pub(super) fn rested(self) -> Self {
         Self {
             is_fetching: false,
@@ -94,7 +94,7 @@ impl LogState {
             sink.take(record.clone());
             taken += 1;
         }
-        // What was asked for may lie behind the end, where it is to be waited for.
+        // The requested number may be behind the end, where the caller waits for it.
         let next = next.max(end);
         LogRead {
             next,
@@ -104,7 +104,7 @@ impl LogState {
     }
 }
 
-/// The room that a record takes.
+/// The bytes that a record takes.
 pub(super) fn bytes_of(record: &ReadRecord) -> usize {
     let record = PutRecord::new(record.partition_key.as_str(), &record.data);
     stored_bytes(&record)

@@ -1,4 +1,4 @@
-//! All logs, and what concerns several of them.
+//! All logs, and the verbs that concern several of them.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -24,19 +24,19 @@ pub(super) struct MemoryLogs {
     room: Room,
     fetcher: Option<Arc<Fetcher>>,
     memory: Memory,
-    /// What the shards of all streams take.
+    /// Counts the puts to the shards of all streams.
     puts: Arc<PutCounters>,
-    /// The same of those streams that were put to since the store was opened.
+    /// The same for each stream that was put to since the store was opened.
     counters: Mutex<BTreeMap<StreamId, ShardCounters>>,
-    /// Until the store is closed.
+    /// `None` once the store is closed.
     opened: Mutex<Option<OpenLogs>>,
 }
 
 #[derive(Debug)]
 struct OpenLogs {
-    /// Those that were used since the store was opened. The memory has the others.
+    /// The logs that were used since the store was opened. The `Memory` has the others.
     logs: BTreeMap<LogName, Arc<MemoryLog>>,
-    /// Dropped once the memory has all of them.
+    /// Dropped after the `Memory` has all of them.
     _occupied: Occupied,
 }
 
@@ -67,7 +67,7 @@ impl MemoryLogs {
         if let Some(log) = logs.get(&name) {
             return Ok(log.clone());
         }
-        // With the map locked, so that a log that is removed does not come back.
+        // Checked with the map locked, so that a removed log does not come back.
         self.check_exists(name)?;
         let kept = self.memory.with(|place| place.logs.remove(&name));
         let state = kept.unwrap_or_else(|| LogState::of(name));
@@ -102,7 +102,7 @@ impl MemoryLogs {
         stream.find_log(name).map(drop)
     }
 
-    /// The logs of a stream that have anything, or one of them.
+    /// Those logs of a stream that have contents and for which `is_wanted` is true.
     fn logs_of(&self, stream: StreamId, is_wanted: impl Fn(LogName) -> bool) -> Vec<Arc<MemoryLog>> {
         let state = self.catalog.read();
         let logs = state
@@ -115,21 +115,21 @@ impl MemoryLogs {
         names.into_iter().filter_map(|name| self.log(name).ok()).collect()
     }
 
-    /// From when on, and from which number on, each log keeps its records.
+    /// For each log, the time and the number from which on it keeps its records.
     fn horizons(&self, time: Moment) -> Vec<(Arc<MemoryLog>, Timestamp, Option<RecordNumber>)> {
         let state = self.catalog.read();
         let horizons = state.streams().flat_map(|(id, stream)| {
             let horizon = stream.horizon(time);
             let logs = stream.logs_of(id);
             logs.map(move |(name, log)| {
-                // What is in a queue's log is needed until it is hidden.
+                // Entries of a queue's log are needed until they are hidden by number.
                 let horizon = name.shard().map_or(Timestamp::EPOCH, |_| horizon);
                 (name, horizon, log.hidden_before)
             })
         });
         let horizons: Vec<_> = horizons.collect();
         drop(state);
-        // One that was removed meanwhile keeps nothing.
+        // A log that was removed meanwhile keeps nothing.
         let log = |(name, horizon, hidden)| Some((self.log(name).ok()?, horizon, hidden));
         horizons.into_iter().filter_map(log).collect()
     }
@@ -158,12 +158,12 @@ impl Logs for MemoryLogs {
         Ok(self.log(log)?.pieces(from))
     }
 
-    /// What was taken lives as long as the memory.
+    /// Records live as long as the memory.
     fn sync(&self, _log: LogName) -> Result<()> {
         Ok(())
     }
 
-    /// The seal and its edit are one step: an append and a read find both or neither.
+    /// The seal and its edit are one step: an append and a read see both or neither.
     fn seal(
         &self,
         stream: StreamId,
@@ -171,7 +171,7 @@ impl Logs for MemoryLogs {
         plan: &mut SealPlan<'_>,
     ) -> Result<Vec<Arc<dyn ShardLog>>> {
         let mut shards = shards.to_vec();
-        // Two that seal the same logs lock them in one order.
+        // Sorted, so that two threads that seal the same logs lock them in the same order.
         shards.sort_unstable();
         let logs = shards
             .iter()
@@ -211,7 +211,7 @@ impl Logs for MemoryLogs {
         drop(locked);
         let mut opened = self.opened.lock();
         let OpenLogs { logs, .. } = opened.as_mut().ok_or(Error::Closed)?;
-        // Also one that was opened meanwhile. From the edit on none can be.
+        // Includes one that was opened meanwhile. After the edit none can be opened.
         let is_removed = |name: &LogName| name.stream() == Some(stream) && is_of(*name);
         let names: Vec<_> = logs.keys().filter(|name| is_removed(name)).copied().collect();
         if log.is_none() {

@@ -1,8 +1,8 @@
 //! Logs in the memory of this process.
 //!
-//! It is made of the traits of a backend and nothing else, and is unlike the logs of a directory where the traits allow
-//! it, so that a test on both finds what relies on more than they promise: numbers are left out between two appends,
-//! a read may have to wait for a thread that fetches, and a shard is closed in one step with its edit.
+//! It is written against the traits of a backend alone, and differs from the logs of a directory where the traits allow
+//! it. So a test on both finds code that relies on more than the traits promise. Numbers are left out between two
+//! appends, a read may have to wait for a thread that fetches, and a shard is closed in one step with its edit.
 
 mod edits;
 mod fetcher;

@@ -1,16 +1,16 @@
-//! Which numbers records get: they rise, and some are left out.
+//! The numbers of records: they rise, and some are left out.
 
 use crate::model::{LogName, RecordNumber, StreamId};
 
 /// At most so many numbers are left out in front of an append.
 const MOST_LEFT_OUT: u64 = 16;
 
-/// The numbers of one log, which follow from its name and from what was appended.
+/// The numbers of one log, which follow from its name and its appends.
 #[derive(Debug)]
 pub(super) struct Numbers {
     seed: u64,
     appends: u64,
-    /// Behind the last record.
+    /// The number behind the last record.
     next: RecordNumber,
 }
 
@@ -34,7 +34,7 @@ impl Numbers {
         self.next
     }
 
-    /// The first of as many consecutive numbers; `None` where there are no more.
+    /// The first of so many consecutive numbers; `None` if there are no more.
     pub(super) fn take(&mut self, records: usize) -> Option<RecordNumber> {
         let left_out = mix(self.seed ^ self.appends) % (MOST_LEFT_OUT + 1);
         let first = self.next.checked_add(left_out)?;

@@ -1,4 +1,4 @@
-//! Opening.
+//! Opening a store in memory.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use crate::backend::Opened;
 use crate::catalog::Catalog;
 use crate::error::Result;
 
-/// What [`StoreOptions`](crate::StoreOptions) says of a store in memory; its methods describe each.
+/// The part of [`StoreOptions`](crate::StoreOptions) about a store in memory. Its methods describe each option.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MemoryOptions {
     pub(crate) max_bytes: usize,
-    /// One of so many reads of a log has to wait.
+    /// One in this many reads of a log has to wait.
     pub(crate) reads_for_each_wait: Option<u32>,
 }
 

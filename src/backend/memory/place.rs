@@ -1,4 +1,4 @@
-//! What a store in memory keeps while it is closed, for its next opener.
+//! The contents of a closed store in memory, for its next opener.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,8 +11,9 @@ use crate::error::{Error, Result};
 use crate::model::{LogName, Space};
 use crate::sync::{AtomicUsize, Mutex};
 
-/// Memory that holds a store, as a directory does, until the last clone is gone. It can be opened, closed and opened
-/// again by [`StoreOptions::open_in_memory`](crate::StoreOptions::open_in_memory), once at a time.
+/// Memory that keeps a store, as a directory does, until the last clone is dropped.
+/// [`StoreOptions::open_in_memory`](crate::StoreOptions::open_in_memory) can open it again and again, one opener at a
+/// time.
 ///
 /// ```
 /// # fn main() -> anabranch::Result<()> {
@@ -45,7 +46,7 @@ struct Kept {
 #[derive(Default)]
 pub(super) struct Place {
     pub(super) is_open: bool,
-    /// Those that lead to the catalog.
+    /// The edits that lead to the catalog.
     pub(super) edits: Vec<Edit>,
     pub(super) logs: BTreeMap<LogName, LogState>,
 }
@@ -56,12 +57,12 @@ impl Memory {
         Self::default()
     }
 
-    /// Runs with what is kept, one caller at a time.
+    /// Runs with the contents, one caller at a time.
     pub(super) fn with<T>(&self, run: impl FnOnce(&mut Place) -> T) -> T {
         run(&mut self.kept.place.lock())
     }
 
-    /// Takes room for the records of all logs.
+    /// Reserves bytes for records, within the limit of all logs.
     fn take_room(&self, bytes: usize, most: usize) -> Result<()> {
         let before = self.kept.used.fetch_add(bytes, Ordering::Relaxed);
         if before.saturating_add(bytes) > most {
@@ -79,7 +80,7 @@ impl Memory {
     }
 }
 
-/// Memory that one opener has.
+/// Memory in use by one opener.
 #[derive(Debug)]
 pub(super) struct Occupied(Memory);
 

@@ -1,17 +1,17 @@
 //! The two copies of a manifest's bytes, in one file.
 //!
 //! Stripes of 64 KiB alternate: the first stripe of the first copy, the first of the second, the second of the first,
-//! and so on. Both copies are written before the file is synced, so the second costs no sync. A flipped bit or a page
-//! that cannot be read damages one copy; the other has what was there.
+//! and so on. Both copies are written before the file is synced, so the second costs no sync. A flipped bit or an
+//! unreadable page damages one copy; the other is whole there.
 
 use std::io;
 
 use crate::disk::{DiskFile, ReadablePages, Step, is_left_out};
 
-/// A copy has whole stripes only, so the length of a manifest is a multiple of two of these.
+/// A copy has whole stripes only, so the length of a manifest is a multiple of twice this.
 pub(super) const STRIPE_BYTES: u64 = 64 * 1024;
 
-/// Reading reports and repairs nothing smaller.
+/// The smallest unit that reading reports and repairs.
 const PAGE_BYTES: u64 = 4096;
 
 /// One of the copies.
@@ -45,12 +45,12 @@ impl Copies {
         copies
     }
 
-    /// Reads a manifest; pages that cannot be read are zeros in their copy.
+    /// Reads a manifest. Unreadable pages are zeros in their copy.
     ///
     /// # Errors
-    /// The length cannot be read, or the same page of neither copy.
+    /// The length cannot be read, or the same page is unreadable in both copies.
     pub(super) fn read(file: std::sync::Arc<dyn DiskFile>) -> io::Result<Self> {
-        let file = ReadablePages::new(file, Vec::new());
+        let file = ReadablePages::new(file);
         let length = usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
         let mut bytes = vec![0; length];
         file.read_exact_at(&mut bytes, 0)?;
@@ -71,12 +71,12 @@ impl Copies {
     }
 }
 
-/// The length of a file for copies of this length, which is of whole stripes.
+/// The length of a file with two copies of this length, which consists of whole stripes.
 pub(super) const fn file_length(copy_length: u64) -> u64 {
     2 * copy_length
 }
 
-/// Where a byte of a copy is in the file.
+/// The offset in the file of a byte of a copy.
 pub(super) const fn file_offset(copy: WhichCopy, offset: u64) -> u64 {
     let first = offset / STRIPE_BYTES * 2 * STRIPE_BYTES + offset % STRIPE_BYTES;
     match copy {

@@ -1,4 +1,4 @@
-//! The manifest of a copy of a store, which is written first and named when all else is there.
+//! The manifest of a copy of a store. It is written first, and named after everything else is written.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::catalog::state::CatalogState;
 use crate::disk::{Disk, Health};
 use crate::error::Result;
 
-/// Writes a manifest that holds just this state. Durable on return, and without a meaning until it is
+/// Writes a manifest with just this state. It is durable on return, and has no effect until it is
 /// [named](name_manifest_of_copy).
 pub(crate) fn write_manifest_of_copy(
     disk: &Arc<dyn Disk>,
@@ -26,7 +26,7 @@ pub(crate) fn write_manifest_of_copy(
     Manifest::write_new(&home, MANIFEST_OF_COPY, state).map(drop)
 }
 
-/// Has `CURRENT` name that manifest, durably: from here on the directory is a store.
+/// Makes `CURRENT` name that manifest, durably: from here on the directory is a store.
 pub(crate) fn name_manifest_of_copy(disk: &dyn Disk, directory: &Path) -> Result<()> {
     prepare_current(disk, directory, MANIFEST_OF_COPY)?;
     replace_current(disk, directory)?;

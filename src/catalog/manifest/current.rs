@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::disk::{Disk, OpenMode, Step, passes, perform};
 use crate::error::{Error, Result};
 
-/// Writes a `CURRENT` beside the one that is in force.
+/// Writes a new `CURRENT` beside the one in force.
 pub(super) fn prepare_current(disk: &dyn Disk, directory: &Path, number: u64) -> Result<()> {
     let temporary = directory.join("CURRENT.new");
     let cannot = |operation| move |error| Error::preparing(operation, &directory.join("CURRENT"), error);

@@ -22,20 +22,20 @@ use crate::error::{Error, Result};
 /// A manifest is replaced when it is larger than this and than twice its snapshot.
 pub(crate) const COMPACTION_BYTES: u64 = 1024 * 1024;
 
-/// Where a manifest is, and what it shares with the rest of the store.
+/// The place of a manifest, and what it shares with the rest of the store.
 #[derive(Clone, Debug)]
 pub(crate) struct Home {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) directory: PathBuf,
     pub(crate) health: Health,
-    /// Below so many bytes a manifest is not compacted.
+    /// A manifest with fewer bytes is not compacted.
     pub(crate) compaction_bytes: u64,
 }
 
 #[derive(Debug)]
 pub(crate) struct Manifest {
     home: Home,
-    /// What the edits lead to, until the catalog takes it.
+    /// The state that the edits lead to, until the catalog takes it.
     loaded: Option<CatalogState>,
     revision: Revision,
     number: u64,
@@ -43,26 +43,26 @@ pub(crate) struct Manifest {
     file: Arc<dyn DiskFile>,
     seed: Hasher,
     next_sequence: u64,
-    /// Where the next frame goes, in each copy.
+    /// The offset of the next frame, in each copy.
     length: u64,
-    /// For each copy.
+    /// The reserved length of each copy.
     reserved: u64,
     snapshot_bytes: u64,
-    /// Behind the last whole frame lies something that is not zeros: nothing is appended to it.
+    /// Whether bytes other than zeros follow the last whole frame. Then nothing is appended to this manifest.
     has_torn_tail: bool,
-    /// `CURRENT` names this manifest, but a crash may bring the one before back. Both have the same edits, until one more
-    /// is appended.
+    /// Whether `CURRENT` durably names this manifest. If not, a crash may bring the previous one back, which has the
+    /// same edits until another is appended.
     is_named_durably: bool,
-    /// One copy is not as it was written; the other has what it lacks.
+    /// Whether one copy is damaged somewhere. The other is whole there.
     has_damaged_copy: bool,
 }
 
 impl Manifest {
-    /// Opens the manifest in force, or makes the first one where nothing was stored yet.
+    /// Opens the manifest in force, or makes the first one if nothing was stored yet.
     ///
-    /// `make_room` frees room on the disk if there is too little to open the manifest.
-    /// `before_new` is done before a first one is made. `find_later_frame` looks for a file that shows that an edit is
-    /// missing; it is told whether the manifest ends in a frame that is not whole.
+    /// `make_room` frees room on the disk if there is too little to open the manifest. `before_new` runs before a first
+    /// one is made. `find_later_frame` looks for a file that shows that an edit is missing; its argument is whether the
+    /// manifest ends in an incomplete frame.
     pub(crate) fn open(
         home: &Home,
         before_new: impl FnOnce() -> Result<()>,
@@ -70,8 +70,8 @@ impl Manifest {
         find_later_frame: impl FnOnce(&CatalogState, bool) -> Result<Option<PathBuf>>,
     ) -> Result<Self> {
         let Home { disk, directory, .. } = home;
-        // An earlier opener may have been killed between a change and its sync. What is built on from now on
-        // must not be taken back, so it is made durable before it is believed.
+        // An earlier opener may have been killed between a change and its sync. Everything from now on builds on what
+        // is read here, so it is made durable first.
         perform(Step::StoreDirectorySyncAtOpen, || disk.sync_dir(directory))
             .map_err(|error| Error::io("sync the directory", directory, error))?;
         let current_path = directory.join("CURRENT");
@@ -104,7 +104,7 @@ impl Manifest {
                     };
                 } else if manifest.has_damaged_copy {
                     manifest = match manifest.rewritten(&state) {
-                        // The manifest goes on with one copy where the other is damaged, until there is room.
+                        // If one copy is damaged, the manifest goes on with the other until there is room.
                         Err(error) if error.is_want_of_room() => manifest,
                         other => other?,
                     };
@@ -141,7 +141,7 @@ impl Manifest {
         self.sync_current()
     }
 
-    /// Writes all that has to be there before `CURRENT` can be replaced. If that fails it takes no room.
+    /// Writes everything that has to exist before `CURRENT` can be replaced. If that fails it leaves nothing.
     fn prepare_next(&self, state: &CatalogState) -> Result<Self> {
         let Home { disk, directory, .. } = &self.home;
         let number = self.number + 1;
@@ -153,8 +153,8 @@ impl Manifest {
         prepared
     }
 
-    /// Makes sure that no crash brings the manifest before this one back. `CURRENT` is written again for it: after a sync
-    /// that failed, none can be believed but one of what is new.
+    /// Makes sure that no crash brings the previous manifest back. `CURRENT` is written again for that: after a failed
+    /// sync, only a sync of newly written bytes proves anything.
     fn name_durably(&mut self) -> Result<()> {
         if self.is_named_durably {
             return Ok(());
@@ -189,12 +189,12 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// A manifest with the next number that holds just this state, and is the one in force.
+    /// A manifest with the next number and just this state, which is in force on return.
     fn rewritten(&self, state: &CatalogState) -> Result<Self> {
         Self::put_in_force(&self.home, self.number + 1, state)
     }
 
-    /// Writes a manifest that holds just a state, and has `CURRENT` name it.
+    /// Writes a manifest with just this state, and makes `CURRENT` name it.
     pub(super) fn put_in_force(home: &Home, number: u64, state: &CatalogState) -> Result<Self> {
         let Home { disk, directory, .. } = home;
         let manifest = Self::write_new(home, number, state)?;
@@ -207,7 +207,7 @@ impl Manifest {
         })
     }
 
-    /// Writes a manifest that means nothing until `CURRENT` names it.
+    /// Writes a manifest that has no effect until `CURRENT` names it.
     pub(super) fn write_new(home: &Home, number: u64, state: &CatalogState) -> Result<Self> {
         let Home { disk, directory, .. } = home;
         let store = state.store;
@@ -290,8 +290,8 @@ impl Manifest {
         Ok((manifest, state))
     }
 
-    /// Makes sure that a frame fits in what is reserved, and that there is more behind it if the disk has room. Where it has
-    /// none, the last of it is for edits that free room: without them the disk would stay full.
+    /// Makes sure that a frame fits in the reserved room, and that more is reserved behind it if the disk has room. If
+    /// it has none, the last of the reserve is for edits that free room: without them the disk would stay full.
     fn reserve(&mut self, frame_bytes: u64, freeing: Freeing) -> Result<()> {
         let needed = self.length + frame_bytes;
         if needed + RESERVE_BYTES / 2 <= self.reserved {
@@ -306,8 +306,8 @@ impl Manifest {
         };
         match self.file.allocate(file_length(wanted)) {
             Ok(()) if fits => {}
-            // A frame that runs past the file's end shows that the file was cut, so a length must not be lost that a
-            // torn frame could have needed. Elsewhere the frame's sync comes before the new room is needed.
+            // A frame that runs past the file's end shows that the file was cut. So the new length must be durable if a
+            // torn frame could need it. Otherwise the frame's sync comes before the new room is needed.
             Ok(()) => perform(Step::ManifestRoomSync, || self.file.sync_data())
                 .map_err(|error| self.home.health.poison("sync", &self.path, error))?,
             Err(_) if needed + kept <= self.reserved => return Ok(()),
@@ -317,7 +317,7 @@ impl Manifest {
         Ok(())
     }
 
-    /// Removes manifests that are not in force. They mean nothing, so failing to is harmless.
+    /// Removes manifests that are not in force. They have no effect, so a failure is harmless.
     fn remove_others(&self) {
         let Home { disk, directory, .. } = &self.home;
         for name in disk.list(directory).unwrap_or_default() {
@@ -365,9 +365,9 @@ impl EditLog for Manifest {
 
     /// Replaces the manifest once edits outweigh the state, and there are enough of them.
     ///
-    /// Only what is final is an error. Without room the old manifest goes on, until `CURRENT` names the new one. From
-    /// there on the next edit waits until it does so durably: an edit that only the new one had would be lost with its
-    /// name.
+    /// Only a final failure is an error. Without room the old manifest goes on, until `CURRENT` names the new one. From
+    /// then on the next edit waits until `CURRENT` names it durably: an edit that only the new manifest had would be
+    /// lost with its name.
     fn offer_snapshot(&mut self, state: &CatalogState) -> Result<()> {
         if self.length < self.home.compaction_bytes.max(2 * self.snapshot_bytes) {
             return Ok(());

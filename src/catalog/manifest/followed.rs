@@ -1,9 +1,9 @@
-//! A manifest that another program appends to and replaces, as it is read meanwhile.
+//! Reading a manifest that another program appends to and replaces.
 //!
-//! Frames are only ever added behind the last one, and a manifest that replaces another is whole before `CURRENT` names it.
-//! So it is enough to look at `CURRENT` and behind the last frame that is known. What is not whole there may be in the
-//! middle of being written, or what a killed program has left: it is left alone until it is whole, or until another manifest
-//! is in force. Where frames follow it, it is damage.
+//! Frames are only ever added behind the last one, and a manifest that replaces another is whole before `CURRENT` names
+//! it. So it is enough to look at `CURRENT` and behind the last known frame. An incomplete frame there may be half
+//! written, or left by a killed program. It is left alone until it is whole, or until another manifest is in force. If
+//! frames follow it, it is damage.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,9 @@ use crc32fast::Hasher;
 
 use super::copies::{Copies, STRIPE_BYTES, WhichCopy, file_offset};
 use super::current::{manifest_name, parse_current};
-use super::format::{FRAME_HEADER_BYTES, HEADER_BYTES, decode_frame, decode_headers, frame_length};
+use super::format::{
+    FRAME_HEADER_BYTES, HEADER_BYTES, decode_frame, decode_headers, frame_length, sequence_of,
+};
 use super::new_store::check_nothing_is_stored;
 use super::walk::{replay, walk_frames};
 use crate::catalog::codec;
@@ -23,7 +25,7 @@ use crate::catalog::state::CatalogState;
 use crate::disk::{Disk, DiskFile, OpenMode, read_whole};
 use crate::error::{Error, Result};
 
-/// A manifest that is replaced while it is opened is looked for again so often.
+/// How often a manifest that is replaced while it is opened is looked for again.
 const TRIES: usize = 100;
 
 #[derive(Debug)]
@@ -34,27 +36,28 @@ pub(crate) struct FollowedManifest {
     number: u64,
     seed: Hasher,
     next_sequence: u64,
-    /// Where the next frame will be, in each copy.
+    /// The offset of the next frame, in each copy.
     length: u64,
-    /// What the first copy has at its beginning, and where its last frame begins. Where it has something else, it is
-    /// another file of that name, or its last frame was lost by a disk that failed.
+    /// The first copy's bytes at its beginning, and at the beginning of its last frame. If the file has other bytes, it
+    /// is another file of that name, or a failed disk lost its last frame.
     marks: [(u64, Vec<u8>); 2],
     unwhole: Option<Unwhole>,
 }
 
-/// Bytes behind the last frame that are no whole frame.
+/// Bytes behind the last frame that are no whole frame, and that something may follow. All was read once to find out.
 #[derive(Debug)]
 struct Unwhole {
-    bytes: Vec<u8>,
-    /// How often it was met.
-    looks: u64,
+    /// The checksum of all bytes behind the last frame, of both copies. While it is the same nothing new is to be found.
+    checksum: u32,
+    /// What was found: that the frame is damaged, or that nothing follows it.
+    damage: Option<Error>,
 }
 
 impl FollowedManifest {
     /// The manifest in force, and the state that it leads to.
     ///
     /// # Errors
-    /// [`Error::NotAStore`], [`Error::UnfinishedCopy`]; [`Error::Io`] where nothing was stored yet; [`Error::Corrupt`].
+    /// [`Error::NotAStore`], [`Error::UnfinishedCopy`]; [`Error::Io`] if nothing was stored yet; [`Error::Corrupt`].
     pub(crate) fn open(disk: &Arc<dyn Disk>, directory: &Path) -> Result<(Self, CatalogState)> {
         let mut seen = None;
         let mut tries = 0;
@@ -63,7 +66,7 @@ impl FollowedManifest {
             let current = directory.join("CURRENT");
             let number = match read_current(disk.as_ref(), directory) {
                 Err(error) if is_missing(&error) => {
-                    // Or say what there is instead.
+                    // Or give the error for the file that is there instead.
                     check_nothing_is_stored(disk.as_ref(), directory, || true)?;
                     return Err(error);
                 }
@@ -71,7 +74,7 @@ impl FollowedManifest {
             };
             match Self::load(disk, directory, number) {
                 Ok(loaded) => return Ok(loaded),
-                // It may have been replaced, or have been written to while it was read.
+                // It may have been replaced or written to while it was read.
                 Err(error) => {
                     let found = (number, error.to_string());
                     if seen.as_ref() == Some(&found) || tries == TRIES {
@@ -86,10 +89,10 @@ impl FollowedManifest {
         }
     }
 
-    /// What has happened since this was last asked.
+    /// What has changed since the last call.
     ///
     /// # Errors
-    /// [`Error::Io`], also once the directory is no more, or has another store; [`Error::Corrupt`].
+    /// [`Error::Io`], also if the directory no longer exists or has another store; [`Error::Corrupt`].
     pub(crate) fn look(&mut self) -> Result<CatalogNews> {
         for _ in 0..TRIES {
             if read_current(self.disk.as_ref(), &self.directory)? != self.number {
@@ -153,7 +156,7 @@ impl FollowedManifest {
         self.directory.join(manifest_name(self.number))
     }
 
-    /// Goes over the frames behind the last one that is known.
+    /// Reads the frames behind the last known one.
     fn look_behind(&mut self, file: &dyn DiskFile) -> Result<CatalogNews> {
         let is_marked = |(offset, bytes): &(u64, Vec<u8>)| {
             read_copy(file, WhichCopy::First, *offset, bytes.len() as u64).as_ref() == Some(bytes)
@@ -165,20 +168,38 @@ impl FollowedManifest {
         while let Some(edits) = self.next_frame(file)? {
             lists.push(edits);
         }
-        if lists.is_empty() && self.is_to_be_examined(file) {
-            let (number, known, unwhole) = (self.number, self.length, self.unwhole.take());
-            let examined = self.look_again();
-            // Another manifest is mostly shorter, and has what this one has and more.
-            if examined.is_ok() && (self.number != number || self.length > known) {
-                return examined;
-            }
-            self.unwhole = unwhole;
-            examined?;
+        match lists.is_empty() {
+            true => self.examine(file),
+            // What is behind these is looked at next time: they are not to be lost with an error.
+            false => Ok(CatalogNews::Edits(lists)),
         }
-        Ok(match lists.is_empty() {
-            true => CatalogNews::Nothing,
-            false => CatalogNews::Edits(lists),
-        })
+    }
+
+    /// Whether what is behind the last frame, and is none, is damaged. That frames follow it is found out only by reading all,
+    /// once for what is there.
+    fn examine(&mut self, file: &dyn DiskFile) -> Result<CatalogNews> {
+        let Some(checksum) = self.checksum_behind(file) else {
+            self.unwhole = None;
+            return Ok(CatalogNews::Nothing);
+        };
+        if let Some(known) = self.unwhole.as_ref().filter(|known| known.checksum == checksum) {
+            return known.damage.clone().map_or(Ok(CatalogNews::Nothing), Err);
+        }
+        let (number, known) = (self.number, self.length);
+        let examined = self.look_again();
+        // Another manifest is mostly shorter, and has what this one has and more.
+        if examined.is_ok() && (self.number != number || self.length > known) {
+            return examined;
+        }
+        let damage = examined.err();
+        if damage
+            .as_ref()
+            .is_none_or(|error| matches!(error, Error::Corrupt { .. }))
+        {
+            let damage = damage.clone();
+            self.unwhole = Some(Unwhole { checksum, damage });
+        }
+        damage.map_or(Ok(CatalogNews::Nothing), Err)
     }
 
     /// The next frame, in the copy in which it is whole.
@@ -210,26 +231,35 @@ impl FollowedManifest {
         Ok(None)
     }
 
-    /// Whether something is behind the last frame that is none, and stays so: whether frames follow it is found out only by
-    /// reading all, which is done ever more rarely.
-    fn is_to_be_examined(&mut self, file: &dyn DiskFile) -> bool {
-        let bytes = self.bytes_behind(file);
-        if bytes.iter().all(|byte| *byte == 0) {
-            self.unwhole = None;
-            return false;
-        }
-        let known = self.unwhole.take().filter(|known| known.bytes == bytes);
-        let looks = known.map_or(0, |known| known.looks) + 1;
-        self.unwhole = Some(Unwhole { bytes, looks });
-        looks > 1 && looks.is_power_of_two()
-    }
-
-    fn bytes_behind(&self, file: &dyn DiskFile) -> Vec<u8> {
+    /// The checksum of what is behind the last frame, in both copies, if frames may be there: it begins with something else
+    /// than zeros, and does not end where the frame would that it seems to be. So one that is just being written, and one that
+    /// a killed program has left, are not examined.
+    fn checksum_behind(&self, file: &dyn DiskFile) -> Option<u32> {
+        let copies = [WhichCopy::First, WhichCopy::Second];
         let header = |copy| read_copy(file, copy, self.length, FRAME_HEADER_BYTES as u64);
-        let headers = [WhichCopy::First, WhichCopy::Second]
-            .into_iter()
-            .filter_map(header);
-        headers.flatten().collect()
+        let headers = copies.map(|copy| header(copy).unwrap_or_default());
+        if headers.iter().flatten().all(|byte| *byte == 0) {
+            return None;
+        }
+        let sound = headers.iter().filter_map(|header| header.first_chunk());
+        let sound = sound.filter_map(|header| Some((header, frame_length(header, &self.seed)?)));
+        let (mut frame_bytes, mut is_another) = (0, false);
+        for (header, length) in sound {
+            frame_bytes = length.max(frame_bytes);
+            is_another |= sequence_of(header) != self.next_sequence;
+        }
+        let bytes = (file.len().ok()? / 2).saturating_sub(self.length);
+        let behind = copies.map(|copy| read_copy(file, copy, self.length, bytes).unwrap_or_default());
+        let goes_on = |copy: &Vec<u8>| {
+            let frame_bytes = usize::try_from(frame_bytes).unwrap_or(usize::MAX);
+            copy.iter().skip(frame_bytes).any(|byte| *byte != 0)
+        };
+        let may_be_followed = is_another || frame_bytes > bytes || behind.iter().any(goes_on);
+        may_be_followed.then(|| {
+            let mut checksum = Hasher::new();
+            behind.iter().for_each(|copy| checksum.update(copy));
+            checksum.finalize()
+        })
     }
 }
 
@@ -244,7 +274,7 @@ fn read_current(disk: &dyn Disk, directory: &Path) -> Result<u64> {
     parse_current(&bytes).ok_or_else(|| Error::bad_manifest(&path, 0, "it does not name a manifest"))
 }
 
-/// Bytes of one copy; `None` if the file does not reach so far, or cannot be read there.
+/// Bytes of one copy; `None` if the file is shorter, or cannot be read there.
 fn read_copy(file: &dyn DiskFile, copy: WhichCopy, offset: u64, bytes: u64) -> Option<Vec<u8>> {
     let end = offset.checked_add(bytes)?;
     if file.len().ok()? < file_offset(copy, end.checked_sub(1)?) {
@@ -309,7 +339,7 @@ mod tests {
             let mut numbers = vec![manifest.number];
             for number in 0..200 {
                 change(&catalog, number);
-                // Some come together.
+                // Some are made durable together.
                 if number % 3 > 0 {
                     assert!(seen.take_over(manifest.look().unwrap(), || ()).unwrap());
                     assert!(*seen.read() == *catalog.read(), "{number}");
@@ -330,27 +360,58 @@ mod tests {
         let (mut manifest, seen) = followed(&disk);
         let (path, at) = (manifest.path(), manifest.length);
         change(&catalog, 2);
-        // In neither copy, and then in the second one.
+        // First in neither copy, and then in the second one.
         for copy in [WhichCopy::First, WhichCopy::Second] {
             disk.rot()
                 .flip_bit(&path, file_offset(copy, at + 100), 1)
                 .unwrap();
         }
-        for _ in 0..4 {
+        for _ in 0..9 {
             assert!(matches!(manifest.look().unwrap(), CatalogNews::Nothing));
+            assert!(manifest.unwhole.is_none(), "nothing follows, and all was read");
         }
         change(&catalog, 3);
-        let damage = (0..10).find_map(|_| manifest.look().err());
-        let damage = damage.map(|error| error.to_string()).unwrap_or_default();
-        assert!(
-            damage.contains("a frame is damaged that others follow"),
-            "{damage:?}"
-        );
+        // At each look, the first one included.
+        for look in 0..9 {
+            let damage = manifest.look().err().map(|error| error.to_string());
+            let damage = damage.unwrap_or_default();
+            assert!(
+                damage.contains("a frame is damaged that others follow"),
+                "look {look}: {damage:?}"
+            );
+        }
         disk.rot()
             .flip_bit(&path, file_offset(WhichCopy::Second, at + 100), 1)
             .unwrap();
         assert!(seen.take_over(manifest.look().unwrap(), || ()).unwrap());
         assert!(*seen.read() == *catalog.read());
+    }
+
+    #[test]
+    fn damage_of_the_header_of_a_frame_is_told_once_frames_follow_and_at_no_look_before() {
+        let disk = SimDisk::new(1);
+        let catalog = written(&disk, u64::MAX);
+        change(&catalog, 1);
+        let (mut manifest, _) = followed(&disk);
+        let (path, at) = (manifest.path(), manifest.length);
+        change(&catalog, 2);
+        for copy in [WhichCopy::First, WhichCopy::Second] {
+            disk.rot().flip_bit(&path, file_offset(copy, at), 1).unwrap();
+        }
+        // As what a killed program has left.
+        for _ in 0..9 {
+            assert!(matches!(manifest.look().unwrap(), CatalogNews::Nothing));
+        }
+        for number in 3..6 {
+            change(&catalog, number);
+            for _ in 0..3 {
+                let damage = manifest.look().unwrap_err().to_string();
+                assert!(
+                    damage.contains("a frame is damaged that others follow"),
+                    "{damage}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -58,18 +58,19 @@ pub(super) fn encode_header(store: u128, number: u64, salt: u64) -> [u8; HEADER_
     bytes
 }
 
-/// Reserved at a time for each copy; small enough not to matter, large enough for hundreds of edits on a full disk.
+/// The room that is reserved at a time for each copy: small enough not to matter, large enough for hundreds of edits on
+/// a full disk.
 pub(super) const RESERVE_BYTES: u64 = STRIPE_BYTES;
 
-/// What a manifest's header says.
+/// The fields of a manifest's header.
 pub(super) struct Header {
     pub(super) store: u128,
     pub(super) seed: Hasher,
-    /// The copy whose header does not hold.
+    /// The copy whose header is damaged.
     pub(super) damaged: Option<WhichCopy>,
 }
 
-/// Reads the header of either copy.
+/// Decodes the header from the copy in which it is whole.
 pub(super) fn decode_headers(copies: &Copies, number: u64, path: &Path) -> Result<Header> {
     let first = decode_header(&copies.first, number, path);
     let second = decode_header(&copies.second, number, path);
@@ -121,7 +122,7 @@ fn decode_header(bytes: &[u8], number: u64, path: &Path) -> Result<(u128, Hasher
 pub(super) fn encode_frame(seed: &Hasher, sequence: u64, body: &[u8]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + body.len() + ALIGNMENT);
     frame.extend_from_slice(&FRAME_MAGIC.to_le_bytes());
-    // No longer than `codec::MAX_BYTES`.
+    // It is no longer than `codec::MAX_BYTES`.
     frame.extend_from_slice(&(body.len() as u32).to_le_bytes());
     frame.extend_from_slice(&sequence.to_le_bytes());
     frame.extend_from_slice(&checksum(seed, body).to_le_bytes());
@@ -137,7 +138,7 @@ fn checksum(seed: &Hasher, bytes: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// The length of a frame whose header holds, without what fills it up.
+/// The length of a frame with a valid header, without the zeros behind its body.
 pub(super) fn frame_length(header: &[u8; FRAME_HEADER_BYTES], seed: &Hasher) -> Option<u64> {
     let field = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| header[at + i]));
     let holds = passes(
@@ -145,6 +146,11 @@ pub(super) fn frame_length(header: &[u8; FRAME_HEADER_BYTES], seed: &Hasher) -> 
         field(20) == checksum(seed, &header[..20]),
     );
     (field(0) == FRAME_MAGIC && holds).then(|| FRAME_HEADER_BYTES as u64 + u64::from(field(4)))
+}
+
+/// Of a frame whose header holds.
+pub(super) fn sequence_of(header: &[u8; FRAME_HEADER_BYTES]) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|i| header[8 + i]))
 }
 
 /// A frame's sequence and body, and where the next one begins.
@@ -163,8 +169,7 @@ pub(super) fn decode_frame<'a>(
     ) {
         return None;
     }
-    let sequence = u64::from_le_bytes(std::array::from_fn(|i| header[8 + i]));
-    Some((sequence, body, end.next_multiple_of(ALIGNMENT)))
+    Some((sequence_of(header), body, end.next_multiple_of(ALIGNMENT)))
 }
 
 impl Error {

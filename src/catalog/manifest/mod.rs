@@ -7,9 +7,8 @@
 //! Each frame is synced before the next is written, so a whole frame behind a damaged one shows that the damaged one had
 //! been durable; only a damaged last frame can be a torn one.
 //!
-//! All of this is in the file twice ([`copies`]). A frame is taken from the copy in which it is whole, and a manifest that
-//! has a damaged one is rewritten when it is opened. So it takes damage at the same place of both copies to lose an
-//! edit.
+//! All of this is in the file twice ([`copies`]). A frame is taken from the copy in which it is whole, and opening a
+//! manifest with a damaged frame rewrites it. So an edit is lost only if both copies are damaged at the same place.
 //!
 //! Room for further frames is reserved ahead, as zeros, so that a full disk is noticed before a frame is begun.
 

@@ -6,14 +6,14 @@ use super::current::parse_manifest_name;
 use crate::disk::{Disk, Step, kind_if_there, list_if_there, perform};
 use crate::error::{Error, Result};
 
-/// The file in a directory into which a store is being copied. Once there is a `CURRENT`, the copy is whole.
+/// The file that marks a directory into which a store is being copied. Once `CURRENT` exists, the copy is whole.
 pub(crate) const UNFINISHED: &str = "UNFINISHED";
 
 /// The manifest of a copy.
 pub(crate) const MANIFEST_OF_COPY: u64 = 1;
 
-/// Whether a directory that has these names has a copy that was not finished. A program that has opened a store makes a
-/// journal and further manifests; with those in it, it is a store that has lost its `CURRENT`.
+/// Whether a directory with these names has an unfinished copy. A program that has opened a store makes a journal and
+/// further manifests. A directory with one of those is a store that has lost its `CURRENT`.
 pub(crate) fn is_unfinished_copy(names: &[String]) -> bool {
     let has = |wanted| names.iter().any(|name| name == wanted);
     let mut manifests = names.iter().filter_map(|name| parse_manifest_name(name));
@@ -23,8 +23,8 @@ pub(crate) fn is_unfinished_copy(names: &[String]) -> bool {
         && manifests.all(|number| number == MANIFEST_OF_COPY)
 }
 
-/// Removes, durably, what a copy has left that was finished all the same. Called when `CURRENT` is durable: if that is
-/// lost one day, the directory must not pass for a copy that may be removed.
+/// Removes, durably, the mark of a copy that was finished all the same. Called when `CURRENT` is durable: if that is
+/// lost later, the directory must not pass for a copy that may be removed.
 pub(super) fn forget_copying(disk: &dyn Disk, directory: &Path) -> Result<()> {
     let mark = directory.join(UNFINISHED);
     if kind_if_there(disk, &mark)?.is_none() {
@@ -35,9 +35,10 @@ pub(super) fn forget_copying(disk: &dyn Disk, directory: &Path) -> Result<()> {
         .map_err(|error| Error::io("remove", &mark, error))
 }
 
-/// A directory without CURRENT is a new store only if nothing in it could be missed.
+/// Checks that a directory without CURRENT has nothing that could be missed, so that it is a new store.
 ///
-/// `is_first_empty` says whether the first manifest names no stream: a store that was being made has it before `CURRENT`.
+/// `is_first_empty` says whether the first manifest names no stream: a store that was being made has it before
+/// `CURRENT`.
 pub(super) fn check_nothing_is_stored(
     disk: &dyn Disk,
     directory: &Path,
@@ -58,7 +59,7 @@ pub(super) fn check_nothing_is_stored(
             "pool" => true,
             "journal" => list_if_there(disk, &path)?.is_empty(),
             _ if is_of_the_file_system(&name) => true,
-            // What a repair copied aside was once something.
+            // A repair set these files aside, so there was a store.
             "damaged" => false,
             _ => match parse_manifest_name(&name) {
                 Some(1) => is_first_empty(),
@@ -81,12 +82,12 @@ pub(super) fn check_nothing_is_stored(
     Ok(())
 }
 
-/// What file systems put into directories by themselves.
+/// Whether a file system makes this name in directories itself.
 pub(crate) fn is_of_the_file_system(name: &str) -> bool {
     name == "lost+found" || name.starts_with(".nfs")
 }
 
-/// Streams' directories are called by their numbers.
+/// Streams' directories are named by their numbers.
 fn is_number(name: &str) -> bool {
     name.parse::<u64>().is_ok()
 }

@@ -1,4 +1,4 @@
-//! Reading a manifest as far as it can be read: for the tools.
+//! Reading as much as possible of a damaged manifest, for the tools.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,47 +17,47 @@ use crate::disk::{Disk, Health};
 use crate::error::Result;
 use crate::model::{LogName, RecordNumber, StreamId};
 
-/// What a manifest holds, as far as it is whole.
+/// The readable contents of a manifest.
 #[derive(Debug)]
 pub(crate) struct ManifestSurvey {
     pub(crate) path: PathBuf,
     pub(crate) number: u64,
     pub(crate) store: u128,
-    /// Lists of edits that happened together, and where each begins in the file. Those behind a defect too.
+    /// Lists of edits that happened together, each with its offset in the file. Includes those behind a defect.
     pub(crate) frames: Vec<(Vec<Edit>, u64)>,
-    /// After all of them, as far as they fit; `None` if there is not even a snapshot.
+    /// The state after all of them, as far as they fit; `None` without a snapshot.
     pub(crate) state: Option<CatalogState>,
     pub(crate) defect: Option<ManifestDefect>,
-    /// Where one copy is damaged and the other is whole.
+    /// The offsets at which one copy is damaged and the other is whole.
     pub(crate) damaged_copies: Vec<u64>,
-    /// The same of the last frame, which a crash may have kept from one copy.
+    /// The same for the last frame, which a crash may have left out of one copy.
     pub(crate) last_in_one_copy: Option<u64>,
     pub(crate) bytes: u64,
-    /// What the manifest begins with: streams that had a number then and are not in the state were deleted, unless edits
-    /// are lost.
+    /// The state at the manifest's beginning. A stream that had a number then and is not in the state was deleted,
+    /// unless edits are lost.
     snapshot: Option<CatalogState>,
 }
 
-/// Where a manifest ceases to be whole.
+/// The place where a manifest is damaged or torn.
 #[derive(Clone, Debug)]
 pub(crate) struct ManifestDefect {
     pub(crate) offset: u64,
     pub(crate) reason: String,
     /// Whether it can be what a crash left of a frame that was never acknowledged.
     pub(crate) is_torn: bool,
-    /// Whole frames behind it.
+    /// The count of whole frames behind it.
     pub(crate) frames_behind: u64,
-    /// Edits in them that do not fit without those that are lost.
+    /// The count of edits in them that do not fit without the lost ones.
     pub(crate) misfits: u64,
 }
 
 impl ManifestSurvey {
-    /// Whether edits are lost that had been durable.
+    /// Whether edits that had been durable are lost.
     pub(crate) fn has_lost_edits(&self) -> bool {
         self.defect.as_ref().is_some_and(|defect| !defect.is_torn)
     }
 
-    /// Whether edits that are whole say that a log was trimmed up to behind this record.
+    /// Whether the readable edits say that a log was trimmed up to behind this record.
     pub(crate) fn is_trimmed(&self, log: LogName, record: RecordNumber) -> bool {
         let begins_behind = |log: &LogState| {
             log.segments
@@ -76,8 +76,8 @@ impl ManifestSurvey {
             || (self.frames.iter().flat_map(|(edits, _)| edits)).any(was_trimmed)
     }
 
-    /// Whether a log that the state does not have, of a stream that there is, has expired or was deleted for all that the
-    /// manifest says.
+    /// Whether a log that the state does not have, of an existing stream, has expired or was deleted according to the
+    /// manifest.
     pub(crate) fn is_gone(&self, log: LogName) -> bool {
         let stream = log.stream();
         let known = stream.and_then(|stream| self.state.as_ref()?.stream(stream));
@@ -93,7 +93,7 @@ impl ManifestSurvey {
         known.is_some_and(|stream| stream.has_had(log)) && (!self.has_lost_edits() || is_end_known())
     }
 
-    /// Whether a stream that the state does not have was deleted for all that the manifest says.
+    /// Whether a stream that the state does not have was deleted according to the manifest.
     pub(crate) fn is_deleted(&self, stream: StreamId) -> bool {
         let Some(state) = &self.state else {
             return false;
@@ -108,10 +108,10 @@ impl ManifestSurvey {
     }
 }
 
-/// Goes over the bytes of a manifest, and on behind what is damaged in both copies.
+/// Reads the bytes of a manifest, and goes on behind places that are damaged in both copies.
 ///
 /// # Errors
-/// The header does not hold in either copy, so that nothing behind it can be checked.
+/// The header is invalid in both copies, so that nothing behind it can be checked.
 pub(crate) fn survey_manifest(bytes: &[u8], number: u64, path: &Path) -> Result<ManifestSurvey> {
     let copies = Copies::of(bytes);
     let header = decode_headers(&copies, number, path)?;
@@ -168,12 +168,12 @@ pub(crate) fn survey_manifest(bytes: &[u8], number: u64, path: &Path) -> Result<
     })
 }
 
-/// The whole frames behind a place at which none is, in the order in which they were written.
+/// The whole frames behind a place without one, in the order in which they were written.
 fn frames_behind(copies: &Copies, seed: &Hasher, offset: usize) -> Vec<(Vec<Edit>, u64)> {
     let mut found = Vec::new();
     let (mut last_sequence, mut behind) = (None, offset);
     for at in walk::frames_behind(copies, seed, offset) {
-        // What looks like a frame within a frame is none.
+        // Bytes inside a frame that look like a frame are none.
         let Some(frame) = walk::find_frame(copies, at, seed).filter(|_| at >= behind) else {
             continue;
         };
@@ -187,18 +187,18 @@ fn frames_behind(copies: &Copies, seed: &Hasher, offset: usize) -> Vec<(Vec<Edit
 
 /// The state that frames lead to.
 struct Replay {
-    /// Those that fit, in part at least.
+    /// Those that fit, at least in part.
     frames: Vec<(Vec<Edit>, u64)>,
-    /// After all of them; `None` without a snapshot of this store.
+    /// The state after all of them; `None` without a snapshot of this store.
     state: Option<CatalogState>,
-    /// After the first of them.
+    /// The state after the first of them.
     snapshot: Option<CatalogState>,
-    /// The first frame that does not fit, although none before it is lost.
+    /// The first frame that does not fit, although no frame before it is lost.
     misfit: Option<(u64, String)>,
 }
 
 impl Replay {
-    /// Of the frames up to the first that does not fit, if they begin with a snapshot.
+    /// Replays the frames up to the first that does not fit, if they begin with a snapshot.
     fn of(store: u128, frames: &[(Vec<Edit>, u64)]) -> Self {
         let mut replay = Self {
             frames: Vec::new(),
@@ -220,7 +220,7 @@ impl Replay {
         };
         for (at, (edits, offset)) in others.iter().enumerate() {
             if let Err(reason) = state.apply_all(edits) {
-                // Part of the list may have been applied, so those before it are applied again.
+                // Part of the list may have been applied, so the frames before it are applied again.
                 return Self {
                     misfit: Some((*offset, reason.to_owned())),
                     ..Self::of(store, &frames[..=at])
@@ -231,7 +231,7 @@ impl Replay {
         replay
     }
 
-    /// Applies what fits of a frame behind lost ones. Says how many edits do not.
+    /// Applies the edits of a frame behind lost ones that fit. Gives how many do not.
     fn go_on_with(&mut self, edits: Vec<Edit>, offset: u64) -> u64 {
         let Some(state) = &mut self.state else {
             return edits.len() as u64;
@@ -252,7 +252,7 @@ impl Replay {
     }
 }
 
-/// Writes a manifest that holds just this state, and has CURRENT name it. Durable on return.
+/// Writes a manifest with just this state, and makes CURRENT name it. Durable on return.
 pub(crate) fn write_manifest(
     disk: &Arc<dyn Disk>,
     directory: &Path,

@@ -12,17 +12,17 @@ use crate::catalog::state::CatalogState;
 use crate::disk::{Step, is_left_out, passes};
 use crate::error::{Error, Result};
 
-/// What a manifest's frames hold, up to the first that is whole in neither copy.
+/// The contents of a manifest's frames, up to the first that is whole in neither copy.
 pub(super) struct Walk {
-    /// Each frame's edits, and where it begins.
+    /// Each frame's edits, and its offset.
     pub(super) edits: Vec<(Vec<Edit>, u64)>,
     pub(super) frame_ends: Vec<u64>,
     pub(super) end: u64,
-    /// At the end lies something that may be what a crash left of a frame.
+    /// Whether the bytes at the end may be what a crash left of a frame.
     pub(super) has_torn_tail: bool,
-    /// Where the walk could not go on although it should have, and why.
+    /// The offset of a missing frame that should be there, and the reason.
     pub(super) defect: Option<(u64, String)>,
-    /// Frames that are whole in the other copy only.
+    /// Frames that are whole only in the other copy.
     pub(super) damaged: Vec<(WhichCopy, u64)>,
 }
 
@@ -56,7 +56,7 @@ pub(super) fn walk_frames(copies: &Copies, seed: &Hasher) -> Walk {
     }
     let goes_on = |copy: &[u8]| {
         let rest = copy.get(offset..).unwrap_or_default();
-        // Nearly always all of it is zeros. Without an end before the last byte many are looked at together.
+        // Nearly always all of it is zeros. Without an early exit the compiler checks many bytes at once.
         rest.iter().fold(0, |all, byte| all | byte) != 0
     };
     walk.has_torn_tail = goes_on(&copies.first) || goes_on(&copies.second);
@@ -71,8 +71,7 @@ pub(super) fn walk_frames(copies: &Copies, seed: &Hasher) -> Walk {
 /// The state that the frames of a store's manifest lead to.
 ///
 /// # Errors
-/// The walk could not go on although it should have; the frames do not begin with a snapshot of this store, or one does
-/// not fit.
+/// A frame is missing, the frames do not begin with a snapshot of this store, or one does not fit.
 pub(super) fn replay(walk: &Walk, store: u128, path: &Path) -> Result<CatalogState> {
     let in_file = |offset| file_offset(WhichCopy::First, offset);
     if let Some((offset, reason)) = &walk.defect {
@@ -94,11 +93,11 @@ pub(super) fn replay(walk: &Walk, store: u128, path: &Path) -> Result<CatalogSta
     Ok(state)
 }
 
-/// A frame that is whole in one copy at least.
+/// A frame that is whole in at least one copy.
 pub(super) struct Frame<'a> {
     pub(super) sequence: u64,
     pub(super) body: &'a [u8],
-    /// Where the next frame begins.
+    /// The offset of the next frame.
     pub(super) end: usize,
     damaged_in: Option<WhichCopy>,
 }
@@ -120,8 +119,8 @@ pub(super) fn find_frame<'a>(copies: &'a Copies, offset: usize, seed: &Hasher) -
     })
 }
 
-/// Whether the file once went on behind the place at which no frame is whole. Room for a frame is durable before the
-/// frame is begun, so a frame that was begun and does not fit was cut.
+/// Whether the file once went on behind the place without a whole frame. Room for a frame is durable before the frame
+/// is begun, so a frame that was begun and does not fit was cut.
 fn is_cut(copies: &Copies, offset: usize, seed: &Hasher) -> bool {
     let does_not_fit = |copy: &[u8]| {
         let rest = copy.get(offset..).unwrap_or_default();
@@ -139,7 +138,7 @@ fn is_cut(copies: &Copies, offset: usize, seed: &Hasher) -> bool {
         }
 }
 
-/// Where frames are behind a place at which none is whole in either copy.
+/// The offsets of frames behind a place where none is whole in either copy.
 pub(super) fn frames_behind<'a>(
     copies: &'a Copies,
     seed: &'a Hasher,

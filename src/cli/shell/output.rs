@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use clap::{Args, ValueEnum};
 
 use super::super::Failure;
-use super::table;
+use crate::cli::table;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct OutputArguments {

@@ -11,6 +11,7 @@ use super::aws::{Aws, AwsOptions};
 use super::directory::{Access, Directory};
 use super::endpoint::Endpoint;
 use super::environment::variable;
+use super::name::StreamArgument;
 use super::target::Target;
 
 #[derive(Debug, Clone, Args)]
@@ -79,8 +80,13 @@ impl PlaceArguments {
         }
     }
 
-    /// Opens the place, does the work and lets the place go, also where the work failed.
-    pub(super) fn run(&self, access: Access, work: impl Work) -> Result<(), Failure> {
+    /// Opens the place, does the work, on a stream if on one, and lets the place go, also where the work failed.
+    pub(super) fn run(
+        &self,
+        access: Access,
+        stream: Option<&StreamArgument>,
+        work: impl Work,
+    ) -> Result<(), Failure> {
         match &self.data_dir {
             Some(directory) => {
                 let namespace = Self::namespace_of(self.region.as_deref(), &self.account_id)?;
@@ -89,16 +95,23 @@ impl PlaceArguments {
                     work,
                 )
             }
-            None => match self
-                .endpoint
-                .as_deref()
-                .and_then(|url| url.strip_prefix("aws://"))
-            {
-                Some("") => at_aws(self.region.as_deref().unwrap_or_default(), work),
-                Some(region) => at_aws(region, work),
-                None if self.puts_once => worked(self.endpoint()?.that_puts_once(), work),
-                None => worked(self.endpoint()?, work),
+            None => match stream.filter(|stream| stream.has_namespace()) {
+                Some(stream) => Err(Failure::Usage(format!(
+                    "{stream}: a stream behind an endpoint has no namespace, and no slash in its name; --region says in which \
+                     region it is, and --data-dir that it is in a directory"
+                ))),
+                None => self.run_at_endpoint(work),
             },
+        }
+    }
+
+    fn run_at_endpoint(&self, work: impl Work) -> Result<(), Failure> {
+        let url = self.endpoint.as_deref();
+        match url.and_then(|url| url.strip_prefix("aws://")) {
+            Some("") => at_aws(self.region.as_deref().unwrap_or_default(), work),
+            Some(region) => at_aws(region, work),
+            None if self.puts_once => worked(self.endpoint()?.that_puts_once(), work),
+            None => worked(self.endpoint()?, work),
         }
     }
 

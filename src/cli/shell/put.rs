@@ -14,6 +14,7 @@ use super::decoded::json_text;
 use super::directory::Access;
 use super::key::KeyArguments;
 use super::lines::{End, Line, Lines};
+use super::name::StreamArgument;
 use super::output::{Format, OutputArguments};
 use super::place::{PlaceArguments, Work};
 use super::tally::Tally;
@@ -23,7 +24,7 @@ use super::target::{NewRecord, PutAnswer, Target};
 pub(in crate::cli) struct PutArguments {
     /// The stream
     #[arg(value_name = "NAME")]
-    stream: String,
+    stream: StreamArgument,
 
     #[command(flatten)]
     key: KeyArguments,
@@ -68,7 +69,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Puts all lines.
 pub(super) fn run(arguments: &PutArguments) -> Result<(), Failure> {
-    arguments.place.run(Access::Change, Put(arguments))
+    arguments
+        .place
+        .run(Access::Change, Some(&arguments.stream), Put(arguments))
 }
 
 struct Put<'a>(&'a PutArguments);

@@ -10,6 +10,7 @@ use super::after_help;
 use super::connection::Connection;
 use super::directory::Access;
 use super::lineage::LineageReader;
+use super::name::StreamArgument;
 use super::place::{PlaceArguments, Work};
 use super::position;
 use super::shown::{Shown, ShownArguments};
@@ -20,7 +21,7 @@ use super::until::Until;
 pub(in crate::cli) struct GetArguments {
     /// The stream
     #[arg(value_name = "NAME")]
-    stream: String,
+    stream: StreamArgument,
 
     /// Only this shard, by its full id or its number; without it all shards, parents before their children
     #[arg(long, value_name = "SHARD", value_parser = dump::shard)]
@@ -49,7 +50,7 @@ pub(in crate::cli) struct GetArguments {
 pub(in crate::cli) struct TailArguments {
     /// The stream
     #[arg(value_name = "NAME")]
-    stream: String,
+    stream: StreamArgument,
 
     /// Go on with the records that come, and with the shards that splits and merges open, until interrupted
     #[arg(long)]
@@ -87,7 +88,9 @@ made again for 5 minutes. Stopped by SIGINT or SIGTERM, it has done what it was 
 
 /// Shows what is there.
 pub(super) fn get(arguments: &GetArguments) -> Result<(), Failure> {
-    arguments.place.run(Access::Read, Get(arguments))
+    arguments
+        .place
+        .run(Access::Read, Some(&arguments.stream), Get(arguments))
 }
 
 /// Shows what is there in all shards, and if asked what comes.
@@ -101,7 +104,9 @@ pub(super) fn tail(arguments: &TailArguments) -> Result<(), Failure> {
         true => Access::Follow,
         false => Access::Read,
     };
-    arguments.place.run(access, Tail(arguments))
+    arguments
+        .place
+        .run(access, Some(&arguments.stream), Tail(arguments))
 }
 
 struct Get<'a>(&'a GetArguments);

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::super::Failure;
 use super::super::dump;
 use super::directory::Access;
+use super::name::StreamArgument;
 use super::output::{Output, OutputArguments};
 use super::place::{PlaceArguments, Work};
 use super::target::{ShardRow, Target};
@@ -15,7 +16,7 @@ use super::target::{ShardRow, Target};
 pub(in crate::cli) struct SplitArguments {
     /// The stream
     #[arg(value_name = "NAME")]
-    stream: String,
+    stream: StreamArgument,
 
     /// The shard, by its full id or its number
     #[arg(value_parser = dump::shard)]
@@ -36,7 +37,7 @@ pub(in crate::cli) struct SplitArguments {
 pub(in crate::cli) struct MergeArguments {
     /// The stream
     #[arg(value_name = "NAME")]
-    stream: String,
+    stream: StreamArgument,
 
     /// The shard with the lower hash keys, by its full id or its number
     #[arg(value_name = "SHARD", value_parser = dump::shard)]
@@ -55,12 +56,16 @@ pub(in crate::cli) struct MergeArguments {
 
 /// Splits a shard, and shows the stream's shards.
 pub(super) fn split(arguments: &SplitArguments) -> Result<(), Failure> {
-    arguments.place.run(Access::Change, Split(arguments))
+    arguments
+        .place
+        .run(Access::Change, Some(&arguments.stream), Split(arguments))
 }
 
 /// Merges two shards, and shows the stream's shards.
 pub(super) fn merge(arguments: &MergeArguments) -> Result<(), Failure> {
-    arguments.place.run(Access::Change, Merge(arguments))
+    arguments
+        .place
+        .run(Access::Change, Some(&arguments.stream), Merge(arguments))
 }
 
 struct Split<'a>(&'a SplitArguments);

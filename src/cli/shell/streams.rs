@@ -12,6 +12,7 @@ use super::super::Failure;
 use super::decoded::json_text;
 use super::directory::Access;
 use super::lineage::LineageReader;
+use super::name::StreamArgument;
 use super::output::{Output, OutputArguments};
 use super::place::{PlaceArguments, Work};
 use super::reshard::show_shards;
@@ -22,7 +23,7 @@ use super::target::{NewStream, StreamRow, Target};
 pub(in crate::cli) struct StreamsArguments {
     /// The stream whose shards are to be listed
     #[arg(value_name = "NAME")]
-    stream: Option<String>,
+    stream: Option<StreamArgument>,
 
     #[command(flatten)]
     output: OutputArguments,
@@ -35,7 +36,7 @@ pub(in crate::cli) struct StreamsArguments {
 pub(in crate::cli) struct CreateArguments {
     /// The name: 1 to 128 characters of a-z A-Z 0-9 _ . -
     #[arg(value_name = "NAME")]
-    stream: String,
+    stream: StreamArgument,
 
     /// How many shards it has
     #[arg(
@@ -56,7 +57,7 @@ pub(in crate::cli) struct CreateArguments {
 pub(in crate::cli) struct DeleteArguments {
     /// The stream
     #[arg(value_name = "NAME")]
-    stream: String,
+    stream: StreamArgument,
 
     /// Do it without asking
     #[arg(long)]
@@ -68,17 +69,23 @@ pub(in crate::cli) struct DeleteArguments {
 
 /// Lists the streams, or the shards of one.
 pub(super) fn list(arguments: &StreamsArguments) -> Result<(), Failure> {
-    arguments.place.run(Access::Read, List(arguments))
+    arguments
+        .place
+        .run(Access::Read, arguments.stream.as_ref(), List(arguments))
 }
 
 /// Makes a stream.
 pub(super) fn create(arguments: &CreateArguments) -> Result<(), Failure> {
-    arguments.place.run(Access::Make, Create(arguments))
+    arguments
+        .place
+        .run(Access::Make, Some(&arguments.stream), Create(arguments))
 }
 
 /// Deletes a stream, if that is meant.
 pub(super) fn delete(arguments: &DeleteArguments) -> Result<(), Failure> {
-    arguments.place.run(Access::Change, Delete(arguments))
+    arguments
+        .place
+        .run(Access::Change, Some(&arguments.stream), Delete(arguments))
 }
 
 struct List<'a>(&'a StreamsArguments);

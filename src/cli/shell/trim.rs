@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::super::Failure;
 use super::directory::Access;
+use super::name::StreamArgument;
 use super::output::{Output, OutputArguments};
 use super::place::{PlaceArguments, Work};
 use super::position;
@@ -16,7 +17,7 @@ use super::target::{ReadRecord, Target};
 pub(in crate::cli) struct TrimArguments {
     /// The stream
     #[arg(value_name = "NAME")]
-    stream: String,
+    stream: StreamArgument,
 
     /// The first that stays: a sequence number, of whose shard and its parents records go; or a time in RFC 3339 or
     /// from now like -1h, for all shards
@@ -34,7 +35,9 @@ pub(in crate::cli) struct TrimArguments {
 
 /// Hides what is in front of a position, and shows what each shard begins with then.
 pub(super) fn run(arguments: &TrimArguments) -> Result<(), Failure> {
-    arguments.place.run(Access::Change, Trim(arguments))
+    arguments
+        .place
+        .run(Access::Change, Some(&arguments.stream), Trim(arguments))
 }
 
 struct Trim<'a>(&'a TrimArguments);

@@ -93,7 +93,7 @@ function channel({ name, status, bucket, isDelivered, lastDelivery, problem }, n
     cell("Channel", name, "head"),
     cell("Status", statusOf(status)),
     cell("Bucket", bucket ?? "–"),
-    cell("Last delivery", h("span", { title: moment(lastDelivery) }, lastDelivery === null ? "none since the start" : ago(now, lastDelivery))),
+    cell("Last delivery", h("span", { title: moment(lastDelivery) }, lastDelivery === null ? "none" : ago(now, lastDelivery))),
     cell("Problem", h("span", { class: problem ? "bad" : null }, isDelivered ? words : "nothing delivers it here")),
   );
 }

@@ -1,4 +1,4 @@
-//! Fair parts: which shards a member takes, and which it asks others for.
+//! Fair parts: which shards a member takes, and which shards it asks other members for.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use super::leases::{Leases, MemberId, Wanted};
 use crate::model::ShardId;
 
 impl Leases {
-    /// Gives a member its part of the shards that can be held: those that are free at once, and others from members
-    /// that have more, as soon as they have committed what they were given.
+    /// Gives a member its part of the available shards: free ones at once, and others from members that have more, as
+    /// soon as these have committed what they were given.
     pub(super) fn balance(&mut self, id: MemberId, shards: &[ShardId], now: u64) {
         let Some(member) = self.members.get(&id) else {
             return;
@@ -43,7 +43,7 @@ impl Leases {
         lease.holder != id && lease.commits == 0 && can_be_taken
     }
 
-    /// Asks those who have most for shards, as long as they have too many for this member to have too few.
+    /// Asks the members with most shards for some, as long as they have too many while this member has too few.
     fn ask_for_more(&mut self, id: MemberId, target: usize, level: usize, now: u64) {
         let mut own = self.count(id) + self.count_wanted(id);
         if own >= target {
@@ -64,7 +64,7 @@ impl Leases {
         }
     }
 
-    /// What other members hold and no member is to get, with that of which nothing is under way last.
+    /// The shards that other members hold and that no member is to get, with idle shards last.
     fn kept_by_others(&self, id: MemberId, now: u64) -> BTreeMap<MemberId, Kept> {
         let others = self.live(now).filter(|(other, _)| *other != id);
         let mut kept: BTreeMap<_, _> = others
@@ -98,7 +98,7 @@ impl Leases {
     }
 }
 
-/// What a member holds.
+/// The shards of a member.
 struct Kept {
     max_shards: usize,
     shards: Vec<ShardId>,
@@ -113,7 +113,7 @@ impl Kept {
     }
 }
 
-/// The least number of shards so that members who have up to it, and no more than their own most, have all of them.
+/// The least level at which all shards are held if each member holds up to that many, and no more than its own maximum.
 fn fair_level(shards: usize, most: impl Iterator<Item = usize>) -> usize {
     let mut most: Vec<_> = most.collect();
     most.sort_unstable();

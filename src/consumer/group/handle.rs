@@ -1,4 +1,4 @@
-//! A group as its users hold it.
+//! A consumer group as its users hold it.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -9,17 +9,17 @@ use crate::error::{Error, Named, Result};
 use crate::model::{Checkpoint, RecordNumber, ShardId, StartingPosition, check_stream_name};
 use crate::store::{OpenGroup, ShardLag, Stream};
 
-/// Several [members](super::Member) that share a stream: each of its shards is held by one of them, and each record is
-/// given to one of them. What a member has dealt with it [commits](super::Member::commit); what was not committed when
-/// it is gone is given to another. So each record is given out at least once, and exactly once where no member dies or
-/// stalls.
+/// Several [members](super::Member) that share a stream: one of them holds each shard, and each record is given to one
+/// of them. A member [commits](super::Member::commit) what it has processed. Records that were not committed when it
+/// leaves or stalls are given to another. So each record is given out at least once, and exactly once if no member dies
+/// or stalls.
 ///
-/// The records of a shard come in order, and those of its children only once all of the shard's are committed, by
-/// whichever members. So the records of a partition key come in the order in which they were put.
+/// The records of a shard come in order, and those of its children only after all of the shard's records are committed,
+/// by any members. So the records of a partition key come in the order in which they were put.
 ///
-/// How far a group has come is the [checkpoint](Stream::checkpoint) of its name. It is durable, and it only rises
-/// unless it is [reset](Self::reset_to). Who its members are is in memory: a store that is opened again has none, and
-/// all shards are free.
+/// The group's position is the [checkpoint](Stream::checkpoint) of its name. It is durable, and it only rises unless it
+/// is [reset](Self::reset_to). The members are in memory alone: a store that is opened again has none, and all shards
+/// are free.
 ///
 /// Clones share it. It keeps its store open.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub struct ConsumerGroup {
     pub(super) shared: Arc<Shared>,
 }
 
-/// A member of a group, as others see it.
+/// The description of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemberDescription {
@@ -37,13 +37,13 @@ pub struct MemberDescription {
     pub name: String,
     /// The shards that it holds, in the order of their ids.
     pub shards: Vec<ShardId>,
-    /// Whether it has made no call for its lease time, so that others take what it holds.
+    /// Whether it has made no call for its lease time, so that other members may take its shards.
     pub has_run_out: bool,
 }
 
 impl Stream {
-    /// A group of this name, of 1 to 128 characters of `a-z A-Z 0-9 _ . -`. It goes on at the checkpoint of this name,
-    /// or, if there is none, begins at `otherwise`, which is noted durably. A stream can have
+    /// A group of this name, of 1 to 128 characters of `a-z A-Z 0-9 _ . -`. It goes on at the checkpoint of this name.
+    /// If there is none, it begins at `otherwise`, which is saved durably. A stream can have
     /// [`MAX_GROUPS_PER_STREAM`](crate::limits::MAX_GROUPS_PER_STREAM), other checkpoints included.
     ///
     /// ```
@@ -70,11 +70,11 @@ impl Stream {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for the name; [`Error::TooManyGroups`]; [`Error::StreamNotActive`] for a stream that
-    /// is being created; otherwise as for [`reader`](Self::reader), and what happens on the disk.
+    /// is being created; otherwise as for [`reader`](Self::reader), and errors of the disk.
     pub fn group(&self, name: &str, otherwise: StartingPosition) -> Result<ConsumerGroup> {
         check_stream_name(name).map_err(|error| Error::bad_name(Named::Group, name, error))?;
         if self.checkpoint(name)?.is_none() {
-            // Another caller may come first; then that one's holds.
+            // If another caller comes first, that caller's beginning is used.
             self.begin_group(name, &self.reader(otherwise)?.checkpoint())?;
         }
         let make = || -> Arc<dyn OpenGroup> { Arc::<Shared>::default() };
@@ -82,7 +82,7 @@ impl Stream {
         Ok(ConsumerGroup {
             stream: self.clone(),
             name: name.to_owned(),
-            // Only this floor makes them.
+            // Only this floor makes values of this type.
             shared: open.downcast().unwrap_or_default(),
         })
     }
@@ -94,13 +94,13 @@ impl ConsumerGroup {
         &self.name
     }
 
-    /// The stream whose records it has.
+    /// The stream that the group reads.
     pub fn stream(&self) -> &Stream {
         &self.stream
     }
 
-    /// How far its members have come together: a [reader](Stream::reader_from) from there has what is not committed,
-    /// and a stream that is [trimmed](Stream::trim_to) to it keeps that.
+    /// The position of all members together. A [reader](Stream::reader_from) from there gets all records that are not
+    /// committed, and a stream that is [trimmed](Stream::trim_to) to it keeps these.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -121,9 +121,9 @@ impl ConsumerGroup {
         checkpoint.ok_or_else(|| self.stream.group_not_found(&self.name))
     }
 
-    /// How much of each shard is not committed, in the order of their ids: of the shards that the group has come to,
-    /// and of those that descend from them. Shards that are done with are left out. Reads one record of each shard at
-    /// most, however much there is; [`ShardLag`] says how it is measured.
+    /// How much of each shard is not committed, in the order of their ids, for the listed shards and those that descend
+    /// from them. Shards that are committed to their ends are left out. Reads at most one record of each shard, however
+    /// many there are. [`ShardLag`] says how it is measured.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -140,12 +140,12 @@ impl ConsumerGroup {
     /// ```
     ///
     /// # Errors
-    /// As for [`checkpoint`](Self::checkpoint), and what happens on the disk.
+    /// As for [`checkpoint`](Self::checkpoint), and errors of the disk.
     pub fn lag(&self) -> Result<Vec<ShardLag>> {
         self.stream.lag(&self.checkpoint()?)
     }
 
-    /// Its members, in the order in which they joined, and what each of them holds now.
+    /// Its members, in the order in which they joined, with their present shards.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -175,8 +175,8 @@ impl ConsumerGroup {
         Ok(described.collect())
     }
 
-    /// Has the group go on at a checkpoint of its stream, which may be behind what is committed or in front of it.
-    /// Durable on return. All leases end, so what was given out before and not committed can no more be committed.
+    /// Sets the group to a checkpoint of its stream, which may be behind the committed position or in front of it.
+    /// Durable on return. All leases end, so records that were given out before can no longer be committed.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -193,13 +193,13 @@ impl ConsumerGroup {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a checkpoint of another stream; otherwise as for
-    /// [`checkpoint`](Self::checkpoint), and what happens on the disk.
+    /// [`checkpoint`](Self::checkpoint), and errors of the disk.
     pub fn reset_to(&self, checkpoint: &Checkpoint) -> Result<()> {
         self.checkpoint()?;
         self.stream.reset_checkpoint(&self.name, checkpoint)
     }
 
-    /// As [`reset_to`](Self::reset_to), if the group is still where the caller takes it to be.
+    /// As [`reset_to`](Self::reset_to), but only if the group's checkpoint is the expected one.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -221,8 +221,8 @@ impl ConsumerGroup {
             .compare_and_set_checkpoint(&self.name, Some(expected), checkpoint)
     }
 
-    /// Deletes the group with its checkpoint. Its members get [`Error::GroupNotFound`]. A group that is made under its
-    /// name is another one. One that does not exist is deleted already.
+    /// Deletes the group with its checkpoint. Its members get [`Error::GroupNotFound`]. A later group of its name is
+    /// another one. Does nothing if the group does not exist.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -244,7 +244,7 @@ impl ConsumerGroup {
         self.stream.remove_checkpoint(&self.name)
     }
 
-    /// The shards that members can hold, and where each goes on.
+    /// The shards that members can hold, and the position in each.
     pub(super) fn positions(&self) -> Result<BTreeMap<ShardId, RecordNumber>> {
         let mut positions = self.checkpoint()?.next;
         positions.retain(|_, next| *next != RecordNumber::END);

@@ -1,6 +1,6 @@
 //! Which member holds which shard.
 //!
-//! A lease has a term, a number that no other lease of the group ever has. Whatever a member does with a shard names
+//! A lease has a term, a number that no other lease of the group ever has. Every call of a member about a shard names
 //! the term, so a lease that was lost and taken again is another one.
 //!
 //! A lease runs out when its holder has made no call for its lease time. It stays with the holder until another member
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::model::{Advance, RecordNumber, ShardId, limits};
 
-/// A member, as no other of the group ever is.
+/// The number of a member, which no other member of the group ever has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct MemberId(u64);
 
@@ -18,20 +18,20 @@ pub(super) struct MemberId(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Term(u64);
 
-/// The members of a group and what they hold. Times are in milliseconds of the store's monotonic clock.
+/// The members of a group and their leases. Times are in milliseconds of the store's monotonic clock.
 #[derive(Debug, Default)]
 pub(super) struct Leases {
     pub(super) members: BTreeMap<MemberId, MemberState>,
     pub(super) leases: BTreeMap<ShardId, Lease>,
     last_member: u64,
     last_term: u64,
-    /// Another one whenever members may have to look again.
+    /// Changes whenever members may have to look again.
     version: u64,
-    /// The group is no more.
+    /// Whether the group was deleted.
     is_ended: bool,
 }
 
-/// How a member holds shards.
+/// How long and how many shards a member holds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Holding {
     pub(super) lease_millis: u64,
@@ -50,38 +50,38 @@ pub(super) struct MemberState {
 pub(super) struct Lease {
     pub(super) holder: MemberId,
     term: Term,
-    /// Behind the last record that was given to the holder; the beginning if none was.
+    /// The number behind the last record that was given to the holder; the first position if none was.
     handed_out: RecordNumber,
-    /// Behind the last record that the holder has committed.
+    /// The number behind the last record that the holder has committed.
     committed: RecordNumber,
-    /// How many commits are on their way into the catalog. A lease with one is not taken.
+    /// How many commits are on their way into the catalog. While there are any, the lease is not taken.
     pub(super) commits: usize,
     pub(super) wanted: Option<Wanted>,
 }
 
-/// Another member has too few shards and is to get this one. The holder is given nothing more of it.
+/// Another member has too few shards and will get this one. The holder gets no more of its records.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
     pub(super) by: MemberId,
-    /// From then on it is taken whatever the holder has not committed.
+    /// From this time on the shard is taken even if the holder has uncommitted records.
     pub(super) from: u64,
 }
 
-/// Why a member may not do something.
+/// Why a call of a member is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// The group is no more.
+    /// The group was deleted.
     Ended,
-    /// Another member has taken this one's place.
+    /// Another member has replaced this one.
     NoMember,
-    /// The member does not hold the shard, or not by this lease.
+    /// The member does not hold the shard, or holds it by another lease.
     Lost,
-    /// A member of this name holds shards, or may, or commits something.
+    /// A member of this name holds shards, or may still take some, or is committing.
     NameTaken,
     TooManyMembers,
 }
 
-/// A member as others see it.
+/// The description of a member.
 pub(super) struct MemberView {
     pub(super) name: String,
     pub(super) shards: Vec<ShardId>,
@@ -93,7 +93,7 @@ impl Leases {
         self.version
     }
 
-    /// Has all members look again.
+    /// Makes all members look again.
     pub(super) fn touch(&mut self) {
         self.version += 1;
     }
@@ -127,20 +127,20 @@ impl Leases {
         Ok(id)
     }
 
-    /// The member is no more, and what it holds is free.
+    /// Removes the member, and frees its shards.
     pub(super) fn leave(&mut self, id: MemberId) {
         self.remove(id);
     }
 
-    /// The member is there. Gives the version.
+    /// Renews the member's leases. Gives the version.
     pub(super) fn renew(&mut self, id: MemberId, now: u64) -> Result<u64, Refusal> {
         if self.is_ended {
             return Err(Refusal::Ended);
         }
         let member = self.members.get_mut(&id).ok_or(Refusal::NoMember)?;
-        // Others have counted without it.
+        // Other members have computed their parts without it.
         let was_gone = !member.is_live(now);
-        // Another call of the member may have read the time later, and come first.
+        // Another call of the member may have read a later time, and have come first.
         let until = now.saturating_add(member.holding.lease_millis);
         member.until = member.until.max(until);
         if was_gone {
@@ -155,7 +155,7 @@ impl Leases {
         held.map(|(shard, lease)| (*shard, lease.term)).collect()
     }
 
-    /// When a member has to look again although nothing has told it: leases of others run out, or are to be taken.
+    /// When a member has to look again without any change: leases of others run out, or shards are to be taken.
     pub(super) fn next_due(&self, id: MemberId, now: u64) -> Option<u64> {
         let others = self.leases.values().filter(|lease| lease.holder != id);
         let dues = others.filter_map(|lease| {
@@ -166,13 +166,13 @@ impl Leases {
         dues.filter(|due| *due > now).min()
     }
 
-    /// Whether records of a shard may be given to its holder.
+    /// Whether records of a shard may be given to this holder.
     pub(super) fn may_read(&self, shard: ShardId, term: Term, now: u64) -> bool {
         let lease = self.lease(shard, term);
         lease.is_some_and(|lease| self.asker(lease, now).is_none())
     }
 
-    /// Notes that records before a number are given to the holder; false if they may not be any more.
+    /// Notes that records before a number are given to the holder; false if that is no longer allowed.
     pub(super) fn hand_out(&mut self, shard: ShardId, term: Term, before: RecordNumber, now: u64) -> bool {
         if !self.may_read(shard, term, now) {
             return false;
@@ -184,12 +184,13 @@ impl Leases {
         true
     }
 
-    /// Whether all that the holder was given is committed.
+    /// Whether everything that the holder was given is committed.
     pub(super) fn is_settled(&self, shard: ShardId, term: Term) -> bool {
         self.lease(shard, term).is_some_and(Lease::is_settled)
     }
 
-    /// The member may note something about a shard, and the lease is not taken before it has.
+    /// Allows the member to commit a position of a shard. The lease is not taken before
+    /// [`end_commit`](Self::end_commit).
     pub(super) fn begin_commit(
         &mut self,
         id: MemberId,
@@ -204,10 +205,10 @@ impl Leases {
         Ok(())
     }
 
-    /// What was begun is noted, or could not be.
+    /// Ends a commit. `noted` is what it has changed, or `None` if it failed.
     pub(super) fn end_commit(&mut self, shard: ShardId, term: Term, noted: Option<Advance>, now: u64) {
         let Some(lease) = self.lease_mut(shard, term) else {
-            // The group was set back meanwhile.
+            // The group was reset meanwhile.
             return;
         };
         lease.commits -= 1;
@@ -215,7 +216,7 @@ impl Leases {
             Some(Advance::To(next)) => lease.committed = lease.committed.max(next),
             Some(Advance::Drained { .. } | Advance::Expired { .. }) => {
                 self.leases.remove(&shard);
-                // There may be children to hold.
+                // There may be children to take.
                 self.touch();
             }
             None => {}
@@ -223,7 +224,7 @@ impl Leases {
         self.hand_over(shard, now);
     }
 
-    /// There is nothing to read of the shard any more.
+    /// Frees a shard of which there is nothing to read any more.
     pub(super) fn give_up(&mut self, shard: ShardId, term: Term) {
         let is_idle = self.lease(shard, term).is_some_and(|lease| lease.commits == 0);
         if is_idle {
@@ -231,13 +232,13 @@ impl Leases {
         }
     }
 
-    /// Ends all leases: the group's checkpoint was set.
+    /// Ends all leases, because the group's checkpoint was set.
     pub(super) fn reset(&mut self) {
         self.leases.clear();
         self.touch();
     }
 
-    /// The group is no more.
+    /// Ends the group, because it was deleted.
     pub(super) fn end(&mut self) {
         self.is_ended = true;
         self.leases.clear();
@@ -269,7 +270,7 @@ impl Leases {
         self.touch();
     }
 
-    /// Gives a shard to the member that is to get it, if its holder has nothing under way.
+    /// Hands a shard to the member that asked for it, if its holder has nothing uncommitted.
     pub(super) fn hand_over(&mut self, shard: ShardId, now: u64) {
         let idle = self.leases.get(&shard).filter(|lease| lease.is_idle());
         if let Some(asker) = idle.and_then(|lease| self.asker(lease, now)) {
@@ -277,7 +278,7 @@ impl Leases {
         }
     }
 
-    /// The member that is to get the shard, as long as it is there.
+    /// The member that asked for the shard, if it still is a member.
     pub(super) fn asker(&self, lease: &Lease, now: u64) -> Option<MemberId> {
         let asker = lease.wanted.map(|wanted| wanted.by);
         asker.filter(|asker| self.is_live(*asker, now))
@@ -340,7 +341,7 @@ impl Lease {
         self.committed >= self.handed_out
     }
 
-    /// Whether it can change hands without a record that is given out twice.
+    /// Whether it can change hands without giving a record out twice.
     pub(super) fn is_idle(&self) -> bool {
         self.commits == 0 && self.is_settled()
     }

@@ -1,4 +1,4 @@
-//! A member of a group: how it joins, what it commits, and how it leaves.
+//! A member of a group: joining, committing and leaving.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -11,14 +11,15 @@ use crate::error::{Error, InvalidArgument, Named, Result};
 use crate::model::{Advance, Record, RecordNumber, ShardId, check_stream_name, limits};
 use crate::store::ShardWatch;
 
-/// How a member holds shards.
+/// The options of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberOptions {
-    /// For how long the member holds its shards after each of its calls, by the store's monotonic clock. Then others
-    /// take them. Longer than it takes to deal with a batch, or [`renew`](Member::renew) is to be called meanwhile. 100
-    /// ms to 24 hours; default: 30 s.
+    /// How long the member holds its shards after each of its calls, by the store's monotonic clock. After that others
+    /// take them. It has to be longer than processing a batch takes, or [`renew`](Member::renew) has to be called
+    /// meanwhile. 100 ms to 24 hours; default: 30 s.
     pub lease_time: Duration,
-    /// The most shards that it holds, 1 or more. Default: any number. Shards that no member may hold wait.
+    /// The most shards that it holds, 1 or more. Default: any number. Shards that exceed the limits of all members
+    /// wait.
     pub max_shards: usize,
 }
 
@@ -62,12 +63,12 @@ pub struct GroupBatch {
     pub records: Vec<Record>,
     pub(super) of: Arc<Shared>,
     pub(super) term: Term,
-    /// Where the group is in the shard once they are dealt with.
+    /// The group's position in the shard once they are committed.
     pub(super) advance: Advance,
 }
 
 impl GroupBatch {
-    /// Whether nothing follows in this shard: its children are read once this is committed.
+    /// Whether nothing follows in this shard: its children are read once this batch is committed.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -90,50 +91,49 @@ impl GroupBatch {
     }
 }
 
-/// A member of a [group](ConsumerGroup): holds a fair part of the stream's shards, is given their records, and commits
-/// what it has dealt with.
+/// A member of a [group](ConsumerGroup): holds a fair part of the stream's shards, gets their records, and commits what
+/// it has processed.
 ///
-/// It holds its shards for as long as it makes calls. Once it has made none for its [lease
-/// time](MemberOptions::lease_time) other members take them. If no other has taken a shard meanwhile, it is still the
-/// member's. When another member joins, shards change hands as soon as what was given out of them is committed, or a
-/// lease time later.
+/// It holds its shards as long as it makes calls. After a [lease time](MemberOptions::lease_time) without a call other
+/// members take them; a shard that no other has taken is still the member's. When another member joins, shards change
+/// hands as soon as the records that were given out of them are committed, or a lease time later.
 ///
-/// It is for one thread at a time; a program has as many members as threads. It leaves when it is dropped.
+/// Only one thread at a time can use it; a program has as many members as threads. Dropping it leaves the group.
 #[derive(Debug)]
 pub struct Member {
     pub(super) group: ConsumerGroup,
     pub(super) id: MemberId,
     name: String,
     pub(super) lease_millis: u64,
-    /// The shards that it held when it last looked.
+    /// The shards that it held at its last look.
     pub(super) reading: BTreeMap<ShardId, Reading>,
-    /// The same in turn.
+    /// The same shards, in the order of their turns.
     pub(super) turns: VecDeque<ShardId>,
-    /// Once it has waited.
+    /// Made by the first wait.
     pub(super) watch: Option<ShardWatch>,
-    /// What it saw when it last looked at who holds what.
+    /// The version of the leases at its last look.
     pub(super) seen_version: Option<u64>,
-    /// When it has to look again although nothing has changed, by the monotonic clock.
+    /// When it has to look again without any change, by the monotonic clock.
     pub(super) look_again_at: u64,
 }
 
-/// How far a member has read a shard that it holds.
+/// How far a member has read one of its shards.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading {
     pub(super) term: Term,
     pub(super) next: RecordNumber,
-    /// There is nothing behind it, and the shard is closed.
+    /// Whether the shard is closed and read to its end.
     pub(super) is_drained: bool,
-    /// The group was at the trim horizon, and since then nothing was there to read, and the member did not come to the
-    /// shard's head.
+    /// Whether the group was at the trim horizon, and since then there was nothing to read, and the member did not
+    /// reach the shard's head.
     pub(super) is_unread: bool,
-    /// The shard has expired, and it was told that records are missed.
+    /// Whether the shard has expired, and it was reported that records are missed.
     pub(super) is_told: bool,
 }
 
 impl ConsumerGroup {
-    /// Joins the group as a member of this name, of 1 to 128 characters of `a-z A-Z 0-9 _ . -`. A member that has had
-    /// this name, and whose leases have run out, is replaced.
+    /// Joins the group as a member of this name, of 1 to 128 characters of `a-z A-Z 0-9 _ . -`. Replaces a member of
+    /// the same name whose leases have run out.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -208,12 +208,12 @@ impl Member {
         &self.name
     }
 
-    /// The group that it is of.
+    /// The group that it is a member of.
     pub fn group(&self) -> &ConsumerGroup {
         &self.group
     }
 
-    /// The shards that it holds now, in the order of their ids.
+    /// Its present shards, in the order of their ids.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -235,8 +235,8 @@ impl Member {
         self.group.shared.with_leases(held).into_keys().collect()
     }
 
-    /// Notes that the records of a batch are dealt with, and all that this member was given of its shard before them.
-    /// Durable on return. Batches need not be committed one by one, but those of a shard in their order.
+    /// Commits the records of a batch, and all earlier ones of its shard that this member was given. Durable on return.
+    /// Not every batch has to be committed, but those of a shard only in their order.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -259,10 +259,9 @@ impl Member {
     /// ```
     ///
     /// # Errors
-    /// [`Error::LeaseLost`] if the member does not hold the shard by the same lease any more: then nothing has changed.
-    /// Also for the batches of a shard whose last one is committed. [`Error::MemberNotFound`],
-    /// [`Error::GroupNotFound`]; [`Error::StreamNotFound`], [`Error::StorageFull`], [`Error::Poisoned`],
-    /// [`Error::Closed`].
+    /// [`Error::LeaseLost`] if the member no longer holds the shard by the same lease: then nothing has changed. Also
+    /// for the batches of a shard whose last one is committed. [`Error::MemberNotFound`], [`Error::GroupNotFound`];
+    /// [`Error::StreamNotFound`], [`Error::StorageFull`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn commit(&self, batch: &GroupBatch) -> Result<()> {
         if !Arc::ptr_eq(&batch.of, &self.group.shared) {
             return Err(self.error_of(Refusal::Lost, batch.shard));
@@ -270,8 +269,8 @@ impl Member {
         self.note(batch.shard, batch.term, batch.advance)
     }
 
-    /// Holds its shards for another lease time: for a member that deals with a batch for long. All its other calls do
-    /// so too.
+    /// Holds its shards for another lease time: for a member that takes long to process a batch. All of its other calls
+    /// do so too.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -301,8 +300,8 @@ impl Member {
         renewed.map(drop).map_err(|refusal| self.refused(refusal))
     }
 
-    /// Leaves the group: what it holds is free at once, and what it has not committed is given to others. Dropping it
-    /// does the same.
+    /// Leaves the group: its shards are free at once, and its uncommitted records are given to others. Dropping it does
+    /// the same.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -323,12 +322,12 @@ impl Member {
         drop(self);
     }
 
-    /// Notes durably how far the member has come in a shard, if it still holds it.
+    /// Commits the member's position in a shard, if it still holds the shard.
     pub(super) fn note(&self, shard: ShardId, term: Term, advance: Advance) -> Result<()> {
         let ConsumerGroup { stream, name, shared } = &self.group;
         let mut is_begun = false;
         let noted = stream.advance_group(name, shard, advance, || {
-            // The time when it is this commit's turn: others may have taken long.
+            // Read when it is this commit's turn, since others may have taken long.
             let begun = shared.begin_commit(self.id, shard, term, self.now());
             is_begun = begun.is_ok();
             begun.map_err(|refusal| self.error_of(refusal, shard))
@@ -345,7 +344,7 @@ impl Member {
         self.group.error_of(refusal, &self.name, None)
     }
 
-    /// By the store's monotonic clock.
+    /// The time by the store's monotonic clock.
     pub(super) fn now(&self) -> u64 {
         self.group.stream.monotonic_millis()
     }

@@ -1,12 +1,12 @@
-//! Several members that share the shards of a stream: each shard is held by one of them at a time.
+//! Consumer groups: several members share the shards of a stream, and one of them at a time holds each shard.
 //!
-//! A *group* is a checkpoint under its name, which is durable and says how far the members together have come. A
-//! *lease* says which member holds a shard, and is in memory alone: the next opener of the store finds no member, so every
-//! shard is free ([`leases`], a plain value whose verbs take the time). What a member has dealt with is noted only if
-//! it still holds the shard, which is decided in the order of the catalog's edits; so the position of a shard never
-//! falls, and no member notes anything for another.
+//! A *group* is a checkpoint under its name, which is durable and is the position of all members together. A *lease*
+//! says which member holds a shard, and is in memory alone: the next opener of the store finds no member, so every
+//! shard is free ([`leases`], a plain value whose methods take the time as an argument). A commit of a member counts
+//! only if the member still holds the shard, which is decided in the order of the catalog's edits. So the position in a
+//! shard never falls, and no member commits for another.
 //!
-//! A shard is held only once all its parents are noted as drained, whichever members drained them.
+//! A shard can be held only after all of its parents are committed to their ends, by any members.
 
 mod balance;
 #[cfg(test)]

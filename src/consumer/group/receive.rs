@@ -1,4 +1,4 @@
-//! What a member is given: it looks which shards it holds, reads them in turn, and waits.
+//! Giving records to a member: it looks which shards it holds, reads them in turn, and waits.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use crate::model::{Advance, RecordNumber, ShardId};
 use crate::seam::ReadLimit;
 use crate::store::ShardIterator;
 
-/// A waiting member looks again after this part of its lease time, so that its leases do not run out.
+/// A waiting member looks again this many times in its lease time, so that its leases do not run out.
 const RENEWALS: u64 = 3;
 
-/// What came of a shard's turn.
+/// The result of a shard's turn.
 enum Turn {
     Batch(GroupBatch),
     /// There may be more to read.
@@ -21,14 +21,14 @@ enum Turn {
 }
 
 impl Member {
-    /// The next records of one of the shards that this member holds, the shards in turn. Waits for records, and for
-    /// shards, for up to `wait`, and renews its leases meanwhile; `None` if there are none by then. A task of an async
-    /// runtime calls it with no time to wait, and again before its leases run out.
+    /// The next records of one of the shards that this member holds; the shards come in turn. Waits for records, and
+    /// for shards, for up to `wait`, and renews its leases meanwhile; `None` if there are none by then. A task of an
+    /// async runtime calls it without a time to wait, and again before its leases run out.
     ///
-    /// While the member holds the shard it is not given the same again, also where it is not committed. A member that
-    /// comes to records which have expired is told so once, with [`Error::Trimmed`], and then goes on with the first
-    /// that is kept, unless the group is at the trim horizon there. An error of a shard comes in its turn; the records
-    /// of the others go on.
+    /// While the member holds the shard it does not get the same records again, committed or not. A member that comes
+    /// to records which have expired gets [`Error::Trimmed`] once, and then goes on with the first record that is kept,
+    /// unless the group is at the trim horizon there. An error of a shard comes in the shard's turn; the records of the
+    /// other shards go on.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -48,9 +48,9 @@ impl Member {
     /// ```
     ///
     /// # Errors
-    /// [`Error::MemberNotFound`] if another member has taken its place, [`Error::GroupNotFound`] once the group is
-    /// deleted; otherwise as for [`get_records`](crate::Stream::get_records), and, since the end of a shard is noted,
-    /// what happens on the disk.
+    /// [`Error::MemberNotFound`] if another member has replaced it, [`Error::GroupNotFound`] once the group is deleted;
+    /// otherwise as for [`get_records`](crate::Stream::get_records), and, since the end of a shard is committed here,
+    /// errors of the disk.
     pub fn next_batch(&mut self, limit: &ReadLimit, wait: Duration) -> Result<Option<GroupBatch>> {
         let deadline = Instant::now().checked_add(wait);
         loop {
@@ -63,7 +63,7 @@ impl Member {
             if left.is_zero() {
                 return Ok(None);
             }
-            // What happened before the watch began is found by another look.
+            // Another look finds changes from before the watch began.
             let until_look = self.until_look();
             if !self.watch_turns()?
                 && let Some(watch) = &mut self.watch
@@ -94,11 +94,11 @@ impl Member {
         Ok(None)
     }
 
-    /// Renews the leases; takes and asks for shards if something has changed, and takes note of those that it holds.
+    /// Renews the leases. If something has changed, takes and asks for shards, and notes the shards that it holds.
     fn look(&mut self) -> Result<()> {
         let now = self.now();
         let renewed = self.group.shared.with_leases(|leases| leases.renew(self.id, now));
-        // Whatever changes behind this version is found by another look.
+        // Another look finds changes after this version.
         let version = renewed.map_err(|refusal| self.refused(refusal))?;
         if self.seen_version == Some(version) && now < self.look_again_at {
             return Ok(());
@@ -137,7 +137,7 @@ impl Member {
         if new.is_empty() {
             return Ok(());
         }
-        // As they are after the last commits of those who held them.
+        // Read after the last commits of the previous holders.
         let positions = self.group.positions()?;
         for (shard, term) in new {
             let Some(next) = positions.get(&shard) else {
@@ -207,7 +207,7 @@ impl Member {
         }
         let hand_out = |leases: &mut Leases| leases.hand_out(shard, reading.term, end, now);
         if !self.group.shared.with_leases(hand_out) {
-            // Another member has the shard, or is to get it.
+            // Another member has the shard, or will get it.
             return Ok(Turn::Nothing);
         }
         self.note_read(shard);
@@ -224,7 +224,7 @@ impl Member {
         }))
     }
 
-    /// The next read of a shard is from there; it is drained at [`RecordNumber::END`].
+    /// Sets where the next read of a shard begins; the shard is drained at [`RecordNumber::END`].
     fn read_from(&mut self, shard: ShardId, next: RecordNumber) {
         if let Some(reading) = self.reading.get_mut(&shard) {
             reading.next = next;
@@ -232,21 +232,21 @@ impl Member {
         }
     }
 
-    /// What comes next in this shard, and in its children, is missed if it expires.
+    /// Notes that records of this shard, and of its children, are missed if they expire from now on.
     fn note_read(&mut self, shard: ShardId) {
         if let Some(reading) = self.reading.get_mut(&shard) {
             reading.is_unread = false;
         }
     }
 
-    /// Notes the end of a shard that is drained.
+    /// Commits the end of a drained shard.
     fn finish(&self, shard: ShardId, reading: Reading) -> Result<Turn> {
         let Reading { term, is_unread, .. } = reading;
         self.note_end(shard, term, Advance::Drained { is_unread })
     }
 
-    /// Goes on behind a shard that has expired. If something of it is missed, that is told first: where the machine stops in
-    /// between, it is told again.
+    /// Goes on behind a shard that has expired. Missed records are reported first: if the machine stops in between,
+    /// they are reported again.
     fn skip_expired(&mut self, shard: ShardId, reading: Reading) -> Result<Turn> {
         let Reading {
             term, next, is_told, ..
@@ -271,7 +271,7 @@ impl Member {
         }
     }
 
-    /// Once all that was given out of the shard is committed.
+    /// Commits the end, once everything that was given out of the shard is committed.
     fn note_end(&self, shard: ShardId, term: Term, advance: Advance) -> Result<Turn> {
         let is_settled = |leases: &mut Leases| leases.is_settled(shard, term);
         if !self.group.shared.with_leases(is_settled) {
@@ -279,7 +279,7 @@ impl Member {
         }
         match self.note(shard, term, advance) {
             Ok(()) => Ok(Turn::Progress),
-            // Another member has it, and notes it.
+            // Another member has it, and commits the end.
             Err(Error::LeaseLost { .. }) => Ok(Turn::Nothing),
             Err(error) => Err(error),
         }
@@ -299,13 +299,13 @@ impl Member {
         };
         watch.retain(|shard| self.reading.contains_key(&shard));
         for shard in &self.turns {
-            // A shard that cannot be watched cannot be read either, which is told in its turn.
+            // A shard that cannot be watched cannot be read either. Its turn gives the error.
             is_any_new |= watch.add(*shard).unwrap_or(false);
         }
         Ok(is_any_new)
     }
 
-    /// How long a waiting member can wait before it has to look at its leases, and those of others.
+    /// How long a waiting member can wait before it has to look at the leases again.
     fn until_look(&self) -> Duration {
         let now = self.now();
         let until_due = self.look_again_at.saturating_sub(now);

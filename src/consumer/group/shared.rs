@@ -1,7 +1,7 @@
-//! What the members of a group share: their leases, and the signal that something has changed.
+//! The shared state of a group's members: their leases, and the signal that something has changed.
 //!
-//! The lock of the leases is taken last: by a commit under the catalog's locks, and elsewhere without any. Nothing is
-//! asked of the store while it is held.
+//! The lock of the leases is taken last: by a commit under the catalog's locks, and elsewhere without other locks. No
+//! call to the store is made while it is held.
 
 use super::leases::{Leases, MemberId, Refusal, Term};
 use crate::model::ShardId;
@@ -17,7 +17,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Looks at the leases or changes them, and wakes those who wait if that concerns them.
+    /// Reads or changes the leases, and wakes waiting members if the change concerns them.
     pub(super) fn with_leases<T>(&self, run: impl FnOnce(&mut Leases) -> T) -> T {
         let mut leases = self.leases.lock();
         let before = leases.version();
@@ -30,7 +30,7 @@ impl Shared {
         result
     }
 
-    /// As [`Leases::begin_commit`]. Wakes no one, since the caller holds locks.
+    /// As [`Leases::begin_commit`]. Wakes no member, since the caller holds locks.
     pub(super) fn begin_commit(
         &self,
         id: MemberId,

@@ -1,4 +1,4 @@
-//! What a file of an overlay disk has: the bytes of the file below, and the pages that were written since.
+//! The contents of a file of an overlay disk: the bytes of the file below, and the pages that were written since.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,19 +9,19 @@ const PAGE_BYTES: u64 = 4096;
 
 type Page = [u8; PAGE_BYTES as usize];
 
-/// The bytes of one file. Only pages that were written take memory.
+/// The bytes of one file. Only written pages take memory.
 #[derive(Debug)]
 pub(super) struct Contents {
     length: u64,
-    /// So many leading bytes of the file below still show; behind them are zeros. Never more than `length`.
+    /// How many leading bytes of the file below are still visible; behind them are zeros. Never more than `length`.
     shown: u64,
-    /// By their number in the file. Behind `length` they have zeros.
+    /// By their numbers in the file. They have zeros behind `length`.
     pages: BTreeMap<u64, Box<Page>>,
     is_changed: bool,
 }
 
 impl Contents {
-    /// A file that has what the one below has.
+    /// A file with the contents of the one below.
     pub(super) fn as_below(length: u64) -> Self {
         Self {
             length,
@@ -43,7 +43,7 @@ impl Contents {
         self.length
     }
 
-    /// Whether the file is no longer just the one below, under its name there.
+    /// Whether the file differs from the one below under its name there.
     pub(super) fn is_changed(&self) -> bool {
         self.is_changed
     }
@@ -89,7 +89,7 @@ impl Contents {
         Ok(())
     }
 
-    /// Writes all of the bytes, or none where a page cannot be read of which they are a part.
+    /// Writes all of the bytes; or none, if a page that they partly cover cannot be read.
     pub(super) fn write(
         &mut self,
         below: Option<&dyn DiskFile>,
@@ -135,7 +135,7 @@ impl Contents {
         }
     }
 
-    /// Has whole pages from `from` on read as zeros.
+    /// Makes whole pages from `from` on read as zeros.
     pub(super) fn release(&mut self, from: u64) {
         self.is_changed = true;
         let first = from.div_ceil(PAGE_BYTES);
@@ -143,13 +143,13 @@ impl Contents {
         self.pages.split_off(&first);
     }
 
-    /// Makes the file at least so long.
+    /// Makes the file at least this long.
     pub(super) fn extend(&mut self, length: u64) {
         self.is_changed = true;
         self.length = self.length.max(length);
     }
 
-    /// Reads as if no page had been written.
+    /// Reads without the written pages.
     fn read_below(&self, below: Option<&dyn DiskFile>, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let shown = self.shown.saturating_sub(offset).min(buffer.len() as u64);
         let (shown, hidden) = buffer.split_at_mut(shown as usize);

@@ -1,15 +1,16 @@
-//! A disk that keeps in memory what is written to it, over one that is not changed.
+//! A disk that keeps writes in memory, over a disk that is not changed.
 //!
-//! A store that must not be changed is opened over it, so that recovery runs as it always does: frames of the commit
-//! journal are put back into segments, a damaged copy of the manifest is rewritten, files that nothing names are removed.
-//! All of that is seen by this opener alone and is gone with it. When recovery is done the overlay is
-//! [frozen](OverlayDisk::freeze): from then on it refuses changes as a read-only file system does, so its memory is what
-//! recovery wrote.
+//! A store that must not be changed is opened over it, so that recovery runs unchanged: frames of the commit journal
+//! are put back into segments, a damaged copy of the manifest is rewritten, files that nothing names are removed. Only
+//! this opener sees these changes, and they end with it. When recovery is done the overlay is
+//! [frozen](OverlayDisk::freeze): from then on it refuses changes as a read-only file system does, so its memory has
+//! only the writes of recovery.
 //!
-//! The disk below gets calls that read, and two more that change no byte and no name: its lock is shared, where it has a
-//! lock file; and what a killed process left in the page cache is synced, so that it is durable before it is served.
+//! The disk below gets calls that read, and two more that change no byte and no name. Its lock is shared, if it has a
+//! lock file. Bytes that a killed process left in the page cache are synced, so that they are durable before they are
+//! served.
 //!
-//! Written bytes take memory by pages of 4 KiB, changed names by the name. Room that is reserved takes none.
+//! Written bytes take memory by pages of 4 KiB, changed names by the name. Reserved room takes none.
 
 mod contents;
 #[cfg(test)]
@@ -30,8 +31,8 @@ use crate::sync::{AtomicBool, Mutex, RwLock};
 
 /// A [`Disk`] over another one, as the [module](self) describes it. Clones are the same disk.
 ///
-/// A file is known by its path: who uses two paths for one file below, through a link, sees two files once one is
-/// written to.
+/// A file is identified by its path: two paths for one file below, through a link, become two files once one is written
+/// to.
 #[derive(Clone, Debug)]
 pub(crate) struct OverlayDisk {
     shared: Arc<Shared>,
@@ -42,7 +43,7 @@ struct Shared {
     below: Arc<dyn Disk>,
     names: Mutex<Names>,
     is_frozen: AtomicBool,
-    /// A lock keeps others from writing below.
+    /// Whether a lock keeps others from writing below.
     is_locked: AtomicBool,
 }
 
@@ -53,17 +54,17 @@ struct Names(BTreeMap<PathBuf, Entry>);
 #[derive(Debug)]
 enum Entry {
     Removed,
-    /// Made here: nothing of what is below shows in it.
+    /// Made here: nothing below is visible in it.
     Directory,
     File(Arc<Node>),
 }
 
-/// What a path leads to.
+/// The entry of a path.
 enum Found {
     Nothing(ErrorKind),
     Directory,
     File(Arc<Node>),
-    /// Whatever it is below.
+    /// The same as below.
     Below,
 }
 
@@ -74,7 +75,7 @@ struct Node {
     contents: RwLock<Contents>,
 }
 
-/// A file, and the one below it that is open for it.
+/// A file, and the open file below it.
 struct Opened {
     node: Arc<Node>,
     below: Option<Arc<dyn DiskFile>>,
@@ -110,14 +111,14 @@ impl OverlayDisk {
         }
     }
 
-    /// Checks that the directory is there in which a name is to be.
+    /// Checks that the parent directory of a name exists.
     fn check_parent(&self, names: &Names, path: &Path) -> io::Result<()> {
         let Some(parent) = path.parent() else {
             return Ok(());
         };
         match self.kind_of(names, parent)? {
             EntryKind::File => Err(ErrorKind::NotADirectory.into()),
-            // A link to a directory is one.
+            // A link to a directory counts as one.
             EntryKind::Directory | EntryKind::Other => Ok(()),
         }
     }
@@ -133,7 +134,7 @@ impl OverlayDisk {
         Ok(Opened { node, below })
     }
 
-    /// The file to open, which is made if `mode` says so, and the one below it.
+    /// The file to open, which is created if `mode` says so, and the one below it.
     fn find_or_create(&self, names: &mut Names, path: &Path, mode: OpenMode) -> io::Result<Opened> {
         let missing = match names.find(path) {
             Found::File(_) | Found::Directory if mode == OpenMode::CreateNew => {
@@ -202,7 +203,7 @@ impl OverlayDisk {
         Ok(listed.into_iter().collect())
     }
 
-    /// Takes a name away, also where it is below.
+    /// Removes a name, even if it exists below.
     fn hide(&self, names: &mut Names, path: &Path) {
         names.0.remove(path);
         let is_below = matches!(names.find(path), Found::Below)
@@ -255,6 +256,10 @@ impl Disk for OverlayDisk {
         self.kind_of(&self.shared.names.lock(), &key(path))
     }
 
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        self.shared.below.resolve(path)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.shared.check_not_frozen()?;
         let (from, to) = (key(from), key(to));
@@ -285,7 +290,7 @@ impl Disk for OverlayDisk {
         Ok(())
     }
 
-    /// What is written to a file is written above, so a backup that has the one below loses nothing.
+    /// Writes to a file stay above, so a backup that has the one below loses nothing.
     fn count_names(&self, path: &Path) -> io::Result<u64> {
         match self.kind(path)? {
             EntryKind::Directory => Err(ErrorKind::IsADirectory.into()),
@@ -316,7 +321,7 @@ impl Disk for OverlayDisk {
         if !self.list_of(&names, &path)?.is_empty() {
             return Err(ErrorKind::DirectoryNotEmpty.into());
         }
-        // What was removed in it need not be known any more.
+        // Removed names in it need not be kept.
         let within: Vec<_> = names.within(&path).map(|(path, _)| path.clone()).collect();
         within.iter().for_each(|path| drop(names.0.remove(path)));
         self.hide(&mut names, &path);
@@ -342,7 +347,7 @@ impl Disk for OverlayDisk {
         self.below().entropy()
     }
 
-    /// Shares the lock below. Where there is no lock file none is made, and nothing keeps others from writing.
+    /// Shares the lock below. If there is no lock file none is made, and nothing keeps others from writing.
     fn lock(&self, path: &Path) -> Result<Box<dyn LockGuard>, LockError> {
         Ok(self.lock_shared(path)?.unwrap_or_else(|| Box::new(NoLock)))
     }
@@ -384,7 +389,7 @@ impl Names {
         }
     }
 
-    /// The entries in a directory, and in those in it.
+    /// The entries below a directory, at any depth.
     fn within(&self, directory: &Path) -> impl Iterator<Item = (&PathBuf, &Entry)> {
         self.0
             .range::<Path, _>((Bound::Excluded(directory), Bound::Unbounded))
@@ -395,7 +400,7 @@ impl Names {
 #[derive(Debug)]
 struct OverlayFile {
     shared: Arc<Shared>,
-    /// The name it was opened by.
+    /// The name that it was opened by.
     path: PathBuf,
     node: Arc<Node>,
     below: Option<Arc<dyn DiskFile>>,
@@ -456,7 +461,7 @@ impl DiskFile for OverlayFile {
     }
 
     /// # Errors
-    /// `Unsupported` where bytes are not those of the file below, and where no lock keeps others from writing to that.
+    /// `Unsupported` if bytes differ from those of the file below, or if no lock keeps others from writing to that.
     fn map(&self, length: u64) -> io::Result<Box<dyn Mapping>> {
         if length > self.len()? {
             return Err(ErrorKind::UnexpectedEof.into());
@@ -474,12 +479,12 @@ impl DiskFile for OverlayFile {
 }
 
 impl Drop for OverlayFile {
-    /// A file that is as it is below need not be known when it is no longer open.
+    /// An unchanged file need not be kept when it is no longer open.
     fn drop(&mut self) {
         let mut names = self.shared.names.lock();
         let is_named =
             matches!(names.0.get(&self.path), Some(Entry::File(node)) if Arc::ptr_eq(node, &self.node));
-        // The node is only handed out under the lock on the names.
+        // Nodes are handed out only under the lock on the names.
         let is_last = is_named && Arc::strong_count(&self.node) == 2;
         if is_last && !self.node.contents.read().is_changed() {
             names.0.remove(&self.path);
@@ -487,13 +492,13 @@ impl Drop for OverlayFile {
     }
 }
 
-/// Of a store that has no lock file.
+/// The guard for a store without a lock file.
 #[derive(Debug)]
 struct NoLock;
 
 impl LockGuard for NoLock {}
 
-/// One path for all ways to write it. The current directory is the empty path.
+/// One key for all spellings of a path. The current directory is the empty path.
 fn key(path: &Path) -> PathBuf {
     let is_step = |component: &Component<'_>| *component != Component::CurDir;
     path.components().filter(is_step).collect()
@@ -506,7 +511,7 @@ fn below_path(path: &Path) -> &Path {
     }
 }
 
-/// A read-only file system has nothing to sync, and may say so.
+/// A read-only file system has nothing to sync, and may answer with an error.
 fn pass_read_only(synced: io::Result<()>) -> io::Result<()> {
     match synced {
         Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => Ok(()),

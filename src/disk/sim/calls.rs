@@ -6,7 +6,7 @@ use std::ops::BitOr;
 use std::path::PathBuf;
 
 /// A kind of I/O call, one for each verb of [`Disk`](crate::disk::Disk) and [`DiskFile`](crate::disk::DiskFile) but
-/// [`Disk::space`](crate::disk::Disk::space), which changes and reads nothing.
+/// [`Disk::space`](crate::disk::Disk::space) and [`Disk::resolve`](crate::disk::Disk::resolve), which change and read nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "each is the verb of the same name")]
 pub enum Operation {
@@ -98,10 +98,10 @@ impl Calls {
     /// Every call.
     pub const ALL: Self = Self((1 << Operation::COUNT) - 1);
 
-    /// The calls after which a crash may find something else than before; opening creates and locking may, too.
+    /// The calls that may change what a crash leaves. Opening and locking may create a file, so they are among them.
     pub const CHANGING: Self = Self(Self::ALL.0 & !Self::READING.0);
 
-    /// The calls that only look.
+    /// The calls that only read.
     pub const READING: Self = Self(
         1 << Operation::List as u32
             | 1 << Operation::Kind as u32
@@ -113,7 +113,7 @@ impl Calls {
             | 1 << Operation::DropCache as u32,
     );
 
-    /// The calls that a file system mounted read-only refuses. It refuses to open files for writing, too.
+    /// The calls that a file system mounted read-only refuses. It also refuses to open files for writing.
     pub(super) const WRITING: Self = Self(
         1 << Operation::CreateDir as u32
             | 1 << Operation::Rename as u32
@@ -160,9 +160,9 @@ pub struct Call {
     pub number: u64,
     /// Its kind.
     pub operation: Operation,
-    /// What it was on; for an open file, the name it has by now.
+    /// The path it was made on. For an open file, the name that the file has now.
     pub path: PathBuf,
-    /// Offset, length, mode, new name: what the operation has of these, for people.
+    /// The offset, length, mode or new name, as far as the operation has them, for people to read.
     pub detail: String,
     /// How it failed, if it did.
     pub failed: Option<io::ErrorKind>,

@@ -1,14 +1,14 @@
-//! One file's bytes: what a reader sees, what the device has, and every step between the two.
+//! The bytes of one file: those that a reader sees, those on the device, and every step between the two.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::holders::Holders;
 
-/// What the device writes whole or not at all.
+/// The device writes this many bytes whole or not at all.
 pub(super) const SECTOR_BYTES: usize = 512;
 
-/// What is given back.
+/// The unit in which blocks are released.
 const BLOCK_BYTES: u64 = 4096;
 
 type Sector = Arc<[u8; SECTOR_BYTES]>;
@@ -22,9 +22,9 @@ pub(super) type ChangeNumber = u64;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Contents {
     length: u64,
-    /// So many bytes at the end have no blocks.
+    /// The last bytes, this many, have no blocks.
     released: u64,
-    /// By number, up to the last one that is there.
+    /// By number, up to the last one that is present.
     sectors: Arc<Vec<Option<Sector>>>,
 }
 
@@ -38,7 +38,7 @@ impl Contents {
         self.length - self.released
     }
 
-    /// Has no blocks where the other has none, unless it has bytes there.
+    /// Releases the blocks that the other has released, except where this one has bytes.
     fn release_like(&mut self, other: &Self) {
         if self.length == other.length && other.released == 0 {
             self.released = 0;
@@ -53,12 +53,12 @@ impl Contents {
         }
     }
 
-    /// The blocks up to here are there again.
+    /// Gives blocks to all bytes up to `end` again.
     fn reserve(&mut self, end: u64) {
         self.released = self.released.min(self.length.saturating_sub(end));
     }
 
-    /// Copies out what is at `offset`; the caller has checked the length.
+    /// Copies the bytes at `offset` out. The caller has checked the length.
     pub(super) fn read(&self, buffer: &mut [u8], offset: u64) {
         for (sector, from, within) in pieces(offset, buffer.len()) {
             match self.sector(sector) {
@@ -112,7 +112,7 @@ impl Contents {
         self.sectors.get(number as usize)?.as_ref()
     }
 
-    /// Where a sector is, or would be.
+    /// The place of a sector, whether it is present or not.
     fn place(&mut self, number: u64) -> &mut Option<Sector> {
         let sectors = Arc::make_mut(&mut self.sectors);
         let number = number as usize;
@@ -122,7 +122,7 @@ impl Contents {
         &mut sectors[number]
     }
 
-    /// The numbers of the sectors that are there, from one on.
+    /// The numbers of the sectors that are present, from `first` on.
     fn numbers_from(&self, first: u64) -> impl Iterator<Item = u64> {
         let sectors = self.sectors.iter().enumerate().skip(first as usize);
         sectors.filter_map(|(number, sector)| sector.as_ref().map(|_| number as u64))
@@ -190,7 +190,7 @@ impl FileState {
         }
     }
 
-    /// The same file after every holder's end.
+    /// The same file after all its holders have ended.
     pub(super) fn closed(&self) -> Self {
         Self {
             holders: Holders::default(),
@@ -215,7 +215,7 @@ impl FileState {
             || pieces(offset, bytes).all(|(sector, _, _)| !self.bad_sectors.contains(&sector))
     }
 
-    /// The bytes are one change and a growing length the next one: either may survive without the other.
+    /// The bytes are one change, and growth in length is the next one: either may survive without the other.
     pub(super) fn write(&mut self, bytes: &[u8], offset: u64, mut next_change: impl FnMut() -> ChangeNumber) {
         if bytes.is_empty() {
             return;
@@ -244,7 +244,7 @@ impl FileState {
         }
     }
 
-    /// Gives back the blocks from an offset on. What was there may come back in a crash.
+    /// Releases the blocks from an offset on. A crash may bring their bytes back.
     pub(super) fn release(&mut self, from: u64, mut next_change: impl FnMut() -> ChangeNumber) {
         let first = from.div_ceil(BLOCK_BYTES) * (BLOCK_BYTES / SECTOR_BYTES as u64);
         let written: Vec<_> = self.live.numbers_from(first).collect();
@@ -256,7 +256,7 @@ impl FileState {
         self.live.released = self.live.len().saturating_sub(first * SECTOR_BYTES as u64);
     }
 
-    /// All blocks up to a length are there.
+    /// Gives blocks to all bytes up to a length.
     pub(super) fn allocate(&mut self, length: u64, change: ChangeNumber) {
         self.set_len(length, change);
         self.live.reserve(length);
@@ -275,7 +275,7 @@ impl FileState {
         }
     }
 
-    /// Makes durable what no failed sync has abandoned.
+    /// Makes durable all changes that no failed sync has abandoned.
     pub(super) fn sync(&mut self) {
         let durable = std::mem::take(&mut self.durable);
         self.durable = self.settle(durable, &mut Everything);
@@ -306,7 +306,7 @@ impl FileState {
         }
     }
 
-    /// Forgets clean pages: what was abandoned disappears from a reader's sight.
+    /// Forgets clean pages: a reader no longer sees abandoned changes.
     pub(super) fn drop_cache(&mut self) {
         self.sectors.retain(|_, versions| {
             while versions.pop_if(|version| version.abandoned).is_some() {}
@@ -316,12 +316,12 @@ impl FileState {
         self.live = self.settle(self.durable.clone(), &mut Everything);
     }
 
-    /// The file as the device has it after a power loss that leaves what `survival` says.
+    /// The file as the device has it after a power loss in which the changes chosen by `survival` survive.
     pub(super) fn after_loss(&self, survival: &mut impl Survival) -> Contents {
         self.settle(self.durable.clone(), survival)
     }
 
-    /// What a reader sees becomes what the device has.
+    /// Makes durable everything that a reader sees.
     pub(super) fn settle_live(&mut self) {
         if !self.sectors.is_empty() || !self.lengths.is_empty() {
             *self = Self {
@@ -332,7 +332,7 @@ impl FileState {
         }
     }
 
-    /// Changes what both the device and a reader have of a file at rest.
+    /// Edits a file at rest, both as the device has it and as a reader sees it.
     pub(super) fn edit_at_rest<T>(&mut self, edit: impl FnOnce(&mut Contents) -> T) -> T {
         let result = edit(&mut self.live);
         self.durable = self.live.clone();

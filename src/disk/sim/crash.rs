@@ -1,4 +1,4 @@
-//! What a crash leaves.
+//! The state of the disk after a crash.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,19 +9,19 @@ use super::names::{Names, NodeId};
 use super::random::Random;
 use super::state::State;
 
-/// What becomes of unsynced changes at a crash. Synced ones survive in every mode.
+/// How a crash treats unsynced changes. Synced ones survive in every mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LossMode {
-    /// The process was killed: everything is seen again, and what was unsynced still is, so that a later power loss
-    /// can take it back.
+    /// The process was killed: the next opener sees everything. Unsynced changes stay unsynced, so a later power loss
+    /// can still undo them.
     KeepAll,
     /// Power loss: nothing unsynced survives.
     LoseAll,
     /// Power loss on a device that keeps the order: all unsynced changes of the disk up to a random one survive. If
     /// that one is a write, some of its sectors survive too.
     Prefix,
-    /// Power loss: each unsynced change survives, is lost, or, if it is a write, is torn, independently of others.
-    /// How likely each is changes from crash to crash.
+    /// Power loss: each unsynced change survives, is lost, or, if it is a write, is torn, independently of others. The
+    /// probabilities differ from crash to crash.
     Random,
 }
 
@@ -101,7 +101,7 @@ impl State {
     }
 }
 
-/// Which unsynced changes one crash spares.
+/// Which unsynced changes survive a crash.
 struct Fates {
     rule: Rule,
     random: Random,
@@ -109,7 +109,7 @@ struct Fates {
 
 enum Rule {
     Nothing,
-    /// Those before this one, and of this one some sectors.
+    /// The changes before this one survive, and of this one some sectors.
     Before(ChangeNumber),
     Independent {
         keep: f64,

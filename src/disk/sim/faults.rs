@@ -11,7 +11,7 @@ use super::random::Random;
 /// The faults of a [`SimDisk`]; each verb adds one, and the disk keeps them until [`Faults::clear`].
 ///
 /// An n is counted from 1, among the calls made after the fault was set that are of its kinds and on its paths. If
-/// several faults meet in one call, the one that was set first decides.
+/// several faults meet in one call, the one that was set first applies.
 ///
 /// ```
 /// # use std::io;
@@ -37,8 +37,8 @@ impl Faults {
         }
     }
 
-    /// Limits the faults set on what is returned to calls whose path contains `path_part`. An open file's path is the
-    /// name it has by now, a rename's is the old name.
+    /// Limits the faults set through the result to calls whose path contains `path_part`. The path of an open file is
+    /// its present name; that of a rename is the old name.
     #[must_use]
     pub fn on(&self, path_part: impl Into<String>) -> Self {
         Self {
@@ -47,12 +47,12 @@ impl Faults {
         }
     }
 
-    /// The n-th call fails and does nothing, but for what [`FailedSync`] says of a sync.
+    /// The n-th call fails and does nothing, except that a failed sync also does what [`FailedSync`] describes.
     pub fn fail_nth(&self, calls: impl Into<Calls>, n: u64, kind: io::ErrorKind) -> &Self {
         self.add(calls.into(), Trigger::Nth(n), Effect::Fail(kind))
     }
 
-    /// The n-th call fails as it does when the process has as many files open as it may.
+    /// The n-th call fails as it does when the process has reached its limit of open files.
     pub fn run_out_of_files_nth(&self, n: u64) -> &Self {
         let opening = Operation::Open | Operation::List | Operation::SyncDir;
         self.add(opening, Trigger::Nth(n), Effect::OutOfFiles)
@@ -77,7 +77,7 @@ impl Faults {
         )
     }
 
-    /// The n-th write writes some leading part of its bytes, perhaps none and never all, and then fails.
+    /// The n-th write writes a leading part of its bytes, never all and perhaps none, and then fails.
     pub fn short_write_nth(&self, n: u64, kind: io::ErrorKind) -> &Self {
         self.add(Operation::Write.into(), Trigger::Nth(n), Effect::Short(kind))
     }
@@ -92,32 +92,32 @@ impl Faults {
     }
 
     /// The machine stops in the n-th call: that call and every later one fails. The call in flight may have been done
-    /// or not, a write also in part; [`SimDisk::crash`] then gives the disk as it was at that moment.
+    /// or not, a write also in part. [`SimDisk::crash`] then gives the disk of that moment.
     pub fn freeze_nth(&self, calls: impl Into<Calls>, n: u64) -> &Self {
         self.add(calls.into(), Trigger::Nth(n), Effect::Freeze)
     }
 
-    /// What a failed sync of a file does to the file's unsynced bytes, from now on and whatever the path.
+    /// Sets what a failed sync does to the file's unsynced bytes, from now on and for every path.
     pub fn after_failed_sync(&self, outcome: FailedSync) -> &Self {
         self.disk.state().plan.failed_sync = outcome;
         self
     }
 
-    /// From now on what is unsynced when the last handle of a file is closed never reaches the device, and no call reports it:
-    /// Linux forgets a failed write-back once the file is not open any more.
+    /// From now on, bytes that are unsynced when the last handle of a file is closed never reach the device, and no
+    /// call reports it. Linux likewise forgets a failed write-back once the file is no longer open.
     pub fn lose_what_is_closed_unsynced(&self) -> &Self {
         self.disk.state().plan.loses_what_is_closed_unsynced = true;
         self
     }
 
-    /// Forgets all faults, of every path. A frozen disk stays frozen.
+    /// Forgets all faults of every path. A frozen disk stays frozen.
     pub fn clear(&self) -> &Self {
         self.disk.state().plan.faults.clear();
         self
     }
 
-    /// How often a fault has struck since the disk was made. A loop that fails the n-th call for n = 1, 2, ... is at
-    /// its end when this stays 0.
+    /// How often a fault has struck since the disk was made. A loop that fails the n-th call for n = 1, 2, ... has
+    /// ended when this stays 0.
     pub fn struck(&self) -> u64 {
         self.disk.state().plan.struck
     }
@@ -142,9 +142,9 @@ pub enum FailedSync {
     /// or [`drop_cache`](crate::disk::DiskFile::drop_cache) takes them back. This is what Linux does.
     #[default]
     MarksClean,
-    /// Some are marked clean, as the seed has it; the others stay dirty.
+    /// Some are marked clean, chosen by the seed; the others stay dirty.
     MarksSomeClean,
-    /// They stay dirty, so that a later sync may be believed.
+    /// They stay dirty, so that a later sync makes them durable.
     KeepsDirty,
 }
 
@@ -162,7 +162,7 @@ struct Fault {
     path_part: Option<String>,
     trigger: Trigger,
     effect: Effect,
-    /// Calls so far of its kinds and on its paths.
+    /// How many calls of its kinds and on its paths there were so far.
     matched: u64,
 }
 
@@ -182,7 +182,7 @@ pub(super) enum Effect {
 }
 
 impl Plan {
-    /// Counts the call, and says what befalls it.
+    /// Counts the call, and gives the fault that strikes it.
     pub(super) fn strike<'a>(
         &mut self,
         operation: Operation,

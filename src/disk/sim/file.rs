@@ -1,4 +1,4 @@
-//! What an opener holds: a file, or a lock.
+//! The open file and the lock of a simulated disk.
 
 use std::fmt;
 use std::io;
@@ -32,7 +32,7 @@ impl SimFile {
         self.disk.state().call(operation, self.target(), detail, run)
     }
 
-    /// A call that says itself what it does under each fault.
+    /// A call that handles each fault itself.
     fn traced<T>(
         &self,
         operation: Operation,
@@ -58,7 +58,7 @@ impl SimFile {
         }
     }
 
-    /// Bytes from `offset` on are about to be changed through this handle.
+    /// Checks that the bytes from `offset` on may be changed through this handle.
     fn check_change(&self, state: &mut State, offset: u64) -> io::Result<()> {
         let names = &state.names;
         let holders = &mut open_file(&mut state.files, self.node)?.holders;
@@ -69,7 +69,7 @@ impl SimFile {
         Ok(())
     }
 
-    /// What a reader has to see, if so much can be read.
+    /// The bytes that a reader sees, if `length` bytes at `offset` can be read.
     fn readable<'a>(&self, state: &'a mut State, length: usize, offset: u64) -> io::Result<&'a Contents> {
         let file = open_file(&mut state.files, self.node)?;
         let contents = file.live();
@@ -200,7 +200,7 @@ impl Drop for SimFile {
     }
 }
 
-/// A copy of what was mapped; the disk sees to it that this is what the file still has.
+/// A copy of the mapped bytes. The disk ensures that the file still has the same bytes.
 struct SimMapping {
     disk: SimDisk,
     node: NodeId,

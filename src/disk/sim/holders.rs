@@ -1,21 +1,20 @@
-//! Who has a file of the simulated disk, and what must not happen to it meanwhile.
+//! Who holds a file of the simulated disk, and what must not happen to the file meanwhile.
 //!
-//! A real mapping changes with its file, and a handle that is older than the file's present use reads what others
-//! write there. A program that lets either happen hands out bytes that are not what it says, so the disk panics in the
-//! call that does it.
+//! A real mapping changes with its file, and a handle from before the file's present use reads bytes of that use. A
+//! program that lets either happen gives wrong bytes to its readers, so the disk panics in the call that does it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Tells a file's handles apart.
 pub(super) type HandleId = u64;
 
-/// How often a file was renamed. A name is what tells what a file is used for.
+/// How often a file was renamed. The name tells what a file is used for.
 type Life = u64;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Holders {
     handles: BTreeMap<HandleId, Life>,
-    /// Handles of programs that take what changes under them for what it is.
+    /// Handles of programs that expect the bytes to change under them.
     onlookers: BTreeSet<HandleId>,
     last_handle: HandleId,
     /// Lengths of the mappings.
@@ -60,12 +59,12 @@ impl Holders {
         self.life += 1;
     }
 
-    /// A caller that writes or syncs through a handle knows what the file is used for.
+    /// Notes that a caller writes or syncs through a handle, and so knows what the file is used for.
     pub(super) fn note_use(&mut self, handle: HandleId) {
         self.handles.insert(handle, self.life);
     }
 
-    /// Bytes from `offset` on are about to change.
+    /// Checks that the bytes from `offset` on may change.
     pub(super) fn check_change(&self, handle: HandleId, offset: u64, name: impl Fn() -> String) {
         assert!(
             self.mappings.iter().all(|mapped| *mapped <= offset),

@@ -25,35 +25,35 @@
 //! ```
 //!
 //! # What a crash may leave
-//! - **Bytes.** Every unsynced write may be kept, lost, or torn at sectors of 512 bytes, in any order across sectors.
-//!   A sector is old or new as a whole, and one that was written several times has one of its states, each of which
-//!   holds the earlier writes too. So rewriting a sector with the same leading bytes keeps them.
-//! - **Lengths** survive apart from the bytes: a file may be long enough and zeros, or have lost its end. A length that
-//!   survives brings earlier cuts of the file along.
-//! - **Names.** A created, renamed or removed name is durable after `sync_dir` of the directory that holds it, and only
-//!   once that directory's own name is durable. Until then each change of a name survives or not, whole, whatever
-//!   becomes of the others, except that it brings along what it stands on: earlier changes of the same name, and the
-//!   creation of the directory.
-//! - **Renames** between two directories are durable with a `sync_dir` of the new name's directory; syncing the old
-//!   one's alone promises nothing. A crash before leaves one of the two names, never both and never none. (Real file
-//!   systems promise less where they have no journal, and more where they have one.)
+//! - **Bytes.** Every unsynced write may be kept, lost, or torn at sectors of 512 bytes, in any order across sectors. A
+//!   sector is old or new as a whole. One that was written several times has one of its states, each of which includes
+//!   the earlier writes. So rewriting a sector with the same leading bytes keeps them.
+//! - **Lengths** survive apart from the bytes: a file may have its new length but zeros in it, or may have lost its
+//!   end. If a length survives, so do the earlier cuts of the file.
+//! - **Names.** A created, renamed or removed name is durable after `sync_dir` of its directory, and only once the name
+//!   of that directory is durable. Until then each change of a name survives whole or not at all, independently of the
+//!   others, except that it brings along the changes it needs: earlier changes of the same name, and the creation of
+//!   the directory.
+//! - **Renames** between two directories are durable with a `sync_dir` of the new name's directory; a sync of the old
+//!   name's directory alone promises nothing. A crash before leaves exactly one of the two names. (Real file systems
+//!   promise less where they have no journal, and more where they have one.)
 //! - A failed `sync_data` is final for the bytes it was to write: see [`FailedSync`]. After a failed `sync_dir` the
-//!   changes stay as unsynced as they were.
+//!   changes are as unsynced as before.
 //!
-//! # What it does not let pass
-//! A mapping is a copy, and so would not show what a real one shows: writes to the file. So a write or a cut within a
-//! living mapping panics. So does a write to a file while there is another handle of it from before it got its present
-//! name: its holder reads bytes of something else. (A handle that was itself written through or synced since
-//! then is one of the present use.) And so does a write to a file with two names: whoever gave it the second one, to
-//! keep its bytes, would find others.
+//! # What makes it panic
+//! A mapping is a copy, and so does not show writes to the file as a real one does. So a write or a cut within a
+//! mapping that exists panics. A write to a file also panics while another handle exists that was opened before the
+//! file got its present name: the holder of that handle would read bytes of something else. (A handle that was itself
+//! written through or synced since then belongs to the present use.) A write to a file with two names panics as well:
+//! the second name was given to keep the bytes.
 //!
 //! # What it does not do
-//! It has no hard links of directories, no renaming of directories, and no `..`; relative and absolute paths begin at
-//! the one root, which always exists. Nothing sleeps and no thread is started.
+//! It has no hard links of directories, no renaming of directories, and no `..`. Relative and absolute paths begin at
+//! the one root, which always exists. It never sleeps and starts no thread.
 //!
 //! # Determinism
-//! Every choice comes from the seed and the calls made before it. With one thread the same program finds the same
-//! disk each time; with several it depends on who calls first.
+//! Every choice comes from the seed and the calls made before it. With one thread the same program finds the same disk
+//! each time; with several threads the result depends on the order of their calls.
 
 mod calls;
 mod contents;
@@ -98,13 +98,14 @@ pub struct SimDisk {
 }
 
 impl SimDisk {
-    /// An empty disk without faults and without end.
+    /// An empty disk without faults and without a limit of capacity.
     pub fn new(seed: u64) -> Self {
         Self::from_state(State::new(seed))
     }
 
-    /// Stops this disk, so that its files, locks and all further calls answer errors, and gives the disk that is found
-    /// afterwards. It has no faults, no locks and counts from zero; capacity and whether calls are traced stay.
+    /// Stops this disk, so that its files, locks and all further calls give errors, and gives the disk that the next
+    /// opener finds. The new disk has no faults and no locks, and counts from zero. It keeps the capacity, and whether
+    /// calls are traced.
     ///
     /// Crashing a disk again gives another outcome of the same moment.
     pub fn crash(&self, mode: LossMode) -> Self {
@@ -112,14 +113,15 @@ impl SimDisk {
         self.image(mode)
     }
 
-    /// What [`SimDisk::crash`] would give now, while this disk goes on. With [`LossMode::KeepAll`] it is a copy.
+    /// The disk that [`SimDisk::crash`] would give now, while this disk goes on. With [`LossMode::KeepAll`] it is a
+    /// copy.
     pub fn image(&self, mode: LossMode) -> Self {
         let image = self.state().image(mode);
         Self::from_state(image)
     }
 
-    /// The same disk for a program that only looks at what another one uses. It keeps no file from being written again,
-    /// and takes what changes under it for what it is.
+    /// The same disk for a program that only looks at files that another program uses. Its handles do not keep a file
+    /// from being written again, and it expects the bytes to change.
     pub fn onlooker(&self) -> Self {
         Self {
             is_onlooker: true,
@@ -132,7 +134,7 @@ impl SimDisk {
         self.state().frozen = true;
     }
 
-    /// From now on the file system refuses all that changes it, as ext4 does after an error of its own.
+    /// From now on the file system refuses every change, as ext4 does after an internal error.
     pub fn make_read_only(&self) {
         self.state().is_read_only = true;
     }
@@ -152,19 +154,19 @@ impl SimDisk {
         Rot::new(self.clone())
     }
 
-    /// The next call of these kinds whose path contains `path_part` hangs until what this gives is dropped.
+    /// The next call of these kinds whose path contains `path_part` hangs until the result is dropped.
     pub fn stall_next(&self, calls: impl Into<Calls>, path_part: impl Into<String>) -> Stall {
         self.stalls.plan(calls.into(), path_part.into())
     }
 
-    /// Has the next question for the room hang until the result is dropped.
+    /// The next question for the free space hangs until the result is dropped.
     pub fn stall_space(&self) -> Stall {
         self.stalls.plan_space()
     }
 
-    /// From now on files and directories can take `bytes` in all, and what exceeds that fails with `StorageFull`: a write
-    /// after what fits, all else whole. A file takes its length; there are no holes. A directory takes as many blocks of
-    /// 1 KiB as its names need, so a new name may not fit either.
+    /// From now on files and directories can take `bytes` in all, and a call that exceeds it fails with `StorageFull`.
+    /// A write first writes the part that fits; all other calls do nothing. A file takes its length; there are no
+    /// holes. A directory takes as many blocks of 1 KiB as its names need, so a new name may not fit either.
     pub fn set_capacity(&self, bytes: u64) {
         self.state().capacity = Some(bytes);
     }
@@ -174,8 +176,8 @@ impl SimDisk {
         self.state().used_bytes()
     }
 
-    /// From now on no more than `files` files, locks included, can be open at a time: opening one more, listing a
-    /// directory and syncing one fail as on a system whose process has used up its descriptors.
+    /// From now on at most `files` files, locks included, can be open at a time. Opening another one, listing a
+    /// directory and syncing a directory then fail as they do when a process has used up its descriptors.
     pub fn set_open_file_limit(&self, files: usize) {
         self.state().open_file_limit = Some(files);
     }
@@ -295,7 +297,7 @@ impl Disk for SimDisk {
         })
     }
 
-    /// That of its [capacity](SimDisk::set_capacity). No fault strikes it.
+    /// The space within the [capacity](SimDisk::set_capacity). No fault strikes this call.
     fn space(&self, _: &Path) -> io::Result<Option<Space>> {
         self.stalls.pass_space();
         let state = self.state();

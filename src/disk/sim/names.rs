@@ -1,4 +1,4 @@
-//! Which names the directories hold: now, on the device, and every step between the two.
+//! The names that the directories hold: now, on the device, and every step between the two.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -9,25 +9,25 @@ use super::contents::ChangeNumber;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct NodeId(pub(super) u64);
 
-/// The directory that is always there.
+/// The root directory, which always exists.
 pub(super) const ROOT: NodeId = NodeId(0);
 
 /// A place for a name: the directory, and the name in it.
 pub(super) type Entry = (NodeId, String);
 
-/// A directory grows by as much.
+/// A directory grows by this many bytes.
 const DIRECTORY_BLOCK: u64 = 1024;
 
-/// What a name takes in its directory, as on ext4.
+/// The bytes that a name takes in its directory, as on ext4.
 fn entry_bytes(name: &str) -> u64 {
     8 + (name.len() as u64).next_multiple_of(4)
 }
 
-/// Names and what they lead to. A file may have several, a directory has one.
+/// Names and the nodes they lead to. A file may have several, a directory has one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     nodes: BTreeMap<NodeId, BTreeMap<String, NodeId>>,
-    /// Of nodes that have any.
+    /// The names of each node that has any.
     names: BTreeMap<NodeId, BTreeSet<Entry>>,
 }
 
@@ -53,7 +53,7 @@ impl Table {
         entries.map(|(name, node)| (name.as_str(), *node))
     }
 
-    /// What all directories take.
+    /// The bytes that all directories take.
     pub(super) fn directory_bytes(&self) -> u64 {
         let bytes_in =
             |names: &BTreeMap<String, NodeId>| names.keys().map(|name| entry_bytes(name)).sum::<u64>();
@@ -110,7 +110,7 @@ impl Table {
         }
     }
 
-    /// Does the edit and gives back the node that lost a name by it.
+    /// Does the edit, and gives the node that lost a name by it.
     fn apply(&mut self, edit: &NameEdit) -> Option<NodeId> {
         match edit {
             NameEdit::Create { entry, node } | NameEdit::Link { entry, node } => self.put(entry, *node),
@@ -155,8 +155,8 @@ impl NameEdit {
         std::iter::once(first).chain(second)
     }
 
-    /// The directory whose sync makes this durable. For a rename it is the new name's, and the old name goes with
-    /// it: syncing the old one's alone promises nothing.
+    /// The directory whose sync makes this durable. For a rename it is the new name's directory, and the removal of the
+    /// old name is durable with it. A sync of the old name's directory alone promises nothing.
     fn holder(&self) -> NodeId {
         match self {
             Self::Create { entry, .. } | Self::Link { entry, .. } | Self::Remove { entry, .. } => entry.0,
@@ -169,14 +169,15 @@ impl NameEdit {
 struct NameChange {
     change: ChangeNumber,
     edit: NameEdit,
-    /// Its directory was synced, but has itself no durable name yet.
+    /// Its directory was synced, but has no durable name itself yet.
     synced: bool,
 }
 
 /// The directories' entries, as they are and as the device has them.
 ///
-/// Each edit survives a crash whole or not at all, and independently of the others but for what it stands on: an
-/// earlier edit of the same entry, the creation of its directory, and for a removed directory the edits within. So
+/// Each edit survives a crash whole or not at all. It is independent of other edits, except of those it needs: an
+/// earlier edit of the same entry, the creation of its directory, and for a removed directory the edits within. So a
+/// renamed file has exactly one of its two names after every crash.
 /// whatever survives, a renamed file has one of its two names.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
@@ -214,8 +215,8 @@ impl Names {
         unnamed
     }
 
-    /// Makes the directory's entries durable, and gives back the nodes that no durable name leads to any more. In a
-    /// directory that has no durable name itself, they become so together with that name.
+    /// Makes the directory's entries durable, and gives the nodes that no durable name leads to any more. If the
+    /// directory has no durable name itself, its entries become durable together with that name.
     pub(super) fn sync(&mut self, directory: NodeId) -> Vec<NodeId> {
         for change in self
             .pending
@@ -237,8 +238,8 @@ impl Names {
         unnamed
     }
 
-    /// The entries as the device has them after a power loss; what was synced survives, and of the rest what `keeps`
-    /// says and all it stands on.
+    /// The entries as the device has them after a power loss. Synced edits survive, and of the others those that
+    /// `keeps` chooses with all that they need.
     pub(super) fn after_loss(&self, keeps: impl FnMut(ChangeNumber) -> bool) -> Table {
         let mut table = Table::clone(&self.durable);
         for (change, _) in self
@@ -278,7 +279,7 @@ impl Names {
         self.pending.iter().map(|change| change.change)
     }
 
-    /// For each pending change whether it survives.
+    /// Whether each pending change survives.
     fn surviving(&self, mut keeps: impl FnMut(ChangeNumber) -> bool) -> Vec<bool> {
         let foundations = self.foundations();
         let mut kept = vec![false; self.pending.len()];
@@ -287,7 +288,7 @@ impl Names {
                 keep(index, &foundations.under, &mut kept);
             }
         }
-        // Keeping one synced change may bring the directory along that an earlier one waits for.
+        // Keeping one synced change may also keep the directory that an earlier change waits for.
         loop {
             let mut waits = true;
             for (index, change) in self
@@ -334,7 +335,7 @@ impl Names {
     }
 }
 
-/// What the pending changes stand on.
+/// The changes that each pending change needs.
 struct Foundations {
     /// For each change, earlier ones without which it cannot survive.
     under: Vec<Vec<usize>>,

@@ -1,4 +1,4 @@
-//! Damage to what lies on the device.
+//! Damage to bytes on the device.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,9 @@ use super::state::{State, error, open_file, walk_files};
 
 /// Edits the bytes of a [`SimDisk`] behind the back of its users.
 ///
-/// It is meant for a disk at rest: each edit first makes everything unsynced durable, the edit is at once durable and
-/// seen by open files, it is neither counted nor traced, and neither faults nor capacity nor a frozen disk stop it.
+/// It is meant for a disk at rest. Each edit first makes everything unsynced durable; the edit itself is durable at
+/// once, and open files see it. Edits are neither counted nor traced, and neither faults nor the capacity nor a frozen
+/// disk stop them.
 ///
 /// ```
 /// # use std::io;
@@ -70,7 +71,7 @@ impl Rot {
         })
     }
 
-    /// Writes over what is at `offset`, extending the file if need be.
+    /// Overwrites the bytes at `offset`, and extends the file if necessary.
     pub fn overwrite(&self, path: impl AsRef<Path>, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.edit(path.as_ref(), |contents| {
             contents.write(bytes, offset);
@@ -86,8 +87,8 @@ impl Rot {
         })
     }
 
-    /// From now on the sector of 512 bytes that holds `offset` cannot be read, until it is written to or mended, or
-    /// power is lost. A mapping of it fails at once, where a real one would end the process at the first access.
+    /// From now on the sector of 512 bytes that holds `offset` cannot be read, until it is written or mended, or power
+    /// is lost. A mapping of it fails at once, where a real one would end the process at the first access.
     pub fn spoil_sector(&self, path: impl AsRef<Path>, offset: u64) -> io::Result<()> {
         self.with_file(path.as_ref(), |file| file.spoil_sector(offset))
     }
@@ -97,7 +98,7 @@ impl Rot {
         self.with_file(path.as_ref(), FileState::mend_sectors)
     }
 
-    /// Lets two files have each other's bytes.
+    /// Swaps the bytes of two files.
     pub fn swap(&self, a: impl AsRef<Path>, b: impl AsRef<Path>) -> io::Result<()> {
         let (bytes_of_a, bytes_of_b) = (self.contents(a.as_ref())?, self.contents(b.as_ref())?);
         self.put_contents(a.as_ref(), bytes_of_b)?;

@@ -1,4 +1,4 @@
-//! Calls that hang, as those to a sick device or a lost server do.
+//! Calls that hang, as they do on a sick device or a lost server.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::calls::{Calls, Operation};
 use crate::sync::{Condvar, Mutex};
 
-/// A call of a [`SimDisk`](super::SimDisk) that hangs, from [`SimDisk::stall_next`](super::SimDisk::stall_next) or
-/// [`SimDisk::stall_space`](super::SimDisk::stall_space) on until this is dropped. Then it goes on and does what it was to do.
+/// A call of a [`SimDisk`](super::SimDisk) that hangs, made by [`SimDisk::stall_next`](super::SimDisk::stall_next) or
+/// [`SimDisk::stall_space`](super::SimDisk::stall_space). When this is dropped, the call goes on as usual.
 #[derive(Debug)]
 #[must_use = "dropping it ends the stall"]
 pub struct Stall {
@@ -35,7 +35,7 @@ impl Drop for Stall {
 
 #[derive(Debug, Default)]
 pub(super) struct Stalls {
-    /// Looked at by every call, which is no decision for an explorer of schedules.
+    /// Every call looks at this. It is no decision for an explorer of schedules.
     is_planned: AtomicBool,
     state: Mutex<StallState>,
     changed: Condvar,
@@ -68,7 +68,7 @@ impl Stalls {
         Stall { stalls: self.clone() }
     }
 
-    /// What every call begins with.
+    /// Every call begins with this.
     pub(super) fn pass(&self, operation: Operation, path: &Path) {
         self.pass_if(|planned| match planned {
             Planned::Call(calls, part) => calls.contains(operation) && path.to_string_lossy().contains(part),
@@ -76,7 +76,7 @@ impl Stalls {
         });
     }
 
-    /// What a question for the room begins with.
+    /// Every question for the free space begins with this.
     pub(super) fn pass_space(&self) {
         self.pass_if(|planned| matches!(planned, Planned::Space));
     }

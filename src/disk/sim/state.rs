@@ -1,4 +1,4 @@
-//! What a simulated disk is behind its mutex.
+//! The state of a simulated disk, behind its mutex.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ use crate::disk::{EntryKind, OpenMode};
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) names: Names,
-    /// Every node that is not here is a directory.
+    /// Every node that is not in here is a directory.
     pub(super) files: BTreeMap<NodeId, FileState>,
     pub(super) last_node: u64,
     pub(super) last_change: ChangeNumber,
@@ -30,7 +30,7 @@ pub(super) struct State {
     pub(super) shared_locks: BTreeMap<NodeId, usize>,
     pub(super) capacity: Option<u64>,
     pub(super) open_file_limit: Option<usize>,
-    /// Times that the limit refused a call.
+    /// How many calls the limit refused.
     pub(super) out_of_files: u64,
     pub(super) calls: [u64; Operation::COUNT],
     pub(super) trace: Option<Vec<Call>>,
@@ -39,17 +39,17 @@ pub(super) struct State {
 /// What the operating system answers when too many files are open.
 const EMFILE: i32 = 24;
 
-/// How a call is to go on that the faults let begin.
+/// How a call goes on that the faults let begin.
 pub(super) enum Course {
     Normal,
     Fail(io::Error),
     /// Write a part, then fail.
     Short(io::Error),
-    /// Perhaps do it, then fail; the disk is frozen already.
+    /// Do it or not, then fail. The disk is frozen already.
     InFlight(io::Error),
 }
 
-/// What a call is about. The name of a file that is open is looked up only where something depends on it.
+/// The file or path that a call is made on. The name of an open file is looked up only where something depends on it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Target<'a> {
     Path(&'a Path),
@@ -99,7 +99,7 @@ impl State {
         }
     }
 
-    /// One call that a fault can keep from being done.
+    /// A call that a fault can keep from being done.
     pub(super) fn call<T>(
         &mut self,
         operation: Operation,
@@ -112,7 +112,7 @@ impl State {
             Course::Fail(error) | Course::Short(error) => Err(error),
             Course::InFlight(error) => {
                 if state.random.coin() {
-                    // The caller is gone before the answer.
+                    // The caller has gone and does not see this result.
                     let _ = run(state);
                 }
                 Err(error)
@@ -120,7 +120,7 @@ impl State {
         })
     }
 
-    /// One call that says itself what it does under each fault.
+    /// A call that handles each fault itself.
     pub(super) fn traced<T>(
         &mut self,
         operation: Operation,
@@ -277,7 +277,7 @@ impl State {
         Ok(self.names.live().count_names(self.file(path)?) as u64)
     }
 
-    /// Whoever gave a file its second name relies on its bytes.
+    /// Checks that a file has one name. A second name was given to keep the file's bytes.
     pub(super) fn check_has_one_name(&self, node: NodeId, path: &Path) {
         assert!(
             self.names.live().count_names(node) < 2,
@@ -314,7 +314,7 @@ impl State {
         Ok(())
     }
 
-    /// Gives the lock's node, or whether it is one who may write that has it.
+    /// Gives the lock's node, or whether a writer has the lock.
     pub(super) fn lock(&mut self, path: &Path) -> io::Result<Result<NodeId, LockedBy>> {
         let entry = self.entry(path)?;
         let node = match self.names.live().get(&entry) {
@@ -355,7 +355,7 @@ impl State {
         Ok(node.is_some_and(|node| self.locked.contains(&node)))
     }
 
-    /// Writes what there is room for.
+    /// Writes the part that there is room for.
     pub(super) fn write(&mut self, node: NodeId, path: &Path, bytes: &[u8], offset: u64) -> io::Result<()> {
         let end = offset
             .checked_add(bytes.len() as u64)
@@ -425,8 +425,8 @@ impl State {
         self.forget_if_gone(node);
     }
 
-    /// Bytes that files and directories take: a file's length without what it has released, until it has neither a name nor
-    /// a holder, and a directory's blocks. There are no other holes.
+    /// The bytes that files and directories take. A file takes its length without the released blocks, until it has
+    /// neither a name nor a holder. A directory takes its blocks. There are no other holes.
     pub(super) fn used_bytes(&self) -> u64 {
         let takes =
             |node: NodeId, file: &FileState| !file.holders.are_none() || self.names.live().has_name(node);
@@ -439,7 +439,7 @@ impl State {
         by_files + self.names.live().directory_bytes()
     }
 
-    /// A name may need another block of its directory.
+    /// Checks that there is room for another block of the directory, if the name needs one.
     fn check_room_for_name(&self, entry: &Entry, path: &Path) -> io::Result<()> {
         let Some(capacity) = self.capacity else {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Token buckets, by which rates are limited.
+//! Token buckets, which limit rates.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use crate::Timestamp;
 
-/// How fast a bucket fills, which is also what it holds: what is allowed in one second.
+/// The amount that is allowed in one second: a bucket fills at this rate, and holds as much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rate(pub(super) u32);
 
-/// One bucket for each key. A key that was not used for long costs nothing.
+/// One bucket for each key. A key that was not used for long takes no memory.
 #[derive(Debug)]
 pub(super) struct Buckets<K> {
     buckets: Mutex<HashMap<K, Bucket>>,
@@ -20,7 +20,7 @@ pub(super) struct Buckets<K> {
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
     rate: Rate,
-    /// In thousandths. Less than nothing if more was taken than it had.
+    /// In thousandths. Negative if more was taken than it had.
     level: i64,
     filled_at: Timestamp,
 }
@@ -34,28 +34,28 @@ impl<K> Default for Buckets<K> {
 }
 
 impl<K: Eq + Hash> Buckets<K> {
-    /// Takes so much out of a bucket, if it has that or is full: what is more than a full one is owed, and nothing can be
-    /// taken until that is made up for. Nothing is taken otherwise.
+    /// Takes an amount out of a bucket, if the bucket has that much or is full. An amount beyond a full bucket is owed,
+    /// and nothing can be taken until the debt is filled up. Otherwise takes nothing.
     pub(super) fn take(&self, key: K, rate: Rate, amount: u64, now: Timestamp) -> bool {
         self.with(key, rate, now, |bucket| bucket.take(amount))
     }
 
-    /// Whether so much could be taken.
+    /// Whether the amount could be taken.
     pub(super) fn has(&self, key: K, rate: Rate, amount: u64, now: Timestamp) -> bool {
         self.with(key, rate, now, |bucket| bucket.has(amount))
     }
 
-    /// Takes so much out of a bucket in any case.
+    /// Takes an amount out of a bucket in any case.
     pub(super) fn owe(&self, key: K, rate: Rate, amount: u64, now: Timestamp) {
         self.with(key, rate, now, |bucket| bucket.level -= thousandths(amount));
     }
 
-    /// Whether more has been taken than a bucket had.
+    /// Whether a bucket owes something.
     pub(super) fn is_owing(&self, key: K, rate: Rate, now: Timestamp) -> bool {
         !self.owing_for(key, rate, now).is_zero()
     }
 
-    /// How long it takes until what was taken from a bucket beyond what it had is made up for.
+    /// How long it takes until a bucket no longer owes anything.
     pub(super) fn owing_for(&self, key: K, rate: Rate, now: Timestamp) -> Duration {
         self.with(key, rate, now, |bucket| bucket.owing_for())
     }
@@ -81,10 +81,10 @@ impl Bucket {
         }
     }
 
-    /// As it is at this moment. A clock that went back has filled nothing.
+    /// The bucket at this moment. A clock that went back has filled nothing.
     fn filled(self, now: Timestamp) -> Bucket {
         let millis = i64::try_from(now.since(self.filled_at).as_millis()).unwrap_or(i64::MAX);
-        // So much a second is as many thousandths a millisecond.
+        // A rate per second equals thousandths per millisecond.
         let filled = millis.saturating_mul(self.rate.0.into());
         Bucket {
             level: self

@@ -1,4 +1,4 @@
-//! How often operations can be called.
+//! Limits of how often operations can be called.
 
 use super::bucket::{Buckets, Rate};
 use crate::Timestamp;
@@ -6,10 +6,10 @@ use crate::kinesis::error::ApiError;
 use crate::kinesis::scope::Scope;
 use crate::kinesis::subscriptions::Subscribed;
 
-/// Of a consumer to a shard.
+/// Subscriptions of one consumer to one shard.
 const SUBSCRIPTIONS: Rate = Rate(1);
 
-/// Counts calls, by account, region and operation, and subscriptions by what they are to.
+/// Counts calls, by account, region and operation, and subscriptions by consumer and shard.
 #[derive(Debug, Default)]
 pub(in crate::kinesis) struct CallRates {
     calls: Buckets<(String, &'static str)>,
@@ -17,7 +17,7 @@ pub(in crate::kinesis) struct CallRates {
 }
 
 impl CallRates {
-    /// Refuses a call that is one too many. One of records is no control call.
+    /// Refuses a call that exceeds its rate. A call about records is no control call.
     pub(in crate::kinesis) fn check(
         &self,
         operation: &'static str,
@@ -37,20 +37,20 @@ impl CallRates {
         )))
     }
 
-    /// Whether a consumer may subscribe to a shard once more now. That counts, whether or not it gets a subscription.
+    /// Whether a consumer may subscribe to a shard once more now. Counts the attempt, whether or not it succeeds.
     pub(in crate::kinesis) fn may_subscribe(&self, to: Subscribed, now: Timestamp) -> bool {
         self.subscriptions.take(to, SUBSCRIPTIONS, 1, now)
     }
 }
 
-/// Calls a second. AWS counts ListShards and DescribeStreamConsumer by stream; here the account's count.
+/// Calls a second. AWS counts ListShards and DescribeStreamConsumer by stream; here they count for the account.
 fn rate(operation: &str, is_control: bool) -> Option<Rate> {
     match operation {
         "ListShards" => Some(Rate(1000)),
         "DescribeStreamSummary" | "DescribeStreamConsumer" => Some(Rate(20)),
         "DescribeStream" => Some(Rate(10)),
         "DescribeLimits" => Some(Rate(1)),
-        // Calls of records have limits for each shard.
+        // Calls about records are limited for each shard.
         _ => is_control.then_some(Rate(5)),
     }
 }

@@ -1,4 +1,4 @@
-//! How often a stream can be changed within a day.
+//! Limits of how often a stream can be changed within a day.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -8,7 +8,7 @@ use crate::{StreamId, Timestamp};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// When streams were changed, for each kind of change that is counted.
+/// The times at which streams were changed, for each kind of change that is counted.
 #[derive(Debug, Default)]
 pub(in crate::kinesis) struct Changes {
     times: Mutex<HashMap<(StreamId, &'static str), VecDeque<Timestamp>>>,
@@ -49,7 +49,7 @@ impl Changes {
         })
     }
 
-    /// Counts a change no more, which was not made.
+    /// Removes a counted change that was not made.
     pub(in crate::kinesis) fn take_back(&self, counted: Counted) {
         let Counted {
             stream,

@@ -1,5 +1,5 @@
-//! What AWS does and a server on one machine need not: limits of throughput, of calls and of changes, with its errors. All of
-//! it is off unless asked for, so that programs that back off can be tested. What is counted is lost with the server.
+//! Emulation of AWS' limits of throughput, of calls and of changes, with their errors. All of it is off by default. It
+//! is for testing programs that back off. The counts are lost when the server ends.
 
 mod bucket;
 mod call_rates;
@@ -15,20 +15,20 @@ pub(super) use call_rates::CallRates;
 pub(super) use changes::Changes;
 pub(super) use throughput::Throughput;
 
-/// Which limits of AWS a [`Server`](super::Server) has. Each can be switched on alone.
+/// The limits of AWS that a [`Server`](super::Server) has. Each can be switched on alone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// What each shard takes and gives: 1 MiB and 1,000 records a second are written, 2 MiB are read in 5 calls a second, and
-    /// 2 MiB a second are pushed to each consumer.
+    /// The throughput of each shard: 1 MiB and 1,000 records a second are written, 2 MiB are read in 5 calls a second,
+    /// and 2 MiB a second are pushed to each consumer.
     pub throughput: bool,
-    /// How often operations can be called, in a second: 1 to 1,000 times, by the operation.
+    /// How often operations can be called: 1 to 1,000 times a second, depending on the operation.
     pub call_rates: bool,
     /// How many streams can be CREATING at once (5), and how often a stream's shard count (10), its mode (2) and its
     /// encryption (25) can be changed within 24 hours.
     pub changes: bool,
 }
 
-/// A text is not the name of a limit.
+/// A text that is not the name of a limit.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{given:?} is no limit of AWS; expected throughput, call-rates, changes, or aws for all of them")]
 pub struct LimitsError {
@@ -50,7 +50,7 @@ impl Limits {
         changes: true,
     };
 
-    /// These, and those.
+    /// The union of both.
     #[must_use]
     pub fn and(self, other: Limits) -> Limits {
         Limits {
@@ -62,7 +62,7 @@ impl Limits {
 }
 
 impl fmt::Display for Limits {
-    /// The names, as they are read; `none` where there is none.
+    /// The names in the form that is parsed; `none` if there is none.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = [
             (self.throughput, "throughput"),

@@ -1,4 +1,4 @@
-//! What a shard takes and gives.
+//! Limits of a shard's throughput.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const PUSHED_BYTES: Rate = Rate(2 << 20);
 
 type Shard = (StreamId, ShardId);
 
-/// Counts what goes through shards.
+/// Counts the bytes and records that go through shards.
 #[derive(Debug, Default)]
 pub(in crate::kinesis) struct Throughput {
     written_bytes: Buckets<Shard>,
@@ -27,10 +27,10 @@ pub(in crate::kinesis) struct Throughput {
 }
 
 impl Throughput {
-    /// Whether the shard takes a record of so many bytes, which are counted then. One that is larger than what a shard takes
-    /// in a second is taken, and the shard takes no more until the time for it is over.
+    /// Whether the shard takes a record of so many bytes, and counts them then. A record larger than one second's limit
+    /// is taken, and the shard takes no more until the time for it is over.
     pub(in crate::kinesis) fn writes(&self, shard: Shard, bytes: usize, now: Timestamp) -> bool {
-        // What is refused for its bytes is none of the records.
+        // A record that is refused for its bytes does not count as one.
         if !self.written_bytes.has(shard, WRITTEN_BYTES, bytes as u64, now) {
             return false;
         }
@@ -43,7 +43,7 @@ impl Throughput {
         !self.read_bytes.is_owing(shard, READ_BYTES, now) && self.reads.take(shard, READS, 1, now)
     }
 
-    /// So many bytes of the shard were read.
+    /// Counts bytes that were read from the shard.
     pub(in crate::kinesis) fn has_read(&self, shard: Shard, bytes: usize, now: Timestamp) {
         self.read_bytes.owe(shard, READ_BYTES, bytes as u64, now);
     }
@@ -53,12 +53,12 @@ impl Throughput {
         self.iterators.take(shard, ITERATORS, 1, now)
     }
 
-    /// How long it takes until a consumer may have more of a shard.
+    /// How long it takes until a consumer may get more from a shard.
     pub(in crate::kinesis) fn may_push_in(&self, to: Subscribed, now: Timestamp) -> Duration {
         self.pushed_bytes.owing_for(to, PUSHED_BYTES, now)
     }
 
-    /// So many bytes of the shard are pushed to the consumer.
+    /// Counts bytes of the shard that are pushed to the consumer.
     pub(in crate::kinesis) fn pushes(&self, to: Subscribed, bytes: usize, now: Timestamp) {
         self.pushed_bytes.owe(to, PUSHED_BYTES, bytes as u64, now);
     }

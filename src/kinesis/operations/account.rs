@@ -48,10 +48,10 @@ fn describe_limits(call: &Call<'_>) -> Result<Reply, ApiError> {
         reply.set(SHARD_LIMIT, shard_limit);
         reply.set(OPEN_SHARD_COUNT, count(open_shards));
         reply.set(ON_DEMAND_STREAM_COUNT, count(on_demand_streams));
-        // Streams have no limit but that of shards, of which each has at least one.
+        // Streams are limited only by the number of shards, since each has at least one.
         reply.set(ON_DEMAND_STREAM_COUNT_LIMIT, shard_limit);
         reply.set(CHANNEL_COUNT, count(channels));
-        // One to objects and one to tables of each stream.
+        // One to objects and one to tables for each stream.
         reply.set(CHANNEL_COUNT_LIMIT, count(2 * u64::from(shard_limit)));
     }))
 }
@@ -66,7 +66,7 @@ fn on_demand_streams_and_channels(context: Context<'_>) -> Result<(u64, u64), Ap
         let mut page = page.map_err(|error| context.refusal(error))?;
         for summary in page.iter().filter(|stream| stream.mode == StreamMode::OnDemand) {
             on_demand_streams += 1;
-            // One that is deleted meanwhile has none.
+            // A stream that is deleted meanwhile has none.
             let stream = context.service.store.stream_by_id(summary.id);
             channels += stream
                 .and_then(|stream| stream.channels())
@@ -79,7 +79,7 @@ fn on_demand_streams_and_channels(context: Context<'_>) -> Result<(u64, u64), Ap
     }
 }
 
-/// As large a count as the API can say.
+/// The count, or the largest number that the API can express.
 fn count(number: u64) -> u32 {
     const MOST: u32 = 1_000_000;
     u32::try_from(number).map_or(MOST, |number| number.min(MOST))
@@ -170,18 +170,18 @@ fn settings(call: &Call<'_>, commitment: Option<&Commitment>, now: Timestamp) ->
     })
 }
 
-/// Whether the account has promised to pay for a minimum of throughput, and still has to.
+/// Whether the account has a commitment to pay for a minimum of throughput that has not ended.
 pub(super) fn has_commitment(context: Context<'_>) -> Result<bool, ApiError> {
     let commitment = Commitment::load(context)?;
     Ok(commitment.is_some_and(|commitment| !commitment.has_ended(context.service.store.now())))
 }
 
-/// The promise to pay for a minimum of throughput, which has no effect here but on what is answered: it lasts for a day
-/// at least, and ends by itself where it was asked to end earlier.
+/// The commitment to pay for a minimum of throughput, which affects only answers here. It lasts for at least a day, and
+/// ends automatically if it was disabled earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Commitment {
     started: Timestamp,
-    /// When it ends, or has ended, if it was asked to.
+    /// When it ends or has ended, if it was disabled.
     end: Option<Timestamp>,
 }
 
@@ -190,7 +190,7 @@ impl Commitment {
     const ATTRIBUTE: &str = "minimum-throughput-billing-commitment";
     const SHORTEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-    /// One that has not ended goes on, also if it was about to end.
+    /// A commitment that has not ended goes on, also if it was about to end.
     fn enabled(before: Option<Commitment>, now: Timestamp) -> Commitment {
         let started = match before {
             Some(before) if !before.has_ended(now) => before.started,

@@ -1,4 +1,4 @@
-//! What the API shows of a channel and the engine has no use for. It is kept as an attribute.
+//! The facts about a channel that only the API shows. They are kept as an attribute.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use crate::{Compression, Destination, RecordFormat, StorageClass};
 /// The attribute of a channel.
 pub(super) const NOTES_ATTRIBUTE: &str = "channel";
 
-/// What CreateChannel was told.
+/// The arguments of CreateChannel.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Notes {
     role_arn: String,
@@ -69,7 +69,7 @@ pub(super) struct Table {
 }
 
 impl Notes {
-    /// What a call of CreateChannel says, as far as it fits together.
+    /// The arguments of a call of CreateChannel, if they are consistent.
     pub(super) fn of(call: &Call<'_>, stream: &Input<'_>) -> Result<Self, ApiError> {
         let record = stream.get(RECORD_CONFIGURATION);
         let record_format = record.get(RECORD_FORMAT_TYPE);
@@ -101,7 +101,7 @@ impl Notes {
         })
     }
 
-    /// Of a channel that a program made by the library.
+    /// The notes of a channel that a program made by the library.
     pub(super) fn of_destination(destination: &Destination, account_id: &str) -> Self {
         let text = |text: &str| text.to_owned();
         Notes {
@@ -139,7 +139,7 @@ impl Notes {
         }
     }
 
-    /// What the engine makes of the records; `None` if it delivers nothing.
+    /// The destination for the engine; `None` if it delivers nothing.
     pub(super) fn destination(&self) -> Option<Destination> {
         let Noted::S3 {
             storage,
@@ -222,7 +222,7 @@ impl Notes {
     }
 }
 
-/// What a description needs to know besides.
+/// Further facts that a description needs.
 pub(super) struct Shown<'a> {
     pub(super) name: &'a str,
     pub(super) unique_name: &'a str,
@@ -284,7 +284,7 @@ fn noted_tables(
 }
 
 impl Logging {
-    /// What is not said is as it is by default.
+    /// Members that are not given have their defaults.
     fn of(logging: Option<&Input<'_>>) -> Self {
         match logging {
             Some(logging) => Self::given(logging),

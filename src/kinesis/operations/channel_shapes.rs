@@ -1,4 +1,4 @@
-//! The members of the operations on channels, and what their patterns match.
+//! The members of the operations on channels, and the checks of their patterns.
 
 use super::shapes;
 use crate::kinesis::arn::is_account_id;
@@ -306,20 +306,20 @@ fn is_table_bucket_arn(arn: &str) -> bool {
     bucket.is_some_and(|bucket| (3..=63).contains(&bucket.len()) && is_lower(bucket, b"_-"))
 }
 
-/// What an ARN has behind `arn:aws[-a-z0-9]*:`.
+/// The part of an ARN behind `arn:aws[-a-z0-9]*:`.
 fn behind_partition(arn: &str) -> Option<&str> {
     let (partition, rest) = arn.strip_prefix("arn:aws")?.split_once(':')?;
     (partition.is_empty() || is_lower(partition, b"-")).then_some(rest)
 }
 
-/// What an ARN has behind this service, a region and an account.
+/// The part of an ARN behind this service, a region and an account.
 fn of_region<'a>(arn: &'a str, service: &str) -> Option<&'a str> {
     let (region, rest) = behind_partition(arn)?.strip_prefix(service)?.split_once(':')?;
     let (account, rest) = rest.split_once(':')?;
     (is_lower(region, b"-") && is_account_id(account)).then_some(rest)
 }
 
-/// Whether a text has one or more letters, digits, and some other characters, all of them of ASCII.
+/// Whether a text consists of one or more letters, digits, and some other characters, all ASCII.
 fn consists_of(text: &str, others: &[u8]) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || others.contains(&byte);
     !text.is_empty() && text.bytes().all(fits)

@@ -23,7 +23,7 @@ use crate::{
     StreamMode, StreamStatus, Timestamp,
 };
 
-/// How many channels a stream can have of each of the two kinds.
+/// How many channels of each of the two kinds a stream can have.
 const MOST_CHANNELS: usize = 1;
 
 const LEAST_FRESHNESS_SECONDS: i64 = 300;
@@ -111,9 +111,9 @@ fn create_channel(call: &Call<'_>) -> Result<Reply, ApiError> {
     reply(call, context, &channel, &description)
 }
 
-/// The stream that a new channel is to be of. Whether it is on demand is looked at again when the channel is made.
+/// The stream for a new channel. Whether it is on demand is checked again when the channel is made.
 fn stream_on_demand(context: Context<'_>, arn: &str) -> Result<Stream, ApiError> {
-    // The constraint of the member lets no other ARN pass.
+    // The constraint of the member allows no other ARN.
     let name = arn::stream_name(arn).unwrap_or_default();
     let stream = context.stream(name).map_err(|error| context.refusal(error))?;
     let summary = stream.summary().map_err(|error| context.refusal(error))?;
@@ -131,7 +131,7 @@ fn stream_on_demand(context: Context<'_>, arn: &str) -> Result<Stream, ApiError>
     }
 }
 
-/// Refuses what can never be delivered. A place that does not answer now may do so later.
+/// Refuses a destination that can never be delivered to. One that does not answer now may do so later.
 fn check_destination(context: Context<'_>, destination: &Destination) -> Result<(), ApiError> {
     let Some(delivery) = &context.service.delivery else {
         return Ok(());
@@ -144,7 +144,7 @@ fn check_destination(context: Context<'_>, destination: &Destination) -> Result<
     }
 }
 
-/// The freshness that a call asks for in the configuration of either kind.
+/// The freshness in the configuration of either kind.
 fn given_freshness(s3: Option<i64>, tables: Option<i64>) -> Result<Option<Duration>, ApiError> {
     let given = [
         ("s3DestinationConfiguration.dataFreshnessInSeconds", s3),
@@ -171,7 +171,7 @@ fn noted(notes: &Notes) -> Result<BTreeMap<String, Vec<u8>>, ApiError> {
     Ok(BTreeMap::from([(NOTES_ATTRIBUTE.to_owned(), bytes)]))
 }
 
-/// What CreateChannel was told of a channel.
+/// The notes of CreateChannel about a channel.
 fn notes(
     context: Context<'_>,
     channel: &Channel,
@@ -221,7 +221,7 @@ fn reply(
     }))
 }
 
-/// What a description and a summary have in common.
+/// The members that a description and a summary have in common.
 fn show(
     members: &mut Members<'_>,
     context: Context<'_>,
@@ -237,8 +237,8 @@ fn show(
     members.set(CHANNEL_CREATION_TIMESTAMP, description.created);
 }
 
-/// A channel that can never deliver has failed, as on AWS. One whose destination fails now goes on when that does, so it stays
-/// as it is, and has a reason.
+/// A channel that can never deliver is FAILED, as on AWS. One whose destination fails now stays as it is, with a
+/// reason, and goes on when the destination does.
 fn status(
     context: Context<'_>,
     channel: &Channel,
@@ -272,7 +272,7 @@ fn status(
 }
 
 impl Call<'_> {
-    /// The channel that the call is about, in whatever state.
+    /// The channel of the call, in any state.
     fn channel(&self) -> Result<(Channel, ChannelDescription), ApiError> {
         debug_assert_eq!(self.operation.resource, Resource::Channel);
         let arn = self.get(CHANNEL_ARN);
@@ -284,7 +284,7 @@ impl Call<'_> {
         found.map_err(|error| self.channel_refusal(error))
     }
 
-    /// As [`refusal`](Context::refusal), of a call that names its channel.
+    /// As [`refusal`](Context::refusal), for a call that names its channel.
     fn channel_refusal(&self, error: Error) -> ApiError {
         match error {
             Error::ChannelNotFound { .. } | Error::StreamNotFound { .. } => {
@@ -348,7 +348,7 @@ fn list_channels(call: &Call<'_>) -> Result<Reply, ApiError> {
     };
     let mut channels: Vec<(Channel, ChannelDescription, Timestamp)> = Vec::new();
     for summary in wanted_streams(call)? {
-        // One that is deleted meanwhile has none.
+        // A stream that is deleted meanwhile has none.
         let Ok(stream) = service.store.stream_by_id(summary.id) else {
             continue;
         };

@@ -1,4 +1,4 @@
-//! How an operation says which consumer it means: by ARN, or by name and the ARN of its stream.
+//! Finding the consumer of a call: by ARN, or by name and the ARN of its stream.
 
 use super::shapes;
 use super::stream_reference::STREAM_ARN;
@@ -13,7 +13,7 @@ pub(super) const CONSUMER_NAME: Key<Option<Text>> = optional("ConsumerName", sha
 pub(super) const CONSUMER_ARN: Key<Option<Text>> = optional("ConsumerARN", shapes::CONSUMER_ARN);
 
 impl Call<'_> {
-    /// The consumer that the call is about, and its stream.
+    /// The consumer of the call, and its stream.
     pub(super) fn consumer(&self) -> Result<(Stream, ConsumerDescription), ApiError> {
         debug_assert_eq!(self.operation.resource, Resource::Consumer);
         let (name, stream_arn) = (self.get(CONSUMER_NAME), self.get(STREAM_ARN));

@@ -23,7 +23,7 @@ const CONSUMER_STATUS: Key<Text> =
 const CONSUMER_NAME_SHOWN: Key<Text> = required("ConsumerName", shapes::NAME);
 const CONSUMER_ARN_SHOWN: Key<Text> = required("ConsumerARN", shapes::CONSUMER_ARN);
 const CONSUMER_CREATION_TIMESTAMP: Key<Time> = required("ConsumerCreationTimestamp", TIME);
-/// The ARN alone says which stream is meant.
+/// Only the ARN selects the stream.
 const OF_STREAM_ARN: Key<Text> = required("StreamARN", shapes::STREAM_ARN);
 
 const CONSUMER_SHAPE: Shape<Structure> = structure(members![
@@ -33,7 +33,7 @@ const CONSUMER_SHAPE: Shape<Structure> = structure(members![
     CONSUMER_CREATION_TIMESTAMP,
 ]);
 
-/// What all operations show of a consumer.
+/// The members of a consumer that all operations show.
 fn show(members: &mut Members<'_>, context: Context<'_>, stream: &Stream, consumer: &ConsumerDescription) {
     let arn = ConsumerArn {
         stream: context.stream_arn(stream.name()),
@@ -97,10 +97,11 @@ fn register_stream_consumer(call: &Call<'_>) -> Result<Reply, ApiError> {
     }))
 }
 
-/// How many consumers and queues of a stream can be being created.
+/// How many consumers and queues of a stream may be CREATING.
 pub(super) const MOST_CREATING: usize = 5;
 
-/// How many consumers and queues a stream can have. An account that has promised to pay for a minimum of throughput may have more.
+/// How many consumers and queues a stream can have. An account with a commitment to pay for a minimum of throughput may
+/// have more.
 pub(super) fn most_consumers(context: Context<'_>) -> Result<usize, ApiError> {
     const MOST: usize = 20;
     const MOST_WITH_COMMITMENT: usize = 50;
@@ -223,7 +224,7 @@ fn list_stream_consumers(call: &Call<'_>) -> Result<Reply, ApiError> {
     }))
 }
 
-/// The consumer after which the list goes on, of a token for this stream.
+/// The consumer after which the list goes on, from a token for this stream.
 fn place_in_list(context: Context<'_>, stream: &Stream, token: &str) -> Result<ConsumerId, ApiError> {
     let token = open_next_token::<ConsumersToken>(context, token)?;
     match token.stream_id == stream.id() {
@@ -271,7 +272,7 @@ fn claim_consumers(context: Context<'_>) -> ConsumerClaim<'_> {
     }
 }
 
-/// Refuses to delete a stream that has consumers. It gets none while the claim is held.
+/// Refuses to delete a stream that has consumers. No consumer is registered while the claim is held.
 pub(super) fn claim_none<'a>(context: Context<'a>, stream: &Stream) -> Result<ConsumerClaim<'a>, ApiError> {
     let claim = claim_consumers(context);
     let consumers = stream

@@ -84,7 +84,7 @@ fn get_shard_iterator(call: &Call<'_>) -> Result<Reply, ApiError> {
     Ok(call.reply(|reply| reply.set(NEW_SHARD_ITERATOR, token.as_str())))
 }
 
-/// What is said where the shard or its stream is missing.
+/// The error if the shard or its stream is missing.
 pub(super) fn missing(context: Context<'_>, shard: ShardId, stream: &str, error: Error) -> ApiError {
     match error {
         Error::StreamNotFound { .. } | Error::ShardNotFound { .. } => {
@@ -94,7 +94,7 @@ pub(super) fn missing(context: Context<'_>, shard: ShardId, stream: &str, error:
     }
 }
 
-/// Where an operation is asked to begin to read a shard.
+/// Where an operation begins to read a shard.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Start<'a> {
     /// For messages.
@@ -104,7 +104,7 @@ pub(super) struct Start<'a> {
     pub(super) milliseconds: Option<i64>,
 }
 
-/// The position in a shard that is asked for.
+/// The requested position in a shard.
 pub(super) fn new_position(
     context: Context<'_>,
     stream: &Stream,
@@ -113,7 +113,7 @@ pub(super) fn new_position(
 ) -> Result<ShardIterator, ApiError> {
     let name = stream.name();
     let refusal = |error| missing(context, shard, name, error);
-    // That the shard is missing is said before what is wrong with the position.
+    // A missing shard is reported before an invalid position.
     let first = stream
         .shard_iterator(shard, StartingPosition::TrimHorizon)
         .map_err(refusal)?;
@@ -185,8 +185,8 @@ impl Start<'_> {
         Ok(StartingPosition::AtTimestamp(time))
     }
 
-    /// A number that the engine can look for in `shard`. Numbers of the layouts that AWS used before can be told apart,
-    /// but no shard of ours has ever issued one.
+    /// A number that the engine can look for in `shard`. Numbers in AWS' earlier layouts can be distinguished, but no
+    /// shard of ours has ever issued one.
     fn sequence_number(
         &self,
         context: Context<'_>,
@@ -345,7 +345,8 @@ pub(super) fn record_bytes(batch: &RecordBatch) -> usize {
         .sum()
 }
 
-/// Kinesis does not tell a client that comes back behind the trim horizon: it goes on with what is kept.
+/// Kinesis does not report to a client that it is behind the trim horizon: the read goes on with the records that are
+/// kept.
 pub(super) fn read_what_is_kept(
     stream: &Stream,
     mut from: ShardIterator,

@@ -1,4 +1,4 @@
-//! The operations: one file per family, and for each operation, in one place, its declaration and what it does.
+//! The operations: one file per family, and for each operation, in one place, its declaration and its function.
 //!
 //! To add one, write its declaration and its function, and its row here.
 

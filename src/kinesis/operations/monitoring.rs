@@ -1,4 +1,4 @@
-//! Which metrics of its shards a stream is to have. They are kept and shown.
+//! The metrics of its shards that a stream should have. They are kept and shown.
 
 use std::sync::PoisonError;
 
@@ -49,7 +49,7 @@ pub(super) const DISABLE_ENHANCED_MONITORING: Operation = Operation {
     },
 };
 
-/// All there are, in the order in which they are shown.
+/// All metrics, in the order in which they are shown.
 const METRICS: [&str; 7] = [
     "IncomingBytes",
     "IncomingRecords",
@@ -60,10 +60,10 @@ const METRICS: [&str; 7] = [
     "IteratorAgeMilliseconds",
 ];
 
-/// The attribute of the stream that keeps them: their names, with commas between them.
+/// The attribute of the stream that has their names, with commas between them.
 const ATTRIBUTE: &str = "shard-level-metrics";
 
-/// Whether a metric is on from now on, by whether it was and whether the request names it.
+/// Whether a metric is on afterwards, depending on whether it was on and whether the request names it.
 type Rule = fn(&str, &dyn Fn(&str) -> bool, &dyn Fn(&str) -> bool) -> bool;
 
 fn change(call: &Call<'_>, stays: Rule) -> Result<Reply, ApiError> {
@@ -97,7 +97,7 @@ fn change(call: &Call<'_>, stays: Rule) -> Result<Reply, ApiError> {
     }))
 }
 
-/// Those that a stream has, in their order.
+/// The metrics of a stream, in their order.
 pub(super) fn shard_level_metrics(
     context: Context<'_>,
     stream: &Stream,

@@ -1,5 +1,5 @@
-//! Policies of resources: documents that are kept and shown. What they allow and deny is decided by
-//! [`authorization`](crate::kinesis::authorization).
+//! Policies of resources: documents that are kept and shown. [`authorization`](crate::kinesis::authorization) decides
+//! what they allow and deny.
 
 use serde_json::Value;
 
@@ -23,7 +23,7 @@ const ERRORS: &[&str] = &[
     exception::INTERNAL_FAILURE,
 ];
 
-/// What AWS shows of a resource without a policy.
+/// AWS' answer for a resource without a policy.
 const NO_POLICY: &str = "{}";
 
 pub(super) const PUT_RESOURCE_POLICY: Operation = Operation {

@@ -1,13 +1,12 @@
 //! The JSON of PutRecord and PutRecords as ordinary clients write it, read in one pass.
 //!
-//! Nothing is looked at twice. The base64 of data, nearly all there is, is only searched for its end: a character that
-//! may not be in a string of JSON is none of base64 either, so decoding finds that out. Whatever is not
-//! ordinary ends the reading with `None`, without a reason; then the checks of all operations say what is wrong, if
-//! anything is.
+//! No byte is read twice. The base64 of data, nearly all of the body, is only searched for its end: a character that is
+//! invalid in a string of JSON is invalid in base64 too, so decoding finds it. Anything unusual ends the reading with
+//! `None`, without a reason; then the checks of all operations find the error, if there is one.
 
 use std::borrow::Cow;
 
-/// The members that an ordinary request has. A request with others is for the checks.
+/// The members of an ordinary request. The checks handle a request with others.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct PutBody<'a> {
     pub(super) stream_name: Option<Cow<'a, str>>,
@@ -61,7 +60,7 @@ impl<'a> PutBody<'a> {
     }
 }
 
-/// What names the stream.
+/// The members that name the stream.
 #[derive(Default)]
 struct Target<'a> {
     stream_name: Option<Cow<'a, str>>,
@@ -113,7 +112,7 @@ impl<'a> EntryMembers<'a> {
     }
 }
 
-/// Of members with the same name, one would have to be chosen.
+/// With two members of the same name, one would have to be chosen.
 fn once<T>(member: &mut Option<T>, value: T) -> Option<()> {
     member.replace(value).is_none().then_some(())
 }
@@ -124,7 +123,7 @@ struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    /// An object with at least one member. Each member's value is read by the caller.
+    /// An object with at least one member. The caller reads each member's value.
     fn object(&mut self, mut member: impl FnMut(&mut Self, &[u8]) -> Option<()>) -> Option<()> {
         self.expect(b'{')?;
         loop {
@@ -139,7 +138,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A list with at least one item. Each item is read by the caller.
+    /// A list with at least one item. The caller reads each item.
     fn list(&mut self, mut item: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
         self.expect(b'[')?;
         loop {
@@ -152,7 +151,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A string that is valid.
+    /// A valid string.
     fn text(&mut self) -> Option<Cow<'a, str>> {
         match self.string()? {
             Cow::Borrowed(text) if text.iter().any(|byte| *byte < 0x20) => None,
@@ -161,7 +160,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A string, in which there may be anything that is not a quote or a backslash.
+    /// A string, with any bytes except quotes and backslashes.
     fn string(&mut self) -> Option<Cow<'a, [u8]>> {
         self.expect(b'"')?;
         let at = memchr::memchr2(b'"', b'\\', self.rest)?;
@@ -175,7 +174,7 @@ impl<'a> Scanner<'a> {
 
     /// The rest of a string whose first quote was read.
     fn escaped_string(&mut self) -> Option<Vec<u8>> {
-        // Every quote inside is behind a backslash, and so is every backslash that does not belong to another.
+        // Every quote inside has a backslash in front, and so has every backslash that does not belong to another.
         let mut len = 0;
         loop {
             len += memchr::memchr2(b'"', b'\\', &self.rest[len..])?;
@@ -207,7 +206,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// That there is nothing more.
+    /// Checks that nothing follows.
     fn end(&self) -> Option<()> {
         self.rest.iter().all(|byte| is_space(*byte)).then_some(())
     }

@@ -1,8 +1,8 @@
 //! Writing: one record, or up to 500 at once.
 //!
-//! These two carry nearly all the bytes that a server ever gets. A request that is in order is parsed once, its blobs
-//! are decoded into one buffer, and slices of both go to the engine. As soon as anything about it is unusual, it takes
-//! the way of all other operations, which finds out what exactly is wrong with it.
+//! These two carry nearly all the bytes that a server gets. A valid ordinary request is parsed once, its blobs are
+//! decoded into one buffer, and slices of both go to the engine. An unusual request takes the way of all other
+//! operations, which finds the exact error.
 
 use base64_simd::STANDARD as BASE64;
 
@@ -35,9 +35,9 @@ const MOST_RECORDS: usize = 500;
 /// Data and partition keys of one request together.
 const MOST_REQUEST_BYTES: usize = 10 << 20;
 
-/// It may be absent where the stream distributes its records by itself.
+/// It may be absent if the stream distributes its records automatically.
 const PARTITION_KEY: Key<Option<Text>> = optional("PartitionKey", shapes::PARTITION_KEY);
-/// Of all other streams.
+/// For all other streams.
 const REQUIRED_PARTITION_KEY: Key<Text> = required("PartitionKey", shapes::PARTITION_KEY);
 const EXPLICIT_HASH_KEY: Key<Option<Text>> = optional("ExplicitHashKey", shapes::HASH_KEY);
 const DATA: Key<Blob> = required("Data", shapes::DATA.masked());
@@ -81,7 +81,7 @@ pub(super) const PUT_RECORD: Operation = Operation {
     run: |request| Box::pin(put(request, Form::One)),
 };
 
-/// Left out where the stream is not encrypted.
+/// Absent if the stream is not encrypted.
 const ENCRYPTION_TYPE: Key<Option<Text>> = optional("EncryptionType", shapes::ENCRYPTION_TYPE);
 
 const ENTRY: Shape<Structure> = structure(members![PARTITION_KEY, EXPLICIT_HASH_KEY, DATA]);
@@ -91,7 +91,7 @@ const ENTRIES: Key<List<Structure>> = required(
     list(&ENTRY).at_least(1).at_most(MOST_RECORDS as i64).masked(),
 );
 
-/// The constraints of a put to a stream in which the partition key says which shard a record goes to.
+/// The constraints of a put to a stream whose records go to shards by their partition keys.
 const PUT_RECORD_BY_KEY: &[Member] = members![
     SEQUENCE_NUMBER_FOR_ORDERING,
     REQUIRED_PARTITION_KEY,
@@ -131,7 +131,7 @@ pub(super) const PUT_RECORDS: Operation = Operation {
     run: |request| Box::pin(put(request, Form::Many)),
 };
 
-/// Begins a write without a thread that may wait, if it can be, and waits for it without one in any case.
+/// Begins a write without a thread that may wait, if that is possible, and always waits for it without one.
 async fn put(request: Request, form: Form) -> Result<Reply, ApiError> {
     // Beyond this size, parsing and decoding would keep an async thread from its other connections for too long.
     const MOST_BYTES_INLINE: usize = 2 << 20;
@@ -158,23 +158,23 @@ async fn put(request: Request, form: Form) -> Result<Reply, ApiError> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waiting {
     Allowed,
-    /// It is a worker of the async runtime.
+    /// The thread is a worker of the async runtime.
     Never,
 }
 
-/// A write that the engine has taken on, or why it has not.
+/// A write that the engine has taken in, or the error.
 type Begun = Result<PendingPut, ApiError>;
 
-/// A write that the engine has taken on, and will report as durable or failed.
+/// A write that the engine has taken in, and will report as durable or failed.
 struct PendingPut {
     append: Append,
     form: Form,
-    /// For each record of the call why its shard does not take it now, if it was asked whether it does.
+    /// For each record of the call, why its shard does not take it now, if that was asked.
     refused: Vec<Option<String>>,
     encryption: Option<&'static str>,
 }
 
-/// Which of the two operations is to be answered.
+/// The operation to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     One,
@@ -270,7 +270,7 @@ impl PendingPut {
     }
 }
 
-/// Has the log tell of records that were not stored, and counts them.
+/// Logs records that were not stored, and counts them.
 fn note_failures<'a>(context: Context<'_>, mut failures: impl Iterator<Item = &'a Error>) -> usize {
     let Some(first) = failures.next() else { return 0 };
     let failed = 1 + failures.count();
@@ -282,7 +282,7 @@ fn note_failures<'a>(context: Context<'_>, mut failures: impl Iterator<Item = &'
     failed
 }
 
-/// All records of a call are encrypted with one key. Where that is missing none is stored, and the call fails.
+/// All records of a call are encrypted with one key. If that is missing, none is stored, and the call fails.
 fn missing_key(puts: &[crate::Result<PutResult>]) -> Option<Error> {
     let first = puts.first()?.as_ref().err()?;
     let is_missing = matches!(first, Error::KeyNotFound { .. }) && puts.iter().all(Result::is_err);
@@ -294,7 +294,7 @@ fn set_failure(result: &mut Members<'_>) {
     result.set(ERROR_MESSAGE, "Internal Service Failure");
 }
 
-/// Begins the write of records that are in order as far as can be said without the stream.
+/// Begins the write of records that are valid as far as that is known without the stream.
 fn begin(
     context: Context<'_>,
     stream: &Stream,
@@ -307,7 +307,7 @@ fn begin(
         return Err(ApiError::dry_run());
     }
     if throttled::may_be(context) {
-        // What is wrong with a call is told before any of its records counts.
+        // An error of the call is reported before any of its records counts.
         check_sizes(stream, records).map_err(|error| refusal(context, form, error))?;
     }
     let refused = throttled::refused(context, stream, records, form == Form::Many)
@@ -326,7 +326,7 @@ fn begin(
     begun(context, form, stream, refused, stream.append(&taken))
 }
 
-/// The same where nothing may be waited for: `None` if something would have to be.
+/// The same without any waiting: `None` if something would have to wait.
 fn try_begin(context: Context<'_>, stream: &Stream, records: &[PutRecord<'_>], form: Form) -> Option<Begun> {
     if let Err(error) = check_total(records, form) {
         return Some(Err(error));
@@ -353,7 +353,7 @@ fn begun(
     }
 }
 
-/// As the engine does, which is asked only for the records that are not throttled.
+/// The engine's check, which sees only the records that are not throttled.
 fn check_sizes(stream: &Stream, records: &[PutRecord<'_>]) -> Result<(), Error> {
     let limit = stream.summary()?.max_record_bytes as usize;
     let sizes = records.iter().map(PutRecord::size_bytes);
@@ -386,13 +386,13 @@ fn refusal(context: Context<'_>, form: Form, error: Error) -> ApiError {
                 &format!("Member must have length less than or equal to {limit}"),
             )
         }
-        // To a writer, a stream that is not there yet, or hardly any more, is not there.
+        // For a writer, a stream that is being created or deleted does not exist.
         Error::StreamNotActive { name, .. } => context.stream_not_found(&name),
         other => context.refusal(other),
     }
 }
 
-/// Whether records need a partition key depends on the stream.
+/// The stream decides whether records need a partition key.
 fn check_members(context: Context<'_>, input: &Input<'_>, form: Form) -> Result<(), ApiError> {
     let (by_key, declared) = match form {
         Form::One => (PUT_RECORD_BY_KEY, PUT_RECORD.input),
@@ -405,7 +405,7 @@ fn check_members(context: Context<'_>, input: &Input<'_>, form: Form) -> Result<
     }
 }
 
-/// Whether the stream that the input names distributes its records by itself.
+/// Whether the stream in the input distributes its records automatically.
 fn is_distributed(context: Context<'_>, input: &Input<'_>) -> bool {
     let name = named(input.get(STREAM_NAME), input.get(STREAM_ARN));
     let stream = name.ok().flatten().and_then(|name| context.stream(name).ok());
@@ -444,7 +444,7 @@ fn checked_record<'a>(input: &'a Input<'_>) -> Result<PutRecord<'a>, ApiError> {
     }
 }
 
-/// New numbers are greater than all that were ever issued, so the given one only has to be one that could have been.
+/// New numbers are greater than all earlier ones, so the given one only has to be one that can have been issued.
 fn check_ordering(context: Context<'_>, number: Option<&str>, stream: &Stream) -> Result<(), ApiError> {
     let Some(number) = number else { return Ok(()) };
     let summary = stream
@@ -474,8 +474,8 @@ fn check_ordering(context: Context<'_>, number: Option<&str>, stream: &Stream) -
     )))
 }
 
-/// Begins the write from the raw body of a request that has nothing wrong with it. `None` if it might have: then the
-/// checks find out what; and if it would have to wait where that is not allowed.
+/// Begins the write from the raw body of a request without any errors. `None` if there may be one, in which case the
+/// checks find it, or if it would have to wait and may not.
 fn begin_unchecked(context: Context<'_>, body: &[u8], form: Form, waiting: Waiting) -> Option<Begun> {
     let body = match (context.protocol, form) {
         (Protocol::Json, Form::One) => PutBody::of_one(body)?,
@@ -489,7 +489,7 @@ fn begin_unchecked(context: Context<'_>, body: &[u8], form: Form, waiting: Waiti
     begin_ordinary(context, &body, form, waiting)
 }
 
-/// The stream that is meant, if it is named in order.
+/// The stream of the request, if it is named in an ordinary way.
 fn ordinary_stream_name<'a>(body: &'a PutBody<'_>) -> Option<&'a str> {
     let (name, stream_arn) = (body.stream_name.as_deref(), body.stream_arn.as_deref());
     if name.is_some_and(|name| name.len() > 128 || !shape::is_name(name))
@@ -518,11 +518,11 @@ fn begin_ordinary(context: Context<'_>, body: &PutBody<'_>, form: Form, waiting:
     }
     let stream = match context.stream(stream_name) {
         Ok(stream) => stream,
-        // Whether its caller may know that it is not there is for the checks.
+        // The checks decide whether the caller may know that it does not exist.
         Err(_) if context.caller.is_some() => return None,
         Err(error) => return Some(Err(context.refusal(error))),
     };
-    // By what name a refusal says what it is about is for the checks too.
+    // The checks also decide under which name a refusal names the stream.
     context.authorize_stream(&stream).ok()?;
     match waiting {
         Waiting::Allowed => Some(begin(context, &stream, &records, form, false)),
@@ -627,7 +627,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// The short way of a write may give up on a request, but may not come to another end than the checks.
+        /// The short way of a write may give up a request, but may not have another result than the checks.
         #[test]
         fn the_short_way_ends_where_the_checks_would(
             ones in proptest::collection::vec(put_record(), 32),

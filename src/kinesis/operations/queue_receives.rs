@@ -84,11 +84,11 @@ pub(super) const RECEIVE_DEAD_LETTER_QUEUE_RECORDS: Operation = Operation {
     run: |request| Box::pin(receive(request, true)),
 };
 
-/// A client that asked so long ago may be gone by now. One that has closed its side before is there.
+/// A client that asked longer ago than this may be gone by now, unless it closed its side before.
 const AT_ONCE: Duration = Duration::from_millis(250);
 
-/// Receives what there is, or waits for it. Memory for the reply and a thread are taken for each look, and not while this
-/// waits. A client that is gone is given nothing, as far as that is known.
+/// Receives present records, or waits for some. Memory for the reply and a thread are taken for each look, and not
+/// while this waits. A client that is gone is given nothing, as far as that is known.
 async fn receive(request: Request, dead_letters: bool) -> Result<Reply, ApiError> {
     let service = Arc::clone(&request.service);
     let began = Instant::now();
@@ -111,7 +111,7 @@ async fn receive(request: Request, dead_letters: bool) -> Result<Reply, ApiError
         let (looked, has_waited) = request.clone().on_blocking_thread(look).await?;
         match looked {
             Looked::Found(reply) => {
-                // The records of one that has gone meanwhile are given back.
+                // If the client has gone meanwhile, its records are given back.
                 let is_gone = has_waited && request.connection.has_client_ended().await;
                 return Ok(match is_gone {
                     true => Reply::whole(nothing),
@@ -124,7 +124,7 @@ async fn receive(request: Request, dead_letters: bool) -> Result<Reply, ApiError
                 let due = watching.due().map_or(left, |due| due.min(left));
                 tokio::select! {
                     biased;
-                    // One that has only closed its side gets what there was for it: nothing.
+                    // A client that has only closed its side gets the records that there were for it: none.
                     () = request.connection.client_ends() => return Ok(Reply::whole(nothing)),
                     // A server that stops does not wait for records.
                     () = service.http.stops() => return Err(ApiError::unavailable("The server is shutting down.")),
@@ -137,7 +137,7 @@ async fn receive(request: Request, dead_letters: bool) -> Result<Reply, ApiError
     }
 }
 
-/// For how long the call waits, and the reply without records.
+/// How long the call waits, and the reply without records.
 fn begin(request: &Request) -> Result<(Duration, Vec<u8>), ApiError> {
     const DEFAULT_SECONDS: i64 = 9;
     let call = request.checked()?;
@@ -148,7 +148,8 @@ fn begin(request: &Request) -> Result<(Duration, Vec<u8>), ApiError> {
     Ok((wait, nothing))
 }
 
-/// Memory for a reply, and how many bytes of records may be in it. While it is waited for, another consumer may look.
+/// Memory for a reply, and how many bytes of records may be in it. While it waits for memory, another consumer may
+/// look.
 async fn reserve(request: &Request, watch: Option<&mut QueueWatch>) -> Result<(ReplyShare, usize), ApiError> {
     let replies = &request.service.http.replies;
     let (full, reduced) = (reply_bytes(MOST_READ_BYTES), reply_bytes(LESS_READ_BYTES));
@@ -174,7 +175,7 @@ enum Looked {
     Nothing { watching: Box<QueueWatch> },
 }
 
-/// Looks for records once. If there are none, and this is not the last look, whatever comes from then on ends the wait.
+/// Looks for records once. If there are none, and this is not the last look, any later change ends the wait.
 fn look(
     request: &Request,
     dead_letters: bool,
@@ -202,10 +203,10 @@ fn look(
     };
     let looked = watching.look(|queue| queue.receive_within_limit(&options), outcome);
     let received = match looked.map_err(refusal)? {
-        // A shard that cannot be read keeps the caller waiting for others, as one without records does.
+        // A damaged shard makes the caller wait for other shards, as one without records does.
         Err(Error::Corrupt { .. } | Error::Unreadable { .. }) if !is_last => Vec::new(),
         Err(error) => return Err(refusal(error)),
-        // What is noted as given out is never refused, so it is refused before.
+        // A record that is noted as given out is never refused, so this is refused before.
         Ok(Received::NoRoom) => return Err(ApiError::too_many_replies()),
         Ok(Received::Records(records)) => records,
     };
@@ -240,7 +241,7 @@ fn given_back(waits_inline: bool, queue: Queue, received: &[QueueRecord], undoab
     let receipts: Vec<_> = received.iter().map(|record| record.receipt).collect();
     Unsent::new(move || {
         let give_back = move || {
-            // If this fails they come back by their time, and have been received.
+            // If this fails they come back after their visibility timeout, and count as received.
             let _ = queue.give_back(&receipts);
             drop(undoable);
         };

@@ -1,5 +1,4 @@
-//! What becomes of the records of queues, and of dead letters, that were received: acknowledging them, holding them back,
-//! restoring them.
+//! Acknowledging, holding back and restoring received records and dead letters of queues.
 
 use super::queue_receives::RECEIPT_HANDLE;
 use super::queue_reference::QUEUE_ARN;
@@ -119,7 +118,8 @@ fn update_visibility(call: &Call<'_>, dead_letters: bool) -> Result<Reply, ApiEr
     Ok(entries.reply(call, outcomes.map_err(|error| call.queue_refusal(error))?))
 }
 
-/// The entries of a call: their handles, and the receipts of those that this server has given out for this kind of record.
+/// The entries of a call: their handles, with the receipts of those that this server has given out for this kind of
+/// record.
 struct Entries<'a>(Vec<(&'a str, Option<Receipt>)>);
 
 impl<'a> Entries<'a> {
@@ -145,7 +145,7 @@ impl<'a> Entries<'a> {
         self.0.iter().filter_map(|(_, receipt)| *receipt).collect()
     }
 
-    /// Tells what became of each entry, of the outcomes of those with receipts.
+    /// The result of each entry, from the outcomes of those with receipts.
     fn reply(&self, call: &Call<'_>, outcomes: Vec<Result<(), ReceiptError>>) -> Reply {
         let mut outcomes = outcomes.into_iter();
         let (mut successful, mut failed) = (Vec::new(), Vec::new());

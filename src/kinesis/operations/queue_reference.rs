@@ -1,4 +1,4 @@
-//! How an operation says which queue it means: by ARN.
+//! Finding the queue of a call by its ARN.
 
 use super::shapes;
 use crate::kinesis::arn::{self, ResourceName};
@@ -10,7 +10,7 @@ use crate::{Error, Queue, QueueDescription, ReaderStatus};
 pub(super) const QUEUE_ARN: Key<Text> = required("QueueARN", shapes::QUEUE_ARN);
 
 impl Call<'_> {
-    /// The queue that the call is about, in whatever state.
+    /// The queue of the call, in any state.
     pub(super) fn queue(&self) -> Result<(Queue, QueueDescription), ApiError> {
         debug_assert_eq!(self.operation.resource, Resource::Queue);
         let arn = self.get(QUEUE_ARN);
@@ -24,7 +24,8 @@ impl Call<'_> {
         found.map_err(|error| self.queue_refusal(error))
     }
 
-    /// The same, if records can be had of it. Operations on records know no queue that is created or deleted.
+    /// The same, if records can be received from it. For operations on records, a queue that is being created or
+    /// deleted does not exist.
     pub(super) fn usable_queue(&self) -> Result<(Queue, QueueDescription), ApiError> {
         let (queue, description) = self.queue()?;
         match description.status {
@@ -35,8 +36,8 @@ impl Call<'_> {
         }
     }
 
-    /// As [`refusal`](crate::kinesis::service::Context::refusal), of a call about the records of the queue that it names: one
-    /// that is not active is none for them.
+    /// As [`refusal`](crate::kinesis::service::Context::refusal), for a call about the records of its queue: for these,
+    /// a queue that is not active does not exist.
     pub(super) fn queue_refusal(&self, error: Error) -> ApiError {
         match error {
             Error::QueueNotActive { .. } => self.context.queue_not_found(self.get(QUEUE_ARN)),
@@ -44,7 +45,7 @@ impl Call<'_> {
         }
     }
 
-    /// The same of a call about the queue itself.
+    /// The same for a call about the queue itself.
     pub(super) fn queue_change_refusal(&self, error: Error) -> ApiError {
         match error {
             Error::QueueNotFound { .. } | Error::StreamNotFound { .. } => {

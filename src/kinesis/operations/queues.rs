@@ -84,7 +84,7 @@ fn reply(call: &Call<'_>, queue: &Queue, description: &QueueDescription) -> Repl
     })
 }
 
-/// What a description and a summary have in common.
+/// The members that a description and a summary have in common.
 fn show(members: &mut Members<'_>, context: Context<'_>, queue: &Queue, description: &QueueDescription) {
     members.set(QUEUE_NAME, description.name.as_str());
     members.set(QUEUE_ARN_SHOWN, context.queue_arn(queue));
@@ -165,7 +165,7 @@ fn create_queue(call: &Call<'_>) -> Result<Reply, ApiError> {
     if tags.len() > MOST_TAGS {
         return Err(tagged.too_many());
     }
-    // The constraint of the member lets no other ARN pass.
+    // The constraint of the member allows no other ARN.
     let stream = context.stream(arn::stream_name(arn).unwrap_or_default());
     let stream = stream.map_err(|error| context.refusal(error))?;
     let options = QueueOptions {
@@ -182,7 +182,7 @@ fn create_queue(call: &Call<'_>) -> Result<Reply, ApiError> {
     Ok(reply(call, &queue, &description))
 }
 
-/// As [`refusal`](Context::refusal), of a new queue or channel.
+/// As [`refusal`](Context::refusal), for a new queue or channel.
 pub(super) fn refused_reader(context: Context<'_>, reader: &str, error: Error) -> ApiError {
     match error {
         Error::StreamNotOnDemand { stream } => ApiError::invalid_argument(format!(
@@ -221,7 +221,7 @@ fn starting_position(
     }
 }
 
-/// The settings that a call asks for, where it says nothing those that there are.
+/// The requested settings; those that the call does not name stay as they are in `known`.
 fn settings(call: &Call<'_>, known: QueueSettings) -> Result<QueueSettings, ApiError> {
     match call.get(QUEUE_ATTRIBUTES) {
         Some(attributes) => changed_settings(attributes, known),
@@ -233,7 +233,7 @@ fn changed_settings(
     attributes: &crate::kinesis::convert::Input<'_>,
     known: QueueSettings,
 ) -> Result<QueueSettings, ApiError> {
-    // The constraints of the members let no other number pass.
+    // The constraints of the members allow no other number.
     let number = |value: i64| u32::try_from(value).unwrap_or(u32::MAX);
     let visibility_seconds = attributes.get(VISIBILITY_TIMEOUT_SECONDS).map(number);
     let max_receive_count = match attributes.get(DEAD_LETTER_CONFIGURATION) {
@@ -328,7 +328,7 @@ fn list_queues(call: &Call<'_>) -> Result<Reply, ApiError> {
     };
     let mut queues = Vec::new();
     for summary in wanted_streams(call)? {
-        // One that is deleted meanwhile has none.
+        // A stream that is deleted meanwhile has none.
         let Ok(stream) = context.service.store.stream_by_id(summary.id) else {
             continue;
         };
@@ -368,7 +368,7 @@ fn list_queues(call: &Call<'_>) -> Result<Reply, ApiError> {
     }))
 }
 
-/// The streams of the caller whose queues or channels are wanted.
+/// The caller's streams whose queues or channels are listed.
 pub(super) fn wanted_streams(call: &Call<'_>) -> Result<Vec<StreamSummary>, ApiError> {
     const PAGE: usize = 1000;
     let context = call.context;
@@ -414,7 +414,7 @@ pub(super) const UPDATE_QUEUE: Operation = Operation {
 
 fn update_queue(call: &Call<'_>) -> Result<Reply, ApiError> {
     let refusal = |error| call.queue_change_refusal(error);
-    // What another call changes between the two steps is not taken back.
+    // A change of another call between the two steps must not be undone.
     let _one_at_a_time = call
         .context
         .service

@@ -7,13 +7,13 @@ use crate::kinesis::protocol::Protocol;
 use crate::model::{Decimals, Timestamp};
 use crate::{Record, SequenceNumber};
 
-/// Records with what comes before and behind them.
+/// Records with the bytes before and behind them.
 ///
-/// The records share the bytes that were read; they are let go of one by one.
+/// The records share the bytes that were read. They are dropped one by one.
 pub(super) struct RecordsBody {
     before: Bytes,
     records: std::vec::IntoIter<Record>,
-    /// How much of the first record's data is encoded, once the record is begun.
+    /// How much of the first record's data is encoded, after the record is begun.
     begun: Option<usize>,
     behind: Bytes,
     format: RecordFormat,
@@ -43,7 +43,7 @@ impl RecordsBody {
         }
     }
 
-    /// Goes on with the first record, and says whether it is done.
+    /// Goes on with the first record, and returns whether it is complete.
     fn encode_record(&mut self, record: &Record, piece: &mut Vec<u8>, most: usize) -> bool {
         let protocol = self.format.protocol;
         let room = |piece: &Vec<u8>| most.saturating_sub(piece.len());
@@ -80,7 +80,7 @@ impl Encode for RecordsBody {
 
     fn encode(&mut self, piece: &mut Vec<u8>, most: usize) {
         piece.extend_from_slice(&std::mem::take(&mut self.before));
-        // The list is walked without a borrow of `self`.
+        // Taken out, so that the loop does not borrow `self`.
         let mut records = std::mem::take(&mut self.records);
         while let Some(record) = records.as_slice().first() {
             if !self.encode_record(record, piece, most) {
@@ -96,7 +96,7 @@ impl Encode for RecordsBody {
     }
 }
 
-/// Writes what stands around the data of records.
+/// Writes everything around the data of records.
 struct RecordFormat {
     protocol: Protocol,
     names: &'static Names,
@@ -104,16 +104,16 @@ struct RecordFormat {
     end: &'static [u8],
     is_first: bool,
     numbers: Decimals,
-    /// The time that was written last: many records have the same.
+    /// The time that was written last, since many records have the same.
     arrival: Option<Timestamp>,
-    /// What stands between the digits of the sequence number and the data, with that time.
+    /// The bytes between the digits of the sequence number and the data, with that time.
     around_arrival: Vec<u8>,
 }
 
 /// The bytes of a record that are the same in all of them.
 struct Names {
     begin: &'static [u8],
-    /// How many bytes at the front of `begin` separate a record from one before.
+    /// How many bytes at the front of `begin` separate a record from the one before.
     separator: usize,
     behind_number: &'static [u8],
     data: &'static [u8],
@@ -174,12 +174,12 @@ impl RecordFormat {
             + self.end.len()
     }
 
-    /// How many bytes records take together that would take so many if none was the first.
+    /// How many bytes records take together, from the sum of their lengths as if none was the first.
     fn len_of_list(&self, records: usize) -> usize {
         records - if records > 0 { self.names.separator } else { 0 }
     }
 
-    /// All before the first byte of the data.
+    /// Everything in front of the data.
     fn begin(&mut self, out: &mut Vec<u8>, record: &Record) {
         self.at(record.approximate_arrival);
         let separator = if self.is_first { self.names.separator } else { 0 };
@@ -190,7 +190,7 @@ impl RecordFormat {
         self.protocol.begin_blob(out, record.data.len());
     }
 
-    /// All behind the last byte of the data.
+    /// Everything behind the data.
     fn end(&self, out: &mut Vec<u8>, record: &Record) {
         self.protocol.end_blob(out);
         if !record.partition_key.is_absent() {
@@ -265,7 +265,7 @@ mod tests {
         )
     }
 
-    /// The reply as a server would write it that takes no trouble.
+    /// The reply of a simple server.
     fn json(records: &[Record], is_encrypted: bool) -> String {
         let text = |text: &str| serde_json::to_string(text).unwrap();
         let records: Vec<_> = records
@@ -289,7 +289,7 @@ mod tests {
         )
     }
 
-    /// What the CBOR reply has to be once it is read.
+    /// The decoded CBOR reply.
     fn document(records: &[Record], is_encrypted: bool) -> Document<'_> {
         let record = |record: &Record| {
             let encryption =
@@ -321,7 +321,7 @@ mod tests {
         ])
     }
 
-    /// What is sent, and what was said about its length before.
+    /// The sent bytes, and the length that was announced before.
     fn sent(body: RecordsBody) -> (Vec<u8>, u64) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let body = ReplyBody::encoded(Box::new(body), &Arc::new(Buffers::default()));

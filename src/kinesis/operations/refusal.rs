@@ -1,4 +1,4 @@
-//! The engine's errors in the words of AWS, and its failures in words that tell a client nothing of our disk.
+//! The engine's errors as AWS' messages, and its failures as messages that reveal nothing about the disk.
 
 use crate::kinesis::convert::shown;
 use crate::kinesis::error::ApiError;
@@ -6,7 +6,7 @@ use crate::kinesis::service::Context;
 use crate::{ConsumerDescription, Error, ReaderStatus, ShardId, StreamStatus};
 
 impl Context<'_> {
-    /// What a client is told about an error of the engine that the operation has no words of its own for.
+    /// The answer to an error of the engine for which the operation has no message of its own.
     pub(super) fn refusal(&self, error: Error) -> ApiError {
         match error {
             Error::StreamNotFound { name } => self.stream_not_found(&name),
@@ -141,7 +141,7 @@ impl Context<'_> {
         ))
     }
 
-    /// An ARN that names nothing of which this server could have one.
+    /// The error for an ARN of a resource that this server cannot have.
     pub(super) fn resource_not_found(&self, arn: &str) -> ApiError {
         ApiError::not_found(format!(
             "Resource {} under account {} not found.",
@@ -173,7 +173,7 @@ impl Context<'_> {
     }
 }
 
-/// Which key of the server's is missing. Its fingerprint tells nothing of the key.
+/// The missing key. Its fingerprint reveals nothing about the key.
 fn key_not_found(id: Option<&str>, fingerprint: Option<u64>) -> ApiError {
     let fingerprint = fingerprint.map(|fingerprint| format!("with the fingerprint {fingerprint:016x}"));
     let id = id.map(shown);
@@ -184,12 +184,12 @@ fn key_not_found(id: Option<&str>, fingerprint: Option<u64>) -> ApiError {
     ))
 }
 
-/// A failure: the kind of it for the client, all of it for the log.
+/// A failure: its kind for the client, all of it for the log.
 fn failed(error: &Error) -> ApiError {
     ApiError::internal(failure(error)).caused_by(error.to_string())
 }
 
-/// What a client is told of a failure. The engine's own words name files, and those are for the server's log.
+/// The client's message for a failure. The engine's own message names files, which are only for the server's log.
 pub(super) fn failure(error: &Error) -> &'static str {
     match error {
         Error::Corrupt { .. } => {

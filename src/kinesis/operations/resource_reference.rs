@@ -1,4 +1,4 @@
-//! How an operation says which resource it means where it may be a stream or something else: by ARN.
+//! Finding the resource of a call, which may be a stream or something else, by its ARN.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub(super) enum Named {
 }
 
 impl Call<'_> {
-    /// The resource that the call is about, in whatever state.
+    /// The resource of the call, in any state.
     pub(super) fn resource(&self) -> Result<Named, ApiError> {
         debug_assert_eq!(self.operation.resource, Resource::Any);
         let arn = self.get(RESOURCE_ARN);
@@ -60,7 +60,7 @@ impl Call<'_> {
 }
 
 impl Named {
-    /// Refuses a change of what is not ACTIVE.
+    /// Refuses a change of a resource that is not ACTIVE.
     pub(super) fn check_active(&self, context: Context<'_>) -> Result<(), ApiError> {
         let stream = match self {
             Named::Stream(stream) => stream,
@@ -118,7 +118,7 @@ impl Named {
         set.map_err(|error| self.refusal(context, error))
     }
 
-    /// Removes tags and sets others, as long as there are not too many then.
+    /// Removes tags and sets others, if there are not too many afterwards.
     pub(super) fn change_tags(
         &self,
         context: Context<'_>,
@@ -142,7 +142,7 @@ impl Named {
         changed.map_err(|error| self.refusal(context, error))
     }
 
-    /// The resource as messages about its tags name it.
+    /// The resource in the form for messages about its tags.
     pub(super) fn tagged<'a>(&'a self, context: Context<'a>) -> Tagged<'a> {
         let (kind, name) = match self {
             Named::Stream(stream) => ("stream", stream.name()),

@@ -101,7 +101,7 @@ fn list_shards(call: &Call<'_>) -> Result<Reply, ApiError> {
     }))
 }
 
-/// What ListShards is to list, and from where.
+/// The arguments of a listing, and where it begins.
 struct Listing {
     stream: Stream,
     filter: ShardFilter,
@@ -135,7 +135,7 @@ fn new_listing(call: &Call<'_>) -> Result<Listing, ApiError> {
     })
 }
 
-/// Clients send back the time that they were told; some of them only to the second.
+/// Clients send back the time of a description; some of them only to the second.
 pub(super) fn is_creation(summary: &StreamSummary, milliseconds: i64) -> bool {
     const TOLERANCE: u64 = 1000;
     u64::try_from(milliseconds)
@@ -207,12 +207,12 @@ fn shard_filter(call: &Call<'_>) -> Result<ShardFilter, ApiError> {
     })
 }
 
-/// A time before 1970 is as good as 1970: no store is older.
+/// A time before 1970 counts as 1970: no store is older.
 pub(super) fn timestamp(milliseconds: i64) -> Timestamp {
     Timestamp::from_millis(u64::try_from(milliseconds).unwrap_or(0))
 }
 
-/// What a token that continues a list holds, unless it is not ours or too old.
+/// The contents of a token that continues a list, unless it is not ours or too old.
 pub(super) fn open_next_token<T: Contents>(context: Context<'_>, token: &str) -> Result<T, ApiError> {
     let issued = context
         .service
@@ -227,7 +227,7 @@ pub(super) fn open_next_token<T: Contents>(context: Context<'_>, token: &str) ->
     Ok(issued.contents)
 }
 
-/// The shard after which a list begins, in whatever form it was written.
+/// The shard after which a list begins, in any spelling.
 pub(super) fn exclusive_start(call: &Call<'_>, stream: &str) -> Result<Option<ShardId>, ApiError> {
     match call.get(EXCLUSIVE_START_SHARD_ID) {
         None => Ok(None),
@@ -296,7 +296,7 @@ fn split_shard(call: &Call<'_>) -> Result<Reply, ApiError> {
             range.end()
         ))
     };
-    // The pattern lets numbers pass that are no hash keys: they are greater than any range's end.
+    // The pattern allows numbers that are no hash keys: they are greater than the end of every range.
     let new_start: HashKey = key.parse().map_err(|_| refused(&shard.hash_key_range))?;
     match stream.split_shard(shard.id, new_start) {
         Ok(()) => Ok(Reply::empty()),
@@ -343,7 +343,7 @@ fn merge_shards(call: &Call<'_>) -> Result<Reply, ApiError> {
     Ok(Reply::empty())
 }
 
-/// The stream and the shards that are to be resharded, after the checks that splitting and merging share.
+/// The stream and the shards to reshard, after the checks that splitting and merging share.
 fn reshardable<const N: usize>(call: &Call<'_>, raw: [&str; N]) -> Result<(Stream, [Shard; N]), ApiError> {
     let context = call.context;
     let mut ids = Vec::with_capacity(N);
@@ -364,7 +364,7 @@ fn reshardable<const N: usize>(call: &Call<'_>, raw: [&str; N]) -> Result<(Strea
     Ok((stream, shards))
 }
 
-/// Only the shards of an active, provisioned stream are changed by its owner.
+/// An owner can change only the shards of an active, provisioned stream.
 fn check_reshardable(context: Context<'_>, stream: &StreamSummary) -> Result<(), ApiError> {
     if stream.status != StreamStatus::Active {
         return Err(context.stream_not_active(&stream.name, stream.status));
@@ -389,8 +389,7 @@ fn check_open(context: Context<'_>, stream: &Stream, shard: &Shard) -> Result<()
     }))
 }
 
-/// Refuses to open `additional` shards beyond what the account may have. No other call opens shards while the claim
-/// is held.
+/// Refuses to open `additional` shards beyond the account's limit. No other call opens shards while the claim is held.
 pub(super) fn claim_shards(context: Context<'_>, additional: u32) -> Result<ShardClaim<'_>, ApiError> {
     let claim = context.service.shard_claim.lock();
     let claim = claim.unwrap_or_else(PoisonError::into_inner);
@@ -449,12 +448,12 @@ fn update_shard_count(call: &Call<'_>) -> Result<Reply, ApiError> {
     let summary = stream.summary().map_err(|error| context.refusal(error))?;
     check_reshardable(context, &summary)?;
     let current = summary.open_shard_count;
-    // The constraint of the member lets no number pass that is not positive, nor one that is greater than an integer.
+    // The constraint of the member allows only positive integers.
     let target = u32::try_from(call.get(TARGET_SHARD_COUNT)).unwrap_or(u32::MAX);
     check_target(context, current, target)?;
     counted_change(call, &stream, MOST_UPDATES_A_DAY, || {
         let claim = claim_shards(context, target.saturating_sub(current))?;
-        // As on AWS, the answer does not wait for the shards. From now on those that are to come are counted.
+        // As on AWS, the answer does not wait for the shards. From now on the coming ones are counted.
         let begun = stream.begin_shard_count_update(target);
         drop(claim);
         begun.map_err(|error| context.refusal(error))
@@ -469,8 +468,8 @@ fn update_shard_count(call: &Call<'_>) -> Result<Reply, ApiError> {
 
 const MOST_UPDATES_A_DAY: usize = 10;
 
-/// Makes a change. Where changes are limited as on AWS, refuses one of this kind that is one too many within 24 hours; one
-/// that is refused for another reason is not counted.
+/// Makes a change. If changes are limited as on AWS, refuses one of this kind that exceeds the limit of 24 hours. A
+/// change that is refused for another reason does not count.
 pub(super) fn counted_change(
     call: &Call<'_>,
     stream: &Stream,
@@ -482,7 +481,7 @@ pub(super) fn counted_change(
         return change();
     }
     let name = call.operation.name;
-    // Counted before, so that calls at once cannot exceed it together.
+    // Counted before, so that concurrent calls cannot exceed it together.
     let counted = service
         .changes
         .count(stream.id(), name, most, service.store.now());

@@ -1,4 +1,4 @@
-//! What can be changed of a stream beside its shards, its retention and its metrics.
+//! Changes of a stream, other than of its shards, its retention and its metrics.
 
 use std::sync::PoisonError;
 
@@ -86,7 +86,7 @@ pub(super) const STOP_STREAM_ENCRYPTION: Operation = Operation {
     },
 };
 
-/// Infrastructure tools stop an encryption that there is not, with an empty id of a key.
+/// Infrastructure tools stop encryption of streams without any, with an empty id of a key.
 const STOP_INPUT: &[Member] = members![
     STREAM_NAME,
     ENCRYPTION_TYPE,
@@ -253,7 +253,7 @@ fn update_distribution(call: &Call<'_>) -> Result<Reply, ApiError> {
     Ok(Reply::empty())
 }
 
-/// Only a stream on demand distributes its records by itself.
+/// Only a stream on demand distributes its records automatically.
 pub(super) fn check_distribution(
     context: Context<'_>,
     stream: &str,
@@ -320,7 +320,7 @@ pub(super) fn check_warm_throughput(
     warm: i64,
 ) -> Result<u32, ApiError> {
     if warm == 0 {
-        // That takes it back.
+        // Zero removes the setting.
         return Ok(0);
     }
     if mode == StreamMode::Provisioned {
@@ -344,15 +344,15 @@ pub(super) fn check_warm_throughput(
     }
 }
 
-/// What the stream is to be able to take, and what its shards can take now: 1 MiB a second each.
+/// The throughput that the stream must always be able to take, and what its shards can take now: 1 MiB a second each.
 pub(super) fn show_warm_throughput(shown: &mut Members<'_>, summary: &StreamSummary) {
     shown.set(shapes::TARGET_MIBPS, summary.warm_throughput);
     shown.set(shapes::CURRENT_MIBPS, summary.open_shard_count);
 }
 
-/// The stream that an ARN names, which has to be active.
+/// The stream of an ARN, which has to be active.
 fn active_stream(context: Context<'_>, arn: &str) -> Result<(Stream, StreamSummary), ApiError> {
-    // The constraint of the member lets no other ARN pass.
+    // The constraint of the member allows no other ARN.
     let name = arn::stream_name(arn).unwrap_or_default();
     let stream = context.stream(name).map_err(|error| context.refusal(error))?;
     let summary = active(context, &stream)?;

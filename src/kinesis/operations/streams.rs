@@ -1,4 +1,4 @@
-//! Creating, deleting, describing and listing streams, and how long they keep their records.
+//! Creating, deleting, describing and listing streams, and their retention.
 
 use super::monitoring::shard_level_metrics;
 use super::shapes::{STREAM_MODE, WARM_THROUGHPUT, WARM_THROUGHPUT_MIBPS};
@@ -30,7 +30,7 @@ const MAX_RECORD_SIZE_IN_KIB: Key<Option<Integer>> =
 const RECORD_DISTRIBUTION_STRATEGY: Key<Option<Text>> =
     optional("RecordDistributionStrategy", shapes::RECORD_DISTRIBUTION_STRATEGY);
 
-/// The name of a stream that is to be there: no ARN can stand for it.
+/// The name of a new stream, which no ARN can replace.
 const NEW_STREAM_NAME: Key<Text> = required("StreamName", shapes::NAME);
 
 const SHARD_COUNT: Key<Option<Integer>> = optional("ShardCount", INTEGER.at_least(1).at_most(100_000));
@@ -129,7 +129,7 @@ fn create_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
     Ok(Reply::empty())
 }
 
-/// Where changes are limited as on AWS, refuses a stream while so many are being created.
+/// If changes are limited as on AWS, refuses a stream while too many are CREATING.
 fn check_creating(context: Context<'_>) -> Result<(), ApiError> {
     const MOST_CREATING: usize = 5;
     if !context.service.limits.changes {
@@ -327,7 +327,7 @@ fn describe_stream_summary(call: &Call<'_>) -> Result<Reply, ApiError> {
     }))
 }
 
-/// What the two descriptions have in common.
+/// The members that the two descriptions have in common.
 fn set_summary(stream: &mut Members<'_>, context: Context<'_>, summary: &StreamSummary, metrics: &[&str]) {
     set_identity(stream, context, summary);
     stream.set(STREAM_CREATION_TIMESTAMP, summary.created);
@@ -345,7 +345,7 @@ fn set_summary(stream: &mut Members<'_>, context: Context<'_>, summary: &StreamS
     }
 }
 
-/// What descriptions and lists have in common.
+/// The members that descriptions and lists have in common.
 fn set_identity(stream: &mut Members<'_>, context: Context<'_>, summary: &StreamSummary) {
     stream.set(STREAM_NAME_SHOWN, summary.name.as_str());
     stream.set(STREAM_ARN_SHOWN, context.stream_arn(&summary.name));
@@ -388,7 +388,7 @@ fn list_streams(call: &Call<'_>) -> Result<Reply, ApiError> {
     const MOST_STREAMS: usize = 100;
     let context = call.context;
     let tokens = &context.service.tokens;
-    // Paginators send the name that they began after along with every token: the token is further on.
+    // Paginators send the name that they began after along with every token; the token is further on.
     let token = match call.get(NEXT_TOKEN) {
         Some(token) => Some(shards::open_next_token::<StreamsToken>(context, token)?),
         None => None,
@@ -494,7 +494,7 @@ fn retention_hours(requested: i64) -> Result<u32, ApiError> {
     }
 }
 
-/// In whole hours, as the API has it. A stream that an embedding program made can have any time.
+/// In whole hours, as in the API. A stream of an embedding program can have any time.
 fn shown_hours(retention: Retention) -> u32 {
     const MOST: u32 = i32::MAX as u32;
     let hours = retention

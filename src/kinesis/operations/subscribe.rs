@@ -94,7 +94,7 @@ async fn subscribe_to_shard(request: Request) -> Result<Reply, ApiError> {
     Ok(Reply::events(messages))
 }
 
-/// Checks everything before the reply begins: what is refused then is an ordinary reply.
+/// Checks everything before the reply begins, so that a refusal is an ordinary reply.
 fn begin(request: &Request) -> Result<(Subscription, Pushed), ApiError> {
     let call = request.checked()?;
     let context = call.context;
@@ -143,7 +143,7 @@ fn begin(request: &Request) -> Result<(Subscription, Pushed), ApiError> {
     Ok((subscription, pushed))
 }
 
-/// Where calls are limited as on AWS, refuses the second one within a second.
+/// If calls are limited as on AWS, refuses the second one within a second.
 fn check_rate(context: Context<'_>, to: &Subscribed, consumer: &str, stream: &str) -> Result<(), ApiError> {
     let service = context.service;
     if !service.limits.call_rates || service.call_rates.may_subscribe(*to, service.store.now()) {
@@ -160,7 +160,7 @@ fn in_use() -> ApiError {
     ApiError::in_use("Another active subscription exists for this consumer")
 }
 
-/// A shard that is pushed, and how far it is.
+/// A shard that is pushed, and the position in it.
 struct Pushed {
     subject: Arc<Subject>,
     scope: Scope,
@@ -183,7 +183,7 @@ struct Push {
 }
 
 impl Push {
-    /// Clients give up on a subscription that is silent: the earliest after ten seconds.
+    /// Clients give up a silent subscription, the first of them after ten seconds.
     const LONGEST_SILENCE: Duration = Duration::from_secs(4);
 
     async fn run(self, mut subscription: Subscription) {
@@ -209,11 +209,11 @@ impl Push {
             () = life_is_over(&service, began) => None,
             pushed = pushing => pushed.err(),
         };
-        // A client that has seen the end may subscribe again at once.
+        // Dropped first: a client that has seen the end may subscribe again at once.
         drop(subscription);
         if let Some(error) = refused {
             service.note_failure(&subject, &error);
-            // A client that does not read is not waited for.
+            // Does not wait for a client that does not read.
             let _ = timeout(Push::LONGEST_SILENCE, events.send(exception_message(&error))).await;
         }
     }
@@ -231,8 +231,8 @@ fn context<'a>(service: &'a Service, subject: &'a Subject, scope: Scope) -> Cont
     }
 }
 
-/// Ready when a subscription that began then has lasted long enough, by the store's monotonic clock. Tests set it, so
-/// it is looked at again and again.
+/// Ready when a subscription that began then has lasted long enough, by the store's monotonic clock. Tests set that
+/// clock, so this looks at it repeatedly.
 async fn life_is_over(service: &Service, began: Duration) {
     const MOST: Duration = Duration::from_secs(1);
     loop {
@@ -265,7 +265,8 @@ async fn push(
                 next_event(service, connection, &pushed).await
             });
             loop {
-                // While records wait for memory that others hold, or for their time, their absence is told, which takes little.
+                // While records wait for memory that others hold, or for their time, an empty event is sent, which
+                // takes little memory.
                 let silence = async {
                     sleep_until(spoke + Push::LONGEST_SILENCE).await;
                     empty_event(service, &pushed).await
@@ -305,8 +306,8 @@ async fn push(
     }
 }
 
-/// Ready when the consumer may have more of the shard, which can be limited as on AWS. Tests set the store's clock, so it is
-/// looked at again and again.
+/// Ready when the consumer may get more of the shard, if that is limited as on AWS. Tests set the store's clock, so
+/// this looks at it repeatedly.
 async fn may_push(service: &Service, to: Subscribed) {
     const MOST: Duration = Duration::from_millis(100);
     if !service.limits.throughput {
@@ -322,7 +323,7 @@ async fn may_push(service: &Service, to: Subscribed) {
 }
 
 async fn send(events: &mpsc::Sender<Bytes>, message: Bytes) -> Result<(), ApiError> {
-    // The error goes nowhere: a subscription whose client is gone ends without a word.
+    // The error is ignored: a subscription whose client is gone ends silently.
     let sent = events.send(message).await;
     sent.map_err(|_| ApiError::unavailable("The client is gone."))
 }
@@ -330,25 +331,25 @@ async fn send(events: &mpsc::Sender<Bytes>, message: Bytes) -> Result<(), ApiErr
 /// An event that is ready to be sent.
 struct Event {
     message: Bytes,
-    /// Of data and partition keys.
+    /// Bytes of data and partition keys.
     record_bytes: usize,
-    /// Records, or the end of the shard.
+    /// Whether it has records, or the end of the shard.
     has_news: bool,
     next: Option<ShardIterator>,
 }
 
-/// An event with what there is, in memory that counts for replies.
+/// The next event, in memory that counts for replies.
 async fn next_event(
     service: &Arc<Service>,
     connection: &Arc<Connection>,
     pushed: &Pushed,
 ) -> Result<Event, ApiError> {
-    /// A record of more comes alone.
+    /// A larger record comes alone.
     const MOST_READ_BYTES: usize = 1 << 20;
     const LESS_READ_BYTES: usize = 64 << 10;
     let full = reply_bytes(MOST_READ_BYTES);
     let reduced = reply_bytes(LESS_READ_BYTES);
-    // Of an event that did not fit: the next attempt waits for so much.
+    // The size of an event that did not fit: the next attempt waits for that much.
     let mut least = 0;
     loop {
         let replies = &service.http.replies;
@@ -374,7 +375,7 @@ async fn next_event(
             let context = context(&work_service, &subject, scope);
             let read = Read::from(context, &stream, next, limit)?;
             let bytes = read.event().len();
-            // Before it is made, so that nothing is made without memory for it.
+            // Taken before the event is made, so that no event is made without memory for it.
             let replies = &work_service.http.replies;
             Ok(match replies.fit(&mut share, &work_connection, bytes) {
                 true => Ok(read.into_event(share)),
@@ -389,8 +390,8 @@ async fn next_event(
     }
 }
 
-/// An event that tells that there is nothing, although there may be something. It takes of the memory for small replies,
-/// which those who hold the memory for records cannot use up.
+/// An event without records, although there may be some. It uses the memory for small replies, which those who hold the
+/// memory for records cannot use up.
 async fn empty_event(service: &Arc<Service>, pushed: &Pushed) -> Result<Bytes, ApiError> {
     const MOST_BYTES: usize = 1 << 10;
     let share = loop {
@@ -419,7 +420,7 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// What an event is made of.
+/// The contents of an event.
 struct Read {
     body: RecordsBody,
     record_bytes: usize,
@@ -442,7 +443,7 @@ impl Read {
         let refusal = |error| missing(context, from.shard, stream.name(), error);
         let batch = read_what_is_kept(stream, from, &limit).map_err(refusal)?;
         let continuation = match (batch.records.last(), &batch.next) {
-            // The end of the shard is told by having none.
+            // An event at the end of the shard has none.
             (_, None) => None,
             (Some(last), Some(_)) => Some(last.sequence_number),
             (None, Some(next)) => Some(stream.sequence_number_before(next).map_err(refusal)?),
@@ -450,7 +451,7 @@ impl Read {
         Ok(Read::of(batch, continuation))
     }
 
-    /// No records, whether there are some or not. The end of the shard is not told by that.
+    /// No records, whether there are some or not. This does not report the end of the shard.
     fn nothing(context: Context<'_>, stream: &Stream, at: ShardIterator) -> Result<Read, ApiError> {
         let none = ReadLimit { records: 0, bytes: 0 };
         let refusal = |error| missing(context, at.shard, stream.name(), error);

@@ -1,4 +1,4 @@
-//! What a tag may be, and in which words a wrong one is refused.
+//! The rules for tags, and the messages for invalid ones.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use crate::kinesis::service::Context;
 /// The most tags of one resource.
 pub(super) const MOST_TAGS: usize = 50;
 
-/// What is done with tags.
+/// The change of tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
     Add,
     Remove,
 }
 
-/// The resource that a change of tags is about, as messages name it.
+/// The resource of a change of tags, in the form for messages.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tagged<'a> {
     pub(super) context: Context<'a>,
@@ -25,13 +25,13 @@ pub(super) struct Tagged<'a> {
 }
 
 impl Tagged<'_> {
-    /// Checks the characters of tags that are to be added.
+    /// Checks the characters of tags to be added.
     pub(super) fn check_added(&self, tags: &BTreeMap<String, String>) -> Result<(), ApiError> {
         let texts = tags.iter().flat_map(|(key, value)| [key, value]);
         self.check(Action::Add, texts, tags.keys())
     }
 
-    /// Checks the characters of the keys of tags that are to be removed.
+    /// Checks the characters of the keys of tags to be removed.
     pub(super) fn check_removed(&self, keys: &[String]) -> Result<(), ApiError> {
         self.check(Action::Remove, keys.iter(), keys.iter())
     }
@@ -65,7 +65,7 @@ impl Tagged<'_> {
         Ok(())
     }
 
-    /// The refusal of tags that would be more than a resource can have.
+    /// The refusal of more tags than a resource can have.
     pub(super) fn too_many(&self) -> ApiError {
         let because = format!(
             "a given {} cannot have more than {MOST_TAGS} tags associated with it.",
@@ -87,8 +87,8 @@ impl Tagged<'_> {
     }
 }
 
-/// Unicode's letters, digits and spaces and a few signs; and two ranges that are known of AWS, which have the marks that
-/// words of many scripts are written with.
+/// Unicode's letters, digits and spaces and a few signs; and two ranges that AWS accepts, with marks that words of many
+/// scripts need.
 fn is_allowed(character: char) -> bool {
     character.is_alphanumeric()
         || (character.is_whitespace() && !character.is_control())
@@ -96,7 +96,7 @@ fn is_allowed(character: char) -> bool {
         || matches!(character, '\u{c0}'..='\u{1fff}' | '\u{2c00}'..='\u{d7ff}')
 }
 
-/// AWS keeps the prefix for tags of its own, in capitals too.
+/// AWS reserves the prefix for its own tags, in capitals too.
 fn is_reserved(key: &str) -> bool {
     let prefix = key.as_bytes().first_chunk();
     prefix.is_some_and(|prefix: &[u8; 4]| prefix.eq_ignore_ascii_case(b"aws:"))

@@ -42,7 +42,7 @@ const TAG_KEY: Shape<Text> = TEXT.at_least(1).at_most(128);
 const KEY: Key<Text> = required("Key", TAG_KEY);
 const VALUE: Key<Option<Text>> = optional("Value", TEXT.at_most(256));
 
-/// The tags behind a key, which need not be one of them, in the order of their keys.
+/// The tags after a key, which need not exist, in the order of their keys.
 fn list_tags_for_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
     let tags = Named::Stream(call.stream()?).tags(call.context)?;
     let after = call.get(EXCLUSIVE_START_TAG_KEY).map_or(Unbounded, Excluded);
@@ -99,7 +99,7 @@ fn remove_tags_from_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
     remove(call, &Named::Stream(call.stream()?))
 }
 
-/// The API model allows more, and the service does not.
+/// The API model allows more than the service.
 fn check_count_of_call(path: &str, count: usize) -> Result<(), ApiError> {
     const MOST_OF_A_CALL: usize = 10;
     match count <= MOST_OF_A_CALL {
@@ -111,7 +111,7 @@ fn check_count_of_call(path: &str, count: usize) -> Result<(), ApiError> {
     }
 }
 
-/// The tags of a request. Of two with the same key, the last counts.
+/// The tags of a request. If two have the same key, the last one counts.
 pub(super) fn given(tags: Vec<(&str, &str)>) -> BTreeMap<String, String> {
     let tags = tags.into_iter();
     tags.map(|(key, value)| (key.to_owned(), value.to_owned()))
@@ -125,7 +125,7 @@ fn add(call: &Call<'_>, resource: &Named, tags: &BTreeMap<String, String>) -> Re
     Ok(Reply::empty())
 }
 
-/// Removes the tags that there are of those named.
+/// Removes those of the named tags that exist.
 fn remove(call: &Call<'_>, resource: &Named) -> Result<Reply, ApiError> {
     let keys: Vec<String> = call.get(TAG_KEYS).map(str::to_owned).collect();
     resource.check_active(call.context)?;
@@ -172,7 +172,7 @@ fn untag_resource(call: &Call<'_>) -> Result<Reply, ApiError> {
     remove(call, &call.resource()?)
 }
 
-/// The tags of a resource, which a reply may leave out if there are none. This server does not.
+/// The tags of a resource, which a reply may leave out if there are none. This server does not leave them out.
 const RESOURCE_TAGS: Key<Option<List<Structure>>> = optional("Tags", TAG_LIST);
 
 pub(super) const LIST_TAGS_FOR_RESOURCE: Operation = Operation {

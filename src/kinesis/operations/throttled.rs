@@ -9,7 +9,7 @@ pub(super) fn may_be(context: Context<'_>) -> bool {
     context.service.limits.throughput || context.service.faults.throttle_records()
 }
 
-/// For each record why its shard does not take it, if it does not. Nothing at all if none can be refused.
+/// For each record, why its shard does not take it, if so. Empty if none can be refused.
 pub(super) fn refused(
     context: Context<'_>,
     stream: &Stream,
@@ -25,7 +25,7 @@ pub(super) fn refused(
     let is_refused = |(number, record): (usize, &PutRecord<'_>)| {
         let shard = places.shard_of(number, record)?;
         let has_fault = are_many && service.faults.throttles_record();
-        // What a fault strikes is not written, and takes nothing of what the shard may take.
+        // A record that a fault refuses is not written, and does not count for the shard.
         let is_full = || {
             let throughput = &service.throughput;
             service.limits.throughput && !throughput.writes((stream.id(), shard), record.size_bytes(), now)
@@ -49,7 +49,7 @@ fn message(stream: &Stream, shard: ShardId) -> String {
     )
 }
 
-/// Which shard a record goes to, as far as it is known before it goes there.
+/// The shard of each record, as far as it is known in advance.
 struct Places {
     open: Vec<crate::Shard>,
     is_distributed: bool,
@@ -62,7 +62,8 @@ impl Places {
         Ok(Places { open, is_distributed })
     }
 
-    /// `None` while the stream has no shards. Records that go to all shards in turn are taken to begin with the first.
+    /// `None` while the stream has no shards. For records that go to all shards in turn, the first shard is assumed to
+    /// be next.
     fn shard_of(&self, number: usize, record: &PutRecord<'_>) -> Option<ShardId> {
         if self.is_distributed {
             return self

@@ -1,4 +1,4 @@
-//! CBOR (RFC 8949) as the Java SDK speaks it: a plain map with the same member names as in JSON.
+//! CBOR (RFC 8949) of the Java SDK: a plain map with the same member names as in JSON.
 
 use std::borrow::Cow;
 
@@ -21,7 +21,7 @@ mod major {
 
 const INDEFINITE: u8 = 31;
 const BREAK: u8 = 0xff;
-/// The tag of a point in time. Kinesis means milliseconds by it where the RFC has seconds.
+/// The tag of a point in time. Kinesis uses it for milliseconds, where the RFC has seconds.
 const TAG_TIME: u64 = 1;
 
 pub(super) fn parse(body: &[u8]) -> Result<Document<'_>, NotADocument> {
@@ -100,7 +100,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A byte or text string. An indefinite one comes in chunks, which have to be put together.
+    /// A byte or text string. An indefinite one comes in chunks, which have to be joined.
     fn string(&mut self, info: u8, major: u8) -> Result<Cow<'a, [u8]>, NotADocument> {
         if info != INDEFINITE {
             let len = self.argument(info)?;
@@ -129,7 +129,7 @@ impl<'a> Reader<'a> {
             }
             return Ok(());
         }
-        // The announced count is not believed further than the bytes go: every item costs at least one.
+        // The announced count is limited by the bytes: every item takes at least one.
         for _ in 0..self.argument(info)? {
             each(self)?;
         }
@@ -244,7 +244,7 @@ pub(super) fn end(out: &mut Vec<u8>) {
     out.push(BREAK);
 }
 
-/// How many bytes there are in front of so many bytes of a string.
+/// How many bytes are in front of so many bytes of a string.
 pub(super) fn head_len(argument: u64) -> usize {
     match argument {
         0..=23 => 1,

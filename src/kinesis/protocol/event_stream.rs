@@ -1,4 +1,4 @@
-//! Messages of `application/vnd.amazon.eventstream`: what a reply consists of that goes on while something happens.
+//! Messages of `application/vnd.amazon.eventstream`, of which a reply consists that goes on while something happens.
 //!
 //! ```text
 //! total length (4) | length of headers (4) | CRC-32 of both (4) | headers | payload | CRC-32 of all before (4)
@@ -28,7 +28,8 @@ pub(in crate::kinesis) fn exception(kind: &str, content_type: &str, payload: &[u
     )
 }
 
-/// An event whose payload is not there yet, only its length: it is encoded to its place, and never copied.
+/// An event of which only the payload's length is known: the payload is encoded directly into the message, and never
+/// copied.
 pub(in crate::kinesis) struct Event<'a> {
     headers: [(&'a str, &'a str); 3],
     payload_len: usize,
@@ -50,12 +51,12 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// How long the whole message is.
+    /// The length of the whole message.
     pub(in crate::kinesis) fn len(&self) -> usize {
         message_len(&self.headers, self.payload_len)
     }
 
-    /// The message. `payload` adds as many bytes as was said.
+    /// The message. `payload` has to append as many bytes as announced.
     pub(in crate::kinesis) fn encode(&self, payload: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         message(&self.headers, self.payload_len, payload)
     }
@@ -131,7 +132,7 @@ mod tests {
         );
     }
 
-    /// The headers and the payload of one message, read by its description alone.
+    /// The headers and the payload of one message, decoded by the specification alone.
     fn decoded(message: &[u8]) -> (Vec<(String, String)>, &[u8]) {
         let number = |at: usize| u32::from_be_bytes(message[at..at + 4].try_into().unwrap());
         let end = message.len() - 4;

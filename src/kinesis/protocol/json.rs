@@ -1,4 +1,4 @@
-//! JSON 1.1, which every client but Java's speaks.
+//! JSON 1.1, which every client except Java's uses.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -56,7 +56,7 @@ pub(super) fn string_len(text: &[u8]) -> usize {
 }
 
 fn needs_no_escape(text: &[u8]) -> bool {
-    // Without a way out in the middle, many bytes are looked at in one instruction.
+    // Without an early exit, the compiler checks many bytes in one instruction.
     let escapes = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
     !text.iter().fold(false, |any, byte| any | escapes(*byte))
 }

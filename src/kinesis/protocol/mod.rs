@@ -1,7 +1,7 @@
-//! How requests and replies look as bytes: JSON, or CBOR.
+//! The encodings of requests and replies: JSON and CBOR.
 //!
-//! A request body becomes a [`Document`], which knows nothing of operations; a reply is written through a
-//! [`Writer`], straight into the bytes that go out. Both hide which of the two encodings is spoken.
+//! A request body becomes a [`Document`], which knows nothing of operations. A reply is written through a [`Writer`],
+//! directly into the bytes that are sent. Both hide the encoding.
 
 mod cbor;
 pub(super) mod event_stream;
@@ -39,20 +39,20 @@ impl Protocol {
     }
 }
 
-/// How many values a document can have. No legal request comes near it, and a body of twenty million nulls, each of
-/// which would take many times its size in memory, does not get far.
+/// How many values a document can have. No valid request comes near it. A body of twenty million nulls, each of which
+/// would take many times its size in memory, is refused early.
 const MOST_VALUES: u32 = 100_000;
 
-/// The body is not of the encoding that its content type promised, or is out of all proportion.
+/// The body does not have the encoding of its content type, or is far too large.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NotADocument;
 
-/// A time in seconds as milliseconds, the least or the greatest if it is beyond those. `None` if it is no number.
+/// A time in seconds as milliseconds, limited to the least and the greatest. `None` if it is no number.
 pub(super) fn milliseconds(seconds: f64) -> Option<i64> {
     (!seconds.is_nan()).then(|| (seconds * 1000.0).round() as i64)
 }
 
-/// A request body before it is held against an operation's shape.
+/// A request body before it is compared with an operation's shape.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Document<'a> {
     Null,
@@ -60,9 +60,9 @@ pub(super) enum Document<'a> {
     Integer(i64),
     Float(f64),
     String(Cow<'a, str>),
-    /// A blob that came as bytes (CBOR).
+    /// A blob in the form of bytes (CBOR).
     Bytes(Cow<'a, [u8]>),
-    /// A timestamp that came as one (CBOR), in milliseconds since 1970.
+    /// A timestamp in the form of one (CBOR), in milliseconds since 1970.
     Milliseconds(i64),
     List(Vec<Document<'a>>),
     /// In the order of the body; of members with the same name the last one counts.

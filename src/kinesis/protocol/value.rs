@@ -61,7 +61,7 @@ impl Protocol {
         }
     }
 
-    /// How many bytes of a blob fit into `room`, and can be a part of it.
+    /// How many bytes of a blob fit into `room` as one part.
     pub(in crate::kinesis) fn part_of_blob_for(self, room: usize) -> usize {
         match self {
             Protocol::Json => room / 4 * 3,

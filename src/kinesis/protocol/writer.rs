@@ -4,11 +4,10 @@ use std::io::Write as _;
 use super::{Protocol, cbor};
 use crate::model::Timestamp;
 
-/// Writes one reply, straight into the bytes that go out.
+/// Writes one reply, directly into the bytes that are sent.
 ///
-/// Values are written in order; the writer puts the commas. A value is written where one belongs: at the top,
-/// as an item inside [`list`](Writer::list), or after [`member`](Writer::member) inside
-/// [`structure`](Writer::structure).
+/// Values are written in order; the writer adds the commas. A value can be written at the top, as an item inside
+/// [`list`](Writer::list), or after [`member`](Writer::member) inside [`structure`](Writer::structure).
 pub(in crate::kinesis) struct Writer {
     protocol: Protocol,
     out: Vec<u8>,
@@ -65,10 +64,10 @@ impl Writer {
         }
     }
 
-    /// A list for others to fill: how many bytes are written in front of the place where its items go.
+    /// A list that the caller fills later. Gives the number of bytes in front of the place of its items.
     pub(in crate::kinesis) fn empty_list(&mut self) -> usize {
         self.list([(); 0], |_, ()| {});
-        // It ends in one byte.
+        // The end of the list takes one byte.
         self.out.len() - 1
     }
 
@@ -97,7 +96,7 @@ impl Writer {
         self.protocol.write_text(&mut self.out, digits);
     }
 
-    /// A string of what `value` prints: numbers and ids, whose text needs no escaping.
+    /// A string of the printed form of `value`: numbers and ids, whose text needs no escaping.
     pub(in crate::kinesis) fn display(&mut self, value: impl Display) {
         self.value();
         match self.protocol {
@@ -135,8 +134,8 @@ impl Writer {
         self.protocol.write_timestamp(&mut self.out, timestamp);
     }
 
-    /// Puts the comma that JSON wants before a value that is not the first of its list or structure. The last
-    /// byte tells: a string that ends in a bracket or a colon still ends in a quote.
+    /// Adds the comma that JSON requires before a value that is not the first of its list or structure. The last byte
+    /// decides: a string that ends in a bracket or a colon still ends in a quote.
     fn value(&mut self) {
         if self.protocol == Protocol::Json && !matches!(self.out.last(), None | Some(b'{' | b'[' | b':')) {
             self.out.push(b',');

@@ -1,4 +1,4 @@
-//! Telling the ledger that logs are being written to, before numbers are told from memory.
+//! Telling the ledger that logs are being written to, before callers see numbers of records that are only in memory.
 
 use super::local_log::LocalLog;
 use super::place::{Place, make_all_ready};
@@ -8,8 +8,8 @@ use crate::error::Result;
 use crate::model::RecordNumber;
 use crate::sync::MutexGuard;
 
-/// Has the ledger know of all logs that are about to take records of so many bytes and of which it does not know, at
-/// once. What cannot be done now is left to the logs' appends, which try again and report it.
+/// Tells the ledger, in one step, of all logs that are about to take so many bytes of records and that it does not know
+/// to be written to. What fails here is left to the logs' appends, which try again and report the error.
 pub(crate) fn announce_all<'a>(logs: impl Iterator<Item = (&'a LocalLog, usize)>) {
     let announced = logs.filter(|(log, _)| log.is_acknowledged_from_memory());
     let turns: Vec<_> = announced
@@ -18,7 +18,7 @@ pub(crate) fn announce_all<'a>(logs: impl Iterator<Item = (&'a LocalLog, usize)>
     drop(finish_all(turns));
 }
 
-/// A log of which writers are kept out until the ledger knows of it.
+/// A log whose writers are kept out until the ledger knows of it.
 struct Announcement<'a> {
     log: &'a LocalLog,
     next_record: RecordNumber,
@@ -33,8 +33,8 @@ impl LocalLog {
             && !is_left_out(Step::AnnouncedBeforeNumber)
     }
 
-    /// Has the ledger know that this log is being written to, and keeps writers out meanwhile. If another thread is at
-    /// it, or commits, waits for that instead.
+    /// Tells the ledger that this log is being written to, and keeps writers out meanwhile. If another thread does so,
+    /// or commits, waits for that thread instead.
     pub(super) fn announce<'a>(
         &'a self,
         tail: MutexGuard<'a, Tail>,
@@ -68,15 +68,15 @@ impl<'a> Announcement<'a> {
         })
     }
 
-    /// Where the log will be written to, unless the ledger knows of that.
+    /// The place where the log will be written to, or `None` if the ledger knows of it.
     fn place(&self) -> Result<Option<Place>> {
         self.log.context.resources.health.check()?;
         let mut writer = self.log.writer.lock();
         writer.place_ahead(self.next_record, self.bytes)
     }
 
-    /// The ledger knows of the place. A segment that is begun ahead keeps its first number to itself, so that another
-    /// can follow even if it stays empty.
+    /// The ledger now knows of the place. A segment that is begun ahead reserves its first number, so that another can
+    /// follow even if it stays empty.
     fn enter(&self, place: Option<Place>) -> Result<()> {
         let is_begun = matches!(place, Some(Place::Begun(_)));
         if let Some(place) = place {
@@ -98,7 +98,7 @@ impl Drop for Announcement<'_> {
     }
 }
 
-/// Gives the first failure.
+/// Finishes all, and gives the first failure.
 fn finish_all(turns: Vec<Announcement<'_>>) -> Result<()> {
     let Some(first) = turns.first() else { return Ok(()) };
     let resources = first.log.context.resources.clone();

@@ -1,4 +1,4 @@
-//! Answering tickets: those who wait for a group commit it where no other thread does.
+//! Waiting for tickets: a thread that waits for a group commits it if no other thread does.
 
 use super::local_log::LocalLog;
 use super::round::{AwaitedGroup, commit_all};
@@ -17,7 +17,7 @@ impl Committer for LocalLog {
                 tail = self.lead(tail);
                 continue;
             }
-            // Counted only while the group is pending: the flag tells the leader that a thread is there to go on.
+            // Counted only while the group is pending: the flag tells the leader that a thread will go on.
             let is_pending = std::ptr::eq(outcome, tail.pending.outcome.as_ref());
             if is_pending {
                 tail.pending.waiting_threads += 1;
@@ -64,7 +64,8 @@ impl Committer for LocalLog {
 }
 
 impl LocalLog {
-    /// Whether something is pending and no thread commits it. While a commit is in flight its end takes care of that.
+    /// Whether something is pending that no thread commits. The end of a commit in flight takes care of what is pending
+    /// then.
     fn needs_a_leader(&self) -> bool {
         let tail = self.tail.lock();
         !tail.is_committing && !tail.pending.is_empty()

@@ -16,7 +16,7 @@ pub(crate) struct Reservation<'a> {
 }
 
 impl Reservation<'_> {
-    /// Takes in the records that the room was kept for, without waiting.
+    /// Takes in the records that the room was reserved for, without waiting.
     pub(crate) fn append(mut self, records: &[PutRecord<'_>], now: Timestamp) -> Result<Appended> {
         self.log.check_takes_records()?;
         let bytes = std::mem::take(&mut self.bytes);
@@ -35,10 +35,10 @@ impl Drop for Reservation<'_> {
 }
 
 impl LocalLog {
-    /// Gives records their numbers and takes them into the pending group. All of them get the same arrival time:
-    /// `now`, or that of the last record if the clock went back.
+    /// Gives records their numbers and takes them into the pending group. All of them get the same arrival time: `now`,
+    /// or that of the last record if the clock went back.
     ///
-    /// Waits while too much is pending, if it may.
+    /// Waits while too much is pending, if `waiting` allows it.
     pub(crate) fn append(
         &self,
         records: &[PutRecord<'_>],
@@ -57,8 +57,8 @@ impl LocalLog {
         self.take_in(tail, records, now, bytes)
     }
 
-    /// Keeps room for records, so that they can be taken in without waiting once other logs have room for theirs too.
-    /// `None` if that would have to wait.
+    /// Reserves room for records, so that they can be taken in without waiting once other logs have room for theirs
+    /// too. `None` if that would have to wait.
     pub(crate) fn try_reserve(&self, records: &[PutRecord<'_>]) -> Option<Reservation<'_>> {
         let bytes = records.iter().map(stored_bytes).sum();
         let mut tail = self.tail.lock();
@@ -88,7 +88,7 @@ impl LocalLog {
         now: Timestamp,
         bytes: usize,
     ) -> Result<Appended> {
-        // The caller has the log, so that this is no case that comes up.
+        // The caller holds the log, so this does not occur.
         let this = self.shared().ok_or(Error::Closed)?;
         // Looked at again under the lock: a failure may have come while this waited.
         self.context.resources.health.check()?;
@@ -136,8 +136,8 @@ impl LocalLog {
         Ok(Appended::Taken(ticket))
     }
 
-    /// What records are to be encrypted with that are acknowledged before they are written. Where that is not there they are
-    /// refused: to acknowledge them would promise what may never come.
+    /// The key for records that are acknowledged before they are written. If the key is missing the records are
+    /// refused, since an acknowledged record must not fail later.
     fn key_of_acknowledged(&self, tail: &mut Tail) -> Result<Option<KeyFingerprint>> {
         if !self.is_acknowledged_from_memory() {
             return Ok(None);
@@ -155,7 +155,7 @@ impl LocalLog {
     }
 
     /// Waits until the pending group has room for so many bytes, and this log's records can be given numbers. A group
-    /// that cannot be written may stay too large: its log is stalled then.
+    /// that cannot be written may stay too large; then its log is stalled.
     fn lock_with_room_for(&self, bytes: usize) -> Result<MutexGuard<'_, Tail>> {
         let mut tail = self.tail.lock();
         let mut is_tried = false;

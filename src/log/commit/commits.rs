@@ -1,4 +1,4 @@
-//! A log as flushers know it.
+//! A log as flushers see it.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ pub(crate) trait Commits: Send + Sync + Sized + 'static {
     /// Whether rounds wait for this log.
     fn is_commit_journal(&self) -> bool;
 
-    /// Whether a commit will have to tell the ledger where it writes to.
+    /// Whether the next commit will have to tell the ledger where it writes to.
     fn lacks_place(&self) -> bool;
 
     fn pending_bytes(&self) -> usize;
@@ -22,12 +22,12 @@ pub(crate) trait Commits: Send + Sync + Sized + 'static {
     /// Commits what is pending, if no other thread does.
     fn commit_pending(&self);
 
-    /// Commits what is pending in these logs where no other thread does, in one round.
+    /// Commits what is pending in those of these logs that no other thread commits, in one round.
     fn commit_together(logs: &[Arc<Self>], sharing: Sharing);
 
     /// Writes what is deferred. A failure is latched in the store's health.
     fn write_deferred(&self) -> Result<()>;
 
-    /// Makes durable all that was written so far. More can be written meanwhile.
+    /// Makes durable everything that was written before the call. Other threads can write meanwhile.
     fn sync(&self) -> Result<()>;
 }

@@ -16,16 +16,16 @@ pub(crate) struct CommitContext<L: Commits> {
     pub(crate) flushers: Flushers<L>,
     /// Takes the frames of rounds over several logs, once the store is open.
     pub(crate) journal: RwLock<Option<Arc<dyn TakesFrames<L>>>>,
-    /// What could not be read of an earlier opener's commit journal.
+    /// The part of an earlier opener's commit journal that could not be read.
     pub(crate) journal_doubts: OnceLock<JournalDoubts>,
     /// Logs whose commit is in flight.
     pub(crate) commits_in_flight: AtomicUsize,
 }
 
-/// Makes frames durable that are not in their segments yet.
+/// Makes frames durable before they are in their segments.
 pub(crate) trait TakesFrames<L: Commits>: Send + Sync {
-    /// Takes the frames of a round. They are durable when the ticket is done. `None` if the segments had better be
-    /// synced themselves.
+    /// Takes the frames of a round. They are durable when the ticket is done. `None` if syncing the segments is the
+    /// better way.
     fn append(&self, frames: &[FrameOf<'_, L>]) -> Option<Ticket>;
 }
 

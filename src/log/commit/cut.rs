@@ -1,4 +1,4 @@
-//! What a log has at one moment.
+//! The contents of a log at one moment.
 
 use std::path::PathBuf;
 
@@ -9,8 +9,8 @@ use crate::log::format::log_end::LogEnd;
 use crate::log::format::segment_header::SegmentEntry;
 use crate::log::segments::hold::SegmentHold;
 
-/// The segments that a log had at one moment, and where it ended. They stay what they were for as long as this is
-/// there; behind that end the last one may be written to.
+/// The segments of a log at one moment, and the log's end. The segments are held as long as this value lives, so they
+/// do not change up to that end. Behind it the last one may be written to.
 #[derive(Debug)]
 pub(crate) struct LogCut {
     pub(crate) identity: LogIdentity,
@@ -27,22 +27,22 @@ pub(crate) struct CutSegment {
 }
 
 impl LocalLog {
-    /// Commits all that was taken so far, and writes it to the segment. What the store's level does not ask for is not
-    /// synced.
+    /// Commits everything that was taken in before the call, and writes it to the segment. Syncs only what the store's
+    /// durability level asks for.
     ///
     /// # Errors
-    /// Also where damage was found in the log.
+    /// Also if damage was found in the log.
     pub(crate) fn write_out(&self) -> Result<()> {
         self.check_undamaged()?;
         self.drain()?;
         self.write_deferred()
     }
 
-    /// What is in the segments now. What only the commit journal has is not in it.
+    /// The present contents of the segments, without frames that only the commit journal has.
     pub(crate) fn cut(&self) -> LogCut {
-        // Before the segments are looked at: all that has a frame up to here is among them.
+        // Read before the list of segments, so that every frame up to this end is in one of the segments.
         let end = *self.files.published.lock();
-        // None of them is forgotten while the list is locked.
+        // No segment is forgotten while the list is locked.
         let segments = self.files.segments.read();
         let held = segments.iter().filter_map(|segment| {
             Some(CutSegment {

@@ -1,4 +1,4 @@
-//! Threads that commit for those who do not wait in a thread of their own.
+//! Threads that commit for callers that do not wait in a thread of their own.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -22,7 +22,7 @@ pub(crate) struct Flushers<L: Commits> {
 
 #[derive(Debug)]
 struct Queue<L> {
-    /// So many logs are committed together rather than one by one.
+    /// At least this many logs are committed together rather than one by one.
     round_logs: usize,
     state: Mutex<QueueState<L>>,
     changed: Condvar,
@@ -30,13 +30,13 @@ struct Queue<L> {
 
 #[derive(Debug)]
 struct QueueState<L> {
-    /// The commit journal, for which rounds wait.
+    /// The commit journal. Rounds wait for it.
     journal: Option<Arc<L>>,
     now: VecDeque<Arc<L>>,
     soon: Vec<Weak<L>>,
-    /// To have their deferred frames written.
+    /// Logs whose deferred frames are to be written.
     writes: VecDeque<Arc<L>>,
-    /// To be synced, when there is nothing to commit.
+    /// Logs to be synced when there is nothing to commit.
     syncs: VecDeque<Arc<L>>,
     is_stopped: bool,
 }
@@ -55,7 +55,7 @@ impl<L> Default for QueueState<L> {
 }
 
 impl<L: Commits> QueueState<L> {
-    /// A log is queued once, however many tasks wait for its group, so that the queue's length is a number of logs.
+    /// A log is queued once, however many tasks wait for its group, so the queue holds at most one entry for each log.
     fn queue(&mut self, log: Arc<L>) {
         if !log.is_queued().swap(true, Ordering::Relaxed) {
             self.now.push_back(log);
@@ -72,7 +72,7 @@ impl<L: Commits> QueueState<L> {
         self.take_which(|_| true)
     }
 
-    /// Takes the logs of which the ledger has to hear before they are written to: of all at once.
+    /// Takes all logs at once that have to tell the ledger before they are written to.
     fn take_placeless(&mut self) -> Vec<Arc<L>> {
         self.take_which(L::lacks_place)
     }
@@ -89,7 +89,7 @@ impl<L: Commits> QueueState<L> {
 
 impl<L: Commits> Flushers<L> {
     /// # Errors
-    /// When the operating system gives no thread.
+    /// If the operating system refuses a thread.
     pub(crate) fn start(threads: usize, round_logs: usize) -> std::io::Result<Self> {
         let queue = Arc::new(Queue {
             round_logs,
@@ -113,7 +113,7 @@ impl<L: Commits> Flushers<L> {
         })
     }
 
-    /// No thread, for logs that are only read.
+    /// No threads, for logs that are only read.
     pub(crate) fn none() -> Self {
         let queue = Queue {
             round_logs: usize::MAX,
@@ -126,7 +126,7 @@ impl<L: Commits> Flushers<L> {
         }
     }
 
-    /// Has the logs' pending groups committed as soon as a thread is free.
+    /// Asks for a commit of the logs' pending groups as soon as a thread is free.
     pub(super) fn commit(&self, logs: impl IntoIterator<Item = Arc<L>>) {
         let mut is_any = false;
         let mut state = self.queue.state.lock();
@@ -144,19 +144,19 @@ impl<L: Commits> Flushers<L> {
         }
     }
 
-    /// Has the frames that a log has deferred written to its segment.
+    /// Asks for a log's deferred frames to be written to its segment.
     pub(super) fn write(&self, log: Arc<L>) {
         self.queue.state.lock().writes.push_back(log);
         self.queue.changed.notify_one();
     }
 
-    /// Has what was written to a log synced once a thread has nothing to commit.
+    /// Asks for a sync of what was written to a log, once a thread has nothing to commit.
     pub(super) fn sync(&self, log: Arc<L>) {
         self.queue.state.lock().syncs.push_back(log);
         self.queue.changed.notify_one();
     }
 
-    /// Has a log's pending group committed within the linger time.
+    /// Asks for a commit of a log's pending group within the linger time.
     pub(super) fn commit_soon(&self, log: &Arc<L>) {
         let mut state = self.queue.state.lock();
         let is_first = state.soon.is_empty();
@@ -167,14 +167,14 @@ impl<L: Commits> Flushers<L> {
         }
     }
 
-    /// Ends the threads after what is queued now.
+    /// Ends the threads after the present queue is done.
     pub(crate) fn stop(&self) {
         self.queue.state.lock().is_stopped = true;
         self.queue.changed.notify_all();
         for thread in std::mem::take(&mut *self.threads.lock()) {
             // The last owner of a store may be one of its own threads, which cannot wait for itself.
             if !thread.is_current() {
-                // A panic in there has latched the store's health, which is how it is reported.
+                // A panic of that thread has latched the store's health, which reports it.
                 let _ = thread.join();
             }
         }
@@ -182,7 +182,7 @@ impl<L: Commits> Flushers<L> {
 }
 
 impl<L: Commits> Drop for Flushers<L> {
-    /// A store that could not be opened after all was never closed.
+    /// A store that failed to open is never closed.
     fn drop(&mut self) {
         self.stop();
     }
@@ -248,7 +248,7 @@ impl<L: Commits> Queue<L> {
         }
     }
 
-    /// The caller that put several logs here woke one thread.
+    /// The caller that queued several logs woke one thread.
     fn wake_another_for(&self, state: &QueueState<L>) {
         if !state.now.is_empty() {
             self.changed.notify_one();
@@ -256,7 +256,7 @@ impl<L: Commits> Queue<L> {
     }
 }
 
-/// Whether what is pending in these logs is better committed in a round.
+/// Whether the pending groups of these logs should be committed in a round.
 fn is_better<L: Commits>(logs: &VecDeque<Arc<L>>) -> bool {
     is_small(logs.len(), logs.iter().map(|log| log.pending_bytes()).sum())
 }

@@ -1,8 +1,8 @@
 //! Records that are committed together.
 //!
-//! Two groups of a log exist at most: the one in flight and the pending one that takes new records. They differ in
-//! parity, and each parity has a condition of its own, so that the end of a commit wakes its own group and one
-//! future leader, not all.
+//! At most two groups of a log exist: the one in flight and the pending one that takes new records. They differ in
+//! parity, and each parity has its own condition. So the end of a commit wakes its own group and one future leader, not
+//! all.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,7 +18,7 @@ use crate::seam::{Outcome, RECORD_OVERHEAD_BYTES};
 /// Records that will be committed together.
 #[derive(Debug)]
 pub(super) struct Group {
-    /// Room for the frame's header, then the encoded records. Nothing at all before the first.
+    /// Room for the frame's header, then the encoded records. Empty before the first record.
     pub(super) buffer: Vec<u8>,
     pub(super) first_record: RecordNumber,
     pub(super) count: u32,
@@ -31,9 +31,9 @@ pub(super) struct Group {
     /// Some of the records were acknowledged from memory while their stream was to be encrypted with this key.
     pub(super) key: Option<KeyFingerprint>,
     pub(super) outcome: Arc<Outcome>,
-    /// Threads that wait for this group, any of which will lead if need be.
+    /// Threads that wait for this group. Any of them can lead.
     pub(super) waiting_threads: usize,
-    /// Whether a thread that waits for another log of its round will come for this group.
+    /// Whether a thread that waits for another log of its round will commit this group.
     pub(super) is_claimed: bool,
 }
 
@@ -85,7 +85,7 @@ impl Group {
         self.key = self.key.or(earlier.key);
     }
 
-    /// Takes in records that have `bytes` when they are encoded, where the group before had `usual`.
+    /// Takes in records that take `bytes` when encoded, where the group before had `usual` bytes.
     pub(super) fn push(
         &mut self,
         number: RecordNumber,
@@ -95,7 +95,7 @@ impl Group {
         usual: usize,
         spare: &SpareBuffers,
     ) {
-        // With room for what a frame is filled up with, what encrypting adds, and where there is a buffer, a page.
+        // Leaves room to fill up the frame, to encrypt it, and, where there is a buffer, for a page.
         let room = bytes + ALIGNMENT + SEAL_BYTES;
         let usual = usual.max(HEADER_BYTES + room + PAGE_BYTES as usize);
         if self.is_empty() {
@@ -108,7 +108,7 @@ impl Group {
             spare.make_room(&mut self.buffer, room, usual);
         }
         self.last_arrival = arrival;
-        // A group has a limit in bytes, and each record takes some.
+        // A group has a limit in bytes, and each record takes at least its header.
         self.count += records.len() as u32;
         self.record_bytes += (bytes - RECORD_OVERHEAD_BYTES * records.len()) as u64;
         for record in records {

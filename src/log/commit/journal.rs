@@ -1,10 +1,10 @@
 //! The commit journal: a log whose records are other logs' frames.
 //!
-//! A frame that the journal has is durable, although its segment is not synced yet. So the journal keeps it until
-//! that has happened ([`CommitJournal::sync_segments`]), and the opener of a store that was not closed puts the frames
-//! of its journal back into their segments before anything else is recovered ([`JournaledFrames`]). A frame names its
-//! segment, its place in it and the frame before, and is checksummed with all of that, so putting it back twice, or
-//! when it is there, changes nothing.
+//! A frame in the journal is durable before its segment is synced. The journal keeps the frame until that sync
+//! ([`CommitJournal::sync_segments`]). After a crash, the opener of the store puts the frames of the journal back into
+//! their segments before it recovers anything else ([`JournaledFrames`]). A frame names its segment, its place in it
+//! and the frame before, and its checksum covers all of these. So putting it back twice, or over itself, changes
+//! nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,27 +21,27 @@ use crate::model::{LogName, PutRecord, RecordNumber, Timestamp};
 use crate::seam::{Appended, Ticket, Waiting};
 use crate::sync::{AtomicBool, Mutex};
 
-/// When the journal's finished files have as many bytes as this many of the largest segments, its logs' segments are
-/// synced: the more there is to sync in each, the less it costs.
+/// When the journal's finished files have as many bytes as this many of the largest segments, the segments of its logs
+/// are synced. One sync costs less per byte if it covers more.
 const SYNCED_FROM_SEGMENTS: u64 = 1;
 
-/// While they have more than this, its logs' segments being synced too slowly, commits do without the journal.
+/// While they have more than this, because the segments are synced too slowly, commits do not use the journal.
 const MAX_SEGMENTS: u64 = 4;
 
-/// Where the frames of rounds go.
+/// Takes the frames of rounds.
 #[derive(Debug)]
 pub(crate) struct CommitJournal {
     log: Arc<LocalLog>,
-    /// Logs that have frames in the journal and not yet durably in their segments. A log is here before the journal has
-    /// its frame.
+    /// Logs that have frames in the journal and not yet durably in their segments. A log is noted here before the
+    /// journal gets its frame.
     unsynced: Mutex<BTreeMap<LogName, Arc<LocalLog>>>,
-    /// Each of them keeps frames in memory.
+    /// The most logs in `unsynced`: each keeps frames in memory.
     max_unsynced: usize,
     is_sync_asked: AtomicBool,
 }
 
 impl CommitJournal {
-    /// Of the log that is the journal.
+    /// Makes the journal of the log that holds it.
     pub(crate) fn new(log: Arc<LocalLog>, max_unsynced: usize) -> Self {
         Self {
             log,
@@ -55,8 +55,8 @@ impl CommitJournal {
         &self.log
     }
 
-    /// Has the ledger know which logs have frames here, once for each time that they are written to: if the journal is
-    /// damaged, only these may lack something.
+    /// Tells the ledger which logs have frames here, once for each time that they are written to. If the journal is
+    /// damaged, only these logs may lack something.
     fn are_known<'a>(&self, logs: impl Iterator<Item = &'a LocalLog> + Clone) -> bool {
         let is_unknown = |log: &&LocalLog| !log.files.is_known_journaled.load(Ordering::Relaxed);
         if !logs.clone().any(|log| is_unknown(&log)) {
@@ -83,7 +83,7 @@ impl CommitJournal {
         is_recorded.is_ok()
     }
 
-    /// Takes note of logs that are about to have frames here.
+    /// Notes logs that are about to have frames here.
     fn has_room_for<'a>(&self, logs: impl Iterator<Item = &'a LocalLog>) -> bool {
         let finished = self.finished_bytes();
         let mut unsynced = self.unsynced.lock();
@@ -98,12 +98,12 @@ impl CommitJournal {
         finished <= MAX_SEGMENTS * self.segment_bytes() && unsynced.len() <= self.max_unsynced
     }
 
-    /// Whether all frames here are durably in their segments.
+    /// Whether all frames here are durable in their segments.
     pub(crate) fn is_spent(&self) -> bool {
         self.unsynced.lock().is_empty()
     }
 
-    /// Whether segments should be synced, so that the journal can drop some of its own.
+    /// Whether segments should be synced, so that the journal can drop some of its own segments.
     pub(crate) fn is_filling(&self) -> bool {
         let unsynced = self.unsynced.lock().len();
         self.is_filled_by(self.finished_bytes(), unsynced)
@@ -114,7 +114,7 @@ impl CommitJournal {
             || unsynced > self.max_unsynced - self.max_unsynced / 8
     }
 
-    /// The files in front of the last, which alone is kept when the logs' segments have been synced.
+    /// The bytes of all files but the last, which is the only one to stay once the logs' segments are synced.
     fn finished_bytes(&self) -> u64 {
         let segments = self.log.files.segments.read();
         segments
@@ -129,16 +129,16 @@ impl CommitJournal {
         self.log.context.resources.options.segment_bytes
     }
 
-    /// Syncs the segments of all logs that have frames here. Gives the number of the journal's first record that may
-    /// still be needed.
+    /// Syncs the segments of all logs that have frames here. Gives the number of the first record of the journal that
+    /// may still be needed.
     pub(crate) fn sync_segments(&self) -> Result<RecordNumber> {
         self.is_sync_asked.store(false, Ordering::Relaxed);
         let last_segment = self.log.files.last();
         let first_kept = last_segment.map_or(RecordNumber::FIRST, |segment| segment.entry.first_record);
         let mut unsynced = std::mem::take(&mut *self.unsynced.lock());
         while let Some((name, log)) = unsynced.pop_first() {
-            // A round that had put a frame in front of `first_kept` before this has also noted its log, and has its turn
-            // until the frame is in its segment.
+            // A round that had put a frame in front of `first_kept` before this has also noted its log, and has its
+            // turn until the frame is in its segment.
             if let Err(error) = perform(Step::JournaledSegmentsSync, || log.sync_in_turn()) {
                 if log.is_removed() {
                     continue;
@@ -170,7 +170,7 @@ impl TakesFrames<LocalLog> for CommitJournal {
     }
 }
 
-/// The name of the home of a segment's frames, which every round asks for.
+/// The name of the home of a segment's frames. Every round needs it.
 fn home_name(segment: &Segment) -> &str {
     segment
         .frame_home

@@ -1,4 +1,4 @@
-//! What is not known of logs after a crash.
+//! What is unknown about logs after a crash.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use crate::error::{Error, Result};
 use crate::log::format::identity::LogIdentity;
 use crate::model::LogName;
 
-/// What could not be had of a commit journal, and so may be missing in logs that were being written to.
+/// The part of a commit journal that could not be read, and so may be missing in logs that were being written to.
 #[derive(Debug, Default)]
 pub(crate) struct JournalDoubts {
-    /// Logs of which the journal may have had frames where it is damaged, or whose frames could not be put back.
+    /// Logs that may have had frames where the journal is damaged, or whose frames could not be put back.
     pub(crate) about: BTreeMap<LogName, Error>,
 }
 
@@ -19,10 +19,11 @@ impl JournalDoubts {
         self.about.is_empty()
     }
 
-    /// Takes note of what keeps frames of a log from being put back, if that is its own. The first that is noted holds.
+    /// Notes an error that prevented putting back frames of a log, if the error concerns only that log. The first error
+    /// of a log is kept.
     ///
     /// # Errors
-    /// What concerns all logs.
+    /// An error that concerns all logs.
     pub(crate) fn note(&mut self, log: LogName, put_back: Result<()>) -> Result<()> {
         match put_back {
             Err(error @ (Error::Poisoned { .. } | Error::TooManyOpenFiles { .. })) => Err(error),

@@ -1,4 +1,4 @@
-//! Leading: the thread that finds a log free commits what is pending there.
+//! Leading: a thread that finds no commit of a log in flight commits its pending group.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -48,7 +48,7 @@ impl LocalLog {
         self.tail.lock()
     }
 
-    /// Whether so many logs are being committed now that their frames had better share one sync of the journal.
+    /// Whether so many logs are being committed now that their frames should share one sync of the journal.
     fn is_one_of_many(&self, group: &Group) -> bool {
         !self.files.identity.is_commit_journal()
             && self.context.commits_in_flight.load(Ordering::Relaxed)

@@ -1,8 +1,8 @@
 //! One shard's log, as long as it is open.
 //!
-//! Here is what it consists of. What is done with it is in the files above this one: [`turn`](super::turn),
+//! This file has the parts of a log. The files above it have its operations: [`turn`](super::turn),
 //! [`round`](super::round), [`lead`](super::lead), [`announce`](super::announce), [`append`](super::append) and
-//! [`rest`](super::rest); reading it is a floor above.
+//! [`rest`](super::rest). The folder `read`, above this one, reads it.
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -32,17 +32,17 @@ pub(crate) struct LocalLog {
     pub(crate) files: Arc<LogFiles>,
     pub(crate) context: Arc<LogContext>,
     pub(super) tail: Mutex<Tail>,
-    /// By parity of the group that is waited for.
+    /// One for each parity of the group that is waited for.
     pub(super) committed: [Condvar; 2],
     pub(super) writer: Mutex<Writer>,
     /// Whether a flusher has been asked to commit. Changed with the flushers' queue locked.
     pub(super) is_queued: AtomicBool,
-    /// Told of every change of what readers may see.
+    /// Signalled at every change of what readers may see.
     pub(super) changes: LogChanges,
     pub(super) is_removed: AtomicBool,
-    /// What lies at the end, where recovery found that the log once went on.
+    /// The damage behind the end, if recovery found that the log once went on there.
     pub(crate) lost_tail: Option<Error>,
-    /// Who counts what is committed; of a shard's log alone.
+    /// Counts what is committed. Only a shard's log has it.
     pub(super) counters: Option<ShardCounters>,
 }
 
@@ -88,17 +88,17 @@ impl LocalLog {
         })
     }
 
-    /// This log, unless its last owner is letting it go.
+    /// This log, unless its last owner is dropping it.
     pub(super) fn shared(&self) -> Option<Arc<Self>> {
         self.this.upgrade()
     }
 
-    /// For waiting at the end.
+    /// The signals for waiting at the end.
     pub(crate) fn changes(&self) -> &LogChanges {
         &self.changes
     }
 
-    /// Where the log ends now. Writes nothing, so that not all of it may be readable at once.
+    /// The present end of the log. Writes nothing, so some of the records before it may not be readable yet.
     pub(crate) fn shown_end(&self) -> ShownEnd {
         let tail = self.tail.lock();
         let next_record = match self.is_acknowledged_from_memory() && !tail.is_quiet() {
@@ -111,7 +111,8 @@ impl LocalLog {
         }
     }
 
-    /// The number behind the last record that was given one, for telling whether anything was appended since.
+    /// The number behind the last record that was given one. It shows whether anything was appended since an earlier
+    /// call.
     pub(crate) fn appended_through(&self) -> RecordNumber {
         self.tail.lock().next_record
     }
@@ -126,17 +127,17 @@ impl LocalLog {
         self.files.note_damage(damage)
     }
 
-    /// Whether a commit will have to tell the ledger where it writes to.
+    /// Whether the next commit will have to tell the ledger where it writes to.
     pub(crate) fn lacks_place(&self) -> bool {
         !self.files.has_place.load(Ordering::Relaxed)
     }
 
-    /// Whether the catalog has this log no more, so that nothing of it has to become durable.
+    /// Whether the catalog no longer has this log, so that nothing of it has to become durable.
     pub(crate) fn is_removed(&self) -> bool {
         self.is_removed.load(Ordering::Acquire)
     }
 
-    /// Forgets the oldest segments up to the one that begins at `first`. Their files are the caller's from then on.
+    /// Forgets the oldest segments up to the one that begins at `first`. The caller becomes the owner of their files.
     pub(crate) fn forget_segments_before(&self, first: RecordNumber) -> Vec<Arc<Segment>> {
         let open_segments = &self.context.resources.open_segments;
         self.files.forget_before(first, open_segments)
@@ -149,7 +150,7 @@ impl LocalLog {
         self.files.segments.read().iter().any(is_named)
     }
 
-    /// The segments, with the bytes of their frames, as far as they have records from a number on.
+    /// The segments that have records from a number on, each with the bytes of its frames from there.
     pub(crate) fn pieces(&self, from: RecordNumber) -> Vec<LogPiece> {
         let end = *self.files.published.lock();
         let segments = self.files.segments.read();
@@ -157,7 +158,7 @@ impl LocalLog {
         pieces_of(&entries, end, from)
     }
 
-    /// The first number of the oldest segment that is named.
+    /// The first number of the oldest segment in the list.
     pub(crate) fn first_record(&self) -> RecordNumber {
         let segments = self.files.segments.read();
         segments
@@ -169,7 +170,7 @@ impl LocalLog {
         &self.files.directory
     }
 
-    /// Saves the index of the last segment, which would else be built again when the log is next read.
+    /// Saves the index of the last segment, so that the next opener need not build it again.
     pub(crate) fn save_live_index(&self) {
         if let Some(last) = self.files.last() {
             let covered_through = self.files.published.lock().position;

@@ -1,7 +1,7 @@
-//! Making places where groups go: segments that are begun, and segments that rested.
+//! Making places for groups: segments that are begun, and segments that rested.
 //!
-//! The ledger hears of both before a frame is written there. What logs of one round need is done together: each
-//! directory is synced once, and the ledger is told once. A log that gets no place does not keep the others from theirs.
+//! The ledger learns of a place before a frame is written there. The logs of one round do this together: each directory
+//! is synced once, and the ledger is told once. A log that gets no place does not hold up the others.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -20,12 +20,12 @@ use crate::log::segments::open_segments::OpenSegment;
 use crate::log::segments::pool::{PooledFile, remove_if_there};
 use crate::log::segments::segment::Segment;
 
-/// A place of which the ledger has to hear.
+/// A place that the ledger has to learn of.
 #[derive(Debug)]
 pub(super) enum Place {
     /// Behind the end of a segment that rested.
     Rested(Arc<Segment>, Arc<OpenSegment>, Option<Sealing>),
-    /// At the beginning of a segment.
+    /// At the beginning of a new segment.
     Begun(BegunSegment),
 }
 
@@ -34,11 +34,11 @@ pub(super) enum Place {
 pub(super) struct BegunSegment {
     pub(super) segment: Arc<Segment>,
     pub(super) file: Arc<dyn DiskFile>,
-    /// The segment before, which is full, or encrypted otherwise.
+    /// The segment before, which is full or has another encryption.
     pub(super) previous: Option<Arc<Segment>>,
-    /// What its first frame is encrypted with.
+    /// What encrypts the first frame.
     pub(super) sealing: Option<Sealing>,
-    /// Where the file is now.
+    /// The present path of the file.
     path: PathBuf,
     /// Whether the file holds only zeros.
     is_new: bool,
@@ -65,7 +65,7 @@ impl BegunSegment {
     fn name(&mut self, resources: &LogResources) -> Result<()> {
         let path = &self.segment.path;
         let directory = path.parent().unwrap_or(path);
-        // No frame is in it, so want of room harms nothing.
+        // The segment has no frame yet, so want of room is not a failure of the store.
         let cannot = |operation| move |error| resources.health.fail_preparing(operation, path, error);
         self.file
             .write_all_at(&self.segment.entry.encode_header(self.segment.log), 0)
@@ -74,15 +74,16 @@ impl BegunSegment {
             let sync = || resources.health.watch_sync(|| self.file.sync_data());
             perform(Step::SegmentHeaderSync, sync)
         };
-        // No crash leaves the bytes of an earlier life under a segment's name: they would pass for frames whose header
-        // page is damaged.
+        // No crash leaves the bytes of an earlier life under a segment's name: recovery would take them for frames
+        // whose header page is damaged.
         let is_named_first = self.is_new || is_left_out(Step::HeaderBeforeName);
         if !is_named_first {
             sync_header().map_err(cannot("begin"))?;
         }
         with_room(resources, || resources.disk.rename(&self.path, path)).map_err(cannot("name"))?;
         self.path.clone_from(path);
-        // Renamed before it is synced: where the sync of a new file has the file system commit, that is in it too.
+        // Renamed before the sync: if the sync of a new file makes the file system commit, that commit includes the
+        // name.
         if is_named_first {
             sync_header().map_err(cannot("begin"))?;
         }
@@ -93,8 +94,8 @@ impl BegunSegment {
         .map_err(cannot("sync the directory of"))
     }
 
-    /// Gives back the room of a segment that was not and will not be made known. Where that fails the next one takes
-    /// its name, as it does where the ledger could not be told.
+    /// Frees the room of a segment that was not and will not be made known. If that fails, the next segment takes its
+    /// name, as it does after a failure to tell the ledger.
     fn give_up(&self, disk: &dyn Disk) {
         let _ = remove_if_there(disk, &self.path);
     }
@@ -108,7 +109,7 @@ impl Place {
         }
     }
 
-    /// What a test leaves out that has the ledger not hear of this place.
+    /// The step that a test leaves out so that the ledger does not learn of this place.
     fn step(&self) -> Step {
         match self {
             Self::Rested(..) => Step::ResumedBeforeFrame,
@@ -125,8 +126,8 @@ pub(super) fn make_ready(resources: &LogResources, log: &LogFiles, place: &mut P
 
 /// Makes the places of several logs ready for frames. Gives each one's outcome, in their order.
 ///
-/// `in_round` are the logs of the same round that have a place already, where the commit journal may get the round's
-/// frames: one edit says of all logs of the round that it does.
+/// `in_round` are the logs of the same round that have a place already. If the commit journal may get the round's
+/// frames, one edit says so for all logs of the round.
 pub(super) fn make_all_ready(
     resources: &LogResources,
     places: &mut [(&LogFiles, &mut Place)],
@@ -159,7 +160,7 @@ pub(super) fn make_all_ready(
     }
     tell_ledger(resources, places, &mut outcomes, in_round);
     for ((_, place), outcome) in places.iter().zip(&outcomes) {
-        // The ledger had no room for it, and nothing has changed there.
+        // The ledger had no room for the change, and nothing has changed there.
         if let (Place::Begun(begun), Err(error)) = (place, outcome)
             && error.is_want_of_room()
         {
@@ -169,8 +170,8 @@ pub(super) fn make_all_ready(
     outcomes
 }
 
-/// Does what may need another block of a directory, for which files that wait in the pool make room. Nothing else may be
-/// done again: a sync that failed cannot be believed when it succeeds.
+/// Runs what may need another block of a directory, and frees files of the pool if there is no room. Nothing else may
+/// be repeated: a sync that succeeds after a failure proves nothing.
 fn with_room(resources: &LogResources, mut run: impl FnMut() -> std::io::Result<()>) -> std::io::Result<()> {
     loop {
         match run() {
@@ -184,7 +185,7 @@ fn is_full(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
-/// Tells the ledger of all places that are there, at once.
+/// Tells the ledger of all places that were made, in one step.
 fn tell_ledger(
     resources: &LogResources,
     places: &[(&LogFiles, &mut Place)],

@@ -1,4 +1,4 @@
-//! What the logs of a store share to write and to read.
+//! What the logs of a store share for writing and reading.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::log::segments::open_segments::OpenSegments;
 use crate::log::segments::pool::SegmentPool;
 use crate::log::segments::segment_keys::SegmentKeys;
 
-/// The disk, its files, and what is kept of them.
+/// The disk, the open files, the pool and the spare buffers.
 pub(crate) struct LogResources {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) health: Health,
@@ -34,8 +34,8 @@ impl std::fmt::Debug for LogResources {
 }
 
 impl LogResources {
-    /// Gives up what is kept for later, so that something else does not fail for want of room. False if nothing is left
-    /// to give that would help.
+    /// Frees files of the pool or unused descriptors so that a call which failed for want of room can be tried again.
+    /// False if nothing that helps can be freed.
     pub(crate) fn make_room_for(&self, failed: &Error) -> bool {
         match failed {
             Error::StorageFull { .. } => self.pool.make_room(),
@@ -50,12 +50,12 @@ pub(crate) struct LogOptions {
     pub(crate) durability: Durability,
     /// The largest segment; a log's first ones are smaller.
     pub(crate) segment_bytes: u64,
-    /// Appends wait while this much is pending.
+    /// Appends wait while a group has this many bytes pending.
     pub(crate) max_group_bytes: usize,
-    /// So many logs are committed together through the commit journal.
+    /// At least this many logs are committed together through the commit journal.
     pub(crate) round_logs: usize,
-    /// No more than so many are: each has its segment open meanwhile.
+    /// At most this many are: each has its segment open meanwhile.
     pub(crate) max_round_logs: usize,
-    /// Whether sealed segments are read through a mapping, or all through the page cache.
+    /// Whether sealed segments are read through a mapping. Otherwise every segment is read through the page cache.
     pub(crate) map_sealed_segments: bool,
 }

@@ -1,4 +1,4 @@
-//! Bringing a log to rest: all that was taken is durable, and its end is known.
+//! Bringing a log to rest: everything that was taken in is durable, and its end is known.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,7 +8,7 @@ use crate::disk::{Step, is_left_out, perform};
 use crate::error::Result;
 use crate::log::format::log_end::LogEnd;
 
-/// A log of which writers are kept out while its end is being recorded. The next append resumes it, once it is let go.
+/// A log whose writers are kept out while its end is being recorded. The next append after that resumes it.
 #[derive(Debug)]
 #[must_use = "the log takes nothing meanwhile"]
 pub(crate) struct Resting {
@@ -18,26 +18,26 @@ pub(crate) struct Resting {
 }
 
 impl LocalLog {
-    /// Waits for the commit that is in flight, if one is, and syncs what was written.
+    /// Waits for a commit in flight, and then syncs what was written.
     pub(super) fn sync_in_turn(&self) -> Result<()> {
         self.wait_for_turn();
         self.sync()
     }
 
-    /// Where readers stop, once all that was acknowledged can be read.
+    /// The end for readers. Before, makes everything readable that was acknowledged.
     pub(crate) fn readable_end(&self) -> LogEnd {
         if self.is_acknowledged_from_memory() {
-            // What was acknowledged from memory is read through the file like all else, so it is written first.
-            // Where that fails, readers see what was written before.
+            // Records that were acknowledged from memory are also read through the file, so they are written first. If
+            // that fails, readers see what was written before.
             let _ = self.drain();
         } else if self.files.has_deferred.load(Ordering::Acquire) {
-            // What only the journal has too; where that fails, it is read from memory.
+            // Also frames that only the journal has. If that fails, they are read from memory.
             let _ = self.write_deferred();
         }
         *self.files.published.lock()
     }
 
-    /// Takes no more records, and makes all that was taken durable.
+    /// Takes no more records, and makes everything that was taken in durable.
     pub(crate) fn seal(&self) -> Result<LogEnd> {
         self.check_undamaged()?;
         self.tail.lock().is_sealed = true;
@@ -47,8 +47,8 @@ impl LocalLog {
         Ok(*self.files.published.lock())
     }
 
-    /// Takes no more records, of a log that is about to be removed. Nothing is being written to it on return. What cannot be
-    /// written goes with the log.
+    /// Takes no more records, because the log is about to be removed. No thread writes to it on return. Records that
+    /// cannot be written are lost with the log.
     pub(crate) fn seal_for_removal(&self) {
         if is_left_out(Step::QuietBeforeRemoval) {
             return;
@@ -58,12 +58,12 @@ impl LocalLog {
         self.wait_for_turn();
     }
 
-    /// Takes records again, after a seal that led to nothing.
+    /// Takes records again, after a seal whose edit failed.
     pub(crate) fn unseal(&self) {
         self.tail.lock().is_sealed = false;
     }
 
-    /// Commits and syncs all that was taken so far.
+    /// Commits and syncs everything that was taken in before the call.
     pub(crate) fn rest(&self) -> Result<LogEnd> {
         self.drain()?;
         self.write_deferred()?;
@@ -71,13 +71,13 @@ impl LocalLog {
         Ok(*self.files.published.lock())
     }
 
-    /// Keeps writers out of a log that is not being written to, for as long as its end is being recorded. `None` for a log
-    /// that is being written to, or that is not known to be whole behind its end.
+    /// Keeps writers out of an idle log while its end is being recorded. `None` for a log that is being written to, or
+    /// that is not known to be whole behind its end.
     pub(crate) fn begin_rest(self: &Arc<Self>) -> Result<Option<Resting>> {
         if !self.tail.lock().is_idle() {
             return Ok(None);
         }
-        // Before writers are kept out, since it takes a while.
+        // Done before writers are kept out, since it takes a while.
         perform(Step::SyncBeforeRest, || self.sync())?;
         let mut tail = self.tail.lock();
         if !tail.is_idle() {
@@ -89,7 +89,7 @@ impl LocalLog {
         Resting::of(self)
     }
 
-    /// Makes what was written durable, and gives the end if that may be recorded then. Writers are kept out.
+    /// Makes what was written durable, and gives the end if it may be recorded then. The caller keeps writers out.
     fn synced_end(&self) -> Result<Option<LogEnd>> {
         self.context.resources.health.check()?;
         let mut writer = self.writer.lock();
@@ -99,7 +99,7 @@ impl LocalLog {
         Ok(self.known_end())
     }
 
-    /// Where this log ends, if that may be recorded: everything is committed and synced, and the log is whole.
+    /// The end of this log, if it may be recorded: everything is committed and synced, and the log is whole.
     pub(crate) fn known_end(&self) -> Option<LogEnd> {
         match self.files.damage() {
             Some(_) => None,
@@ -110,7 +110,7 @@ impl LocalLog {
 }
 
 impl Resting {
-    /// Has the turn of this log already.
+    /// The caller has the turn of this log already.
     fn of(log: &Arc<LocalLog>) -> Result<Option<Self>> {
         let mut resting = Self {
             log: log.clone(),
@@ -129,7 +129,7 @@ impl Resting {
         self.end
     }
 
-    /// Lets writers in again, now that the end is recorded.
+    /// Lets writers in again, because the end is recorded.
     pub(crate) fn recorded(mut self) {
         self.is_recorded = true;
     }

@@ -1,8 +1,9 @@
 //! Committing groups of several logs together.
 //!
-//! With a sync for each log's file a put to many shards takes as many syncs. In a round the groups become frames of
-//! their segments as ever; what makes them durable is one sync of the commit journal, which takes a copy of all the
-//! frames. They are written to the segments, and synced there, some time later ([`CommitJournal`](super::journal::CommitJournal)).
+//! With one sync for each log's file, a put to many shards takes as many syncs. In a round the groups become frames of
+//! their segments as always, but one sync of the commit journal makes them durable: the journal takes a copy of all the
+//! frames. They are written to their segments, and synced there, later
+//! ([`CommitJournal`](super::journal::CommitJournal)).
 
 use std::sync::Arc;
 
@@ -19,10 +20,10 @@ use crate::log::format::log_end::LogEnd;
 use crate::log::segments::open_segments::OpenSegment;
 use crate::seam::{Awaited, Outcome, Ticket};
 
-/// A round with more is done in pieces, each of which the journal takes as one group.
+/// A larger round is committed in pieces, each of which the journal takes as one group.
 const MAX_ROUND_BYTES: usize = 16 * 1024 * 1024;
 
-/// A group that is waited for, and its log.
+/// A group that a caller waits for, and its log.
 #[derive(Clone, Copy)]
 pub(super) struct AwaitedGroup<'a> {
     pub(super) log: &'a LocalLog,
@@ -38,7 +39,7 @@ impl<'a> AwaitedGroup<'a> {
     }
 }
 
-/// Commits what is pending in these logs where no other thread does.
+/// Commits what is pending in those of these logs that no other thread commits.
 pub(super) fn commit_pending(logs: &[Arc<LocalLog>], sharing: Sharing) {
     let mut round = Round::new(sharing);
     for log in logs {
@@ -53,7 +54,7 @@ pub(super) fn commit_pending(logs: &[Arc<LocalLog>], sharing: Sharing) {
     round.commit();
 }
 
-/// Commits all these groups, in as few rounds as there can be beside what others commit.
+/// Commits all these groups, in as few rounds as the commits of other threads allow.
 pub(super) fn commit_all(groups: &[AwaitedGroup<'_>], sharing: Sharing) {
     loop {
         let mut round = Round::new(sharing);
@@ -72,7 +73,7 @@ pub(super) fn commit_all(groups: &[AwaitedGroup<'_>], sharing: Sharing) {
         if !round.parts.is_empty() {
             round.commit();
         } else if let Some(log) = last_awaited {
-            // Rounds end in the order of the logs, so with the last one all are free.
+            // Rounds end in the order of the logs, so when the last one is free, all are.
             log.wait_for_turn();
         } else {
             return;
@@ -100,7 +101,7 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// A round of one, which shares the journal's sync with others that are going on.
+    /// A round of one, which shares the journal's sync with other rounds.
     pub(super) fn of(log: &'a LocalLog, in_flight: InFlight<'a>, group: Group) -> Self {
         Self {
             parts: vec![Part {
@@ -112,7 +113,7 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Makes the groups durable and answers them, in pieces that are not too large.
+    /// Makes the groups durable and answers them, in pieces of limited size.
     pub(super) fn commit(self) {
         let mut parts = self.parts;
         while let Some(first) = parts.first() {
@@ -130,7 +131,7 @@ impl<'a> Round<'a> {
         let sharing = self.sharing;
         let mut answers = Answers::default();
         let framed = self.frame(context, &mut answers);
-        // Those that got no place wait for nothing of the others.
+        // Groups without a place wait for none of the others.
         answers.finish(context);
         match context.resources.options.durability {
             Durability::Synced => make_durable(context, framed, sharing, &mut answers),
@@ -144,7 +145,7 @@ impl<'a> Round<'a> {
         answers.finish(context);
     }
 
-    /// Makes the groups frames. One that gets no place in a segment is answered with the reason.
+    /// Makes the groups frames. A group that gets no place in a segment is answered with the error.
     fn frame(self, context: &LogContext, answers: &mut Answers) -> Vec<(Part<'a>, PlacedFrame)> {
         let mut framed = Vec::with_capacity(self.parts.len());
         let mut unplaced = Vec::new();
@@ -162,7 +163,7 @@ impl<'a> Round<'a> {
     }
 }
 
-/// Writes frames and makes them durable, with one sync of the journal where that has room, and answers their groups.
+/// Writes frames, makes them durable with one sync of the journal if it has room, and answers their groups.
 fn make_durable(
     context: &LogContext,
     framed: Vec<(Part<'_>, PlacedFrame)>,
@@ -179,20 +180,20 @@ fn make_durable(
         let result = part.log.defer(&mut part.group, frame);
         written.push((part, open, result));
     }
-    // Where the journal has no room, each segment is synced instead. Where it failed, so does that.
+    // If the journal has no room, or failed, each segment is synced instead; after a failure that fails too.
     let is_journaled = journaled.is_some_and(|ticket| ticket.wait().is_ok());
     for (part, open, result) in written {
         let result = result.and_then(|end| part.log.publish(end, is_journaled));
         drop(open);
         answers.give(part, result);
         if !is_journaled {
-            // The next one is answered after a sync of its own.
+            // The next group is answered after a sync of its own.
             answers.finish(context);
         }
     }
 }
 
-/// How many of the first groups are committed together.
+/// How many of the first groups are committed as one piece.
 fn piece(parts: &[Part<'_>], max_logs: usize) -> usize {
     let mut bytes = 0;
     let fitting = parts.iter().take(max_logs).take_while(|part| {
@@ -202,7 +203,7 @@ fn piece(parts: &[Part<'_>], max_logs: usize) -> usize {
     fitting.count().max(1)
 }
 
-/// Makes groups frames of segments that are begun or rested, which are made ready together.
+/// Makes groups frames of segments that are begun or rested. The segments are made ready together.
 fn frame_in_new_places<'a>(
     context: &LogContext,
     mut unplaced: Vec<(Part<'a>, Place)>,
@@ -224,7 +225,7 @@ fn frame_in_new_places<'a>(
     }
 }
 
-/// Has the journal take the frames, if there are any and it has room.
+/// Passes the frames to the journal, if there are any and it has room.
 fn journal(context: &LogContext, framed: &[(Part<'_>, PlacedFrame)]) -> Option<Ticket> {
     if framed.is_empty() {
         return None;
@@ -241,7 +242,7 @@ fn journal(context: &LogContext, framed: &[(Part<'_>, PlacedFrame)]) -> Option<T
     journal.append(&frames)
 }
 
-/// What has to be done once groups have their answers.
+/// What has to be done after groups have their answers.
 #[derive(Default)]
 struct Answers {
     for_flushers: Vec<Arc<LocalLog>>,
@@ -257,7 +258,7 @@ impl Answers {
         }
     }
 
-    /// Does it for the answers that were given so far.
+    /// Does it for the answers so far.
     fn finish(&mut self, context: &LogContext) {
         if !self.for_flushers.is_empty() {
             context.flushers.commit(self.for_flushers.drain(..));

@@ -8,8 +8,8 @@ use crate::encryption::{DataKey, NONCE_BYTES};
 use crate::error::{Error, Result};
 use crate::log::format::frame::{FrameHeader, HEADER_BYTES};
 
-/// What one frame is encrypted with. It is there before the frame's place is made ready: once the ledger knows of a new
-/// segment, nothing may keep the frame from it.
+/// The key and the random part of the nonce of one frame. They are obtained before the frame's place is made ready:
+/// once the ledger knows of a new segment, nothing may prevent the frame.
 #[derive(Debug)]
 pub(super) struct Sealing {
     key: Arc<DataKey>,
@@ -17,7 +17,7 @@ pub(super) struct Sealing {
 }
 
 impl Sealing {
-    /// For the next frame of a segment with this key, if it has one.
+    /// Draws them for the next frame of a segment, if the segment has a key.
     pub(super) fn draw(
         key: Option<Arc<DataKey>>,
         resources: &LogResources,
@@ -31,8 +31,8 @@ impl Sealing {
 
     /// Encrypts the records, which follow the header.
     pub(super) fn seal(self, header: &FrameHeader, buffer: &mut Vec<u8>) {
-        // The position alone would do: a frame is written at each once. But a copy of the store, of a backup, say, goes on
-        // at the same positions with the same key.
+        // Within one store the position would be enough, since each frame is written at its own position. But a copy of
+        // the store, for example a restored backup, goes on at the same positions with the same key.
         let mut nonce = [0; NONCE_BYTES];
         nonce[..8].copy_from_slice(&self.random.to_le_bytes());
         nonce[8..].copy_from_slice(&(header.position.0 as u32).to_le_bytes());

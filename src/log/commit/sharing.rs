@@ -1,6 +1,6 @@
-//! When groups of several logs are better committed together.
+//! When groups of several logs should be committed together.
 
-/// Frames are written twice in a round. With larger ones than this that costs more than the syncs that it saves.
+/// A round writes frames twice. With a larger mean size than this, that costs more than the saved syncs.
 const MAX_MEAN_BYTES: usize = 32 * 1024;
 
 /// What the logs of a round do together.
@@ -8,7 +8,7 @@ const MAX_MEAN_BYTES: usize = 32 * 1024;
 pub(crate) enum Sharing {
     /// They tell the ledger where they write to.
     Ledger,
-    /// That, and they have their frames made durable by the commit journal.
+    /// They also use the commit journal to make their frames durable.
     Journal,
 }
 

@@ -1,16 +1,16 @@
-//! Buffers of groups that were committed, to be used again by any shard: what is copied into a fresh one costs more in
-//! page faults than in copying.
+//! Buffers of committed groups, which any shard uses again: writing to a fresh buffer costs more in page faults than in
+//! copying.
 
 use crate::sync::Mutex;
 
-/// The most that is kept, however many shards there are.
+/// The most that is kept over all shards.
 pub(super) const MAX_KEPT_BYTES: usize = 32 * 1024 * 1024;
 
-/// A group is given room for up to so many times of what it has, where groups before needed as much: so many records are
-/// taken in before what is there has to be copied.
+/// A group gets room for up to so many times its present bytes, if groups before needed as much. So many records are
+/// taken in before a larger buffer and a copy are necessary.
 const FORESIGHT: usize = 256;
 
-/// By the power of two that a buffer's capacity reaches; larger ones than the last are not kept.
+/// By the power of two that a buffer's capacity reaches. Buffers larger than the last class are not kept.
 const CLASSES: usize = MAX_KEPT_BYTES.ilog2() as usize + 1;
 
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl SpareBuffers {
         kept.unwrap_or_else(|| Vec::with_capacity(needed.next_power_of_two()))
     }
 
-    /// Makes room for `more` bytes behind what a buffer holds.
+    /// Makes room for `more` bytes behind the contents of a buffer.
     pub(super) fn make_room(&self, buffer: &mut Vec<u8>, more: usize, usual: usize) {
         let needed = buffer.len() + more;
         if needed > buffer.capacity() {
@@ -53,10 +53,10 @@ impl SpareBuffers {
         }
     }
 
-    /// Takes a buffer that is not needed any more, and keeps it if there is room.
+    /// Keeps a buffer that is no longer needed, if there is room.
     pub(super) fn give(&self, buffer: Vec<u8>) {
         let surplus = self.kept.lock().give(buffer);
-        // Outside the lock: to free a large one takes a while.
+        // Dropped outside the lock: freeing a large buffer takes a while.
         drop(surplus);
     }
 
@@ -64,7 +64,7 @@ impl SpareBuffers {
         let mut kept = self.kept.lock();
         let surplus: Vec<_> = buffers.filter_map(|buffer| kept.give(buffer)).collect();
         drop(kept);
-        // Outside the lock: to free large ones takes a while.
+        // Dropped outside the lock: freeing large buffers takes a while.
         drop(surplus);
     }
 
@@ -79,7 +79,8 @@ impl SpareBuffers {
 }
 
 impl Kept {
-    /// One whose capacity is not much larger than what is wanted, or else the next smaller one that has what is needed.
+    /// A buffer whose capacity is not much larger than `wanted`, or else the next smaller one that has at least
+    /// `needed`.
     fn take(&mut self, needed: usize, wanted: usize) -> Option<Vec<u8>> {
         let class_for = |bytes: usize| bytes.max(1).next_power_of_two().ilog2() as usize;
         let most = class_for(wanted).min(CLASSES - 1);
@@ -89,7 +90,7 @@ impl Kept {
         Some(buffer)
     }
 
-    /// Gives the buffer back if it is not kept.
+    /// Returns the buffer if it is not kept.
     fn give(&mut self, mut buffer: Vec<u8>) -> Option<Vec<u8>> {
         let bytes = buffer.capacity();
         if bytes == 0 {
@@ -144,7 +145,7 @@ mod tests {
             spare.give(Vec::with_capacity(capacity));
         }
         let capacities = [(); 3].map(|()| spare.take(1_100, 8_000).capacity());
-        // What is made afresh has what is needed.
+        // A fresh buffer has the capacity that is needed.
         assert_eq!(capacities, [5_000, 3_000, 2_048]);
         assert_eq!(spare.kept_bytes(), 101_000);
     }

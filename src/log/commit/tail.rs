@@ -13,22 +13,21 @@ pub(super) struct Tail {
     pub(super) next_record: RecordNumber,
     pub(super) last_arrival: Timestamp,
     pub(super) is_committing: bool,
-    /// How many commits, and what else keeps writers out, have ended.
+    /// How many turns have ended: commits, and other steps that keep writers out.
     pub(super) turns: u64,
     pub(super) is_sealed: bool,
-    /// Bytes of records that are about to be taken in, which have room here already ([`Reservation`](super::append::Reservation)).
+    /// Bytes of records for which room is reserved here ([`Reservation`](super::append::Reservation)).
     pub(super) reserved: usize,
-    /// Whether the ledger knows that this log is being written to. Until it does, a crash gives the numbers from here
-    /// on to others, so none is told to anyone.
+    /// Whether the ledger knows that this log is being written to. Until it does, a crash lets the numbers from here on
+    /// be given to other records, so no caller sees one.
     pub(super) is_announced: bool,
-    /// Threads that wait for a group of either parity, so that no thread is woken for nothing.
+    /// Threads that wait for a group of either parity, so that no thread is woken without need.
     pub(super) waiting: [usize; 2],
     /// Why records that were acknowledged from memory cannot be written at the moment.
     pub(super) stalled: Option<Error>,
-    /// What records that are acknowledged from memory are to be encrypted with, and the revision of the keys at which they
-    /// said so.
+    /// The key for records that are acknowledged from memory, and the revision of the keys at which it was asked for.
     pub(super) key: (Option<u64>, Option<KeyFingerprint>),
-    /// How many bytes the last group had, and the next will probably have.
+    /// How many bytes the last group had, which is the guess for the next one.
     pub(super) usual_bytes: usize,
 }
 
@@ -50,12 +49,12 @@ impl Tail {
         }
     }
 
-    /// Whether nothing is taken, and nothing will be before the next append.
+    /// Whether nothing is taken in, and nothing will be before the next append.
     pub(super) fn is_idle(&self) -> bool {
         self.is_quiet() && self.reserved == 0 && !self.is_sealed
     }
 
-    /// Whether all that was taken is committed.
+    /// Whether everything that was taken in is committed.
     pub(super) fn is_quiet(&self) -> bool {
         !self.is_committing && self.pending.is_empty()
     }

@@ -20,23 +20,23 @@ use crate::model::RecordNumber;
 use crate::seam::{CommittedGroup, Outcome};
 use crate::sync::MutexGuard;
 
-/// What becomes of a group that a thread wants to commit.
+/// The result of trying to take a group in order to commit it.
 pub(super) enum Turn<'a> {
     /// It has its outcome.
     Answered,
-    /// The thread has it, and has to answer it.
+    /// This thread has taken it, and has to answer it.
     Taken(InFlight<'a>, Group),
-    /// Another thread commits, this group or the one before.
+    /// Another thread commits this group or the one before.
     Awaited,
 }
 
-/// How far a group has come on the way to its segment.
+/// A group as a frame, or the place that must be made ready first.
 pub(super) enum FrameOrPlace {
     Frame(PlacedFrame),
     Place(Place),
 }
 
-/// Answers the group in flight however its commit ends, by unwinding too, so that no caller waits for ever.
+/// Answers the group in flight however its commit ends, also by unwinding, so that no caller waits for ever.
 pub(super) struct InFlight<'a> {
     pub(super) outcome: Arc<Outcome>,
     pub(super) first_record: RecordNumber,
@@ -54,7 +54,7 @@ impl<'a> InFlight<'a> {
         }
     }
 
-    /// Gives the log if a flusher has to commit what has gathered meanwhile.
+    /// Gives the log if a flusher has to commit the group that formed meanwhile.
     #[must_use = "a caller may wait for what has gathered"]
     pub(super) fn answer(mut self, result: Result<()>, group: Group) -> Option<Arc<LocalLog>> {
         self.is_answered = true;
@@ -81,15 +81,15 @@ impl LocalLog {
         is_free.then(|| self.begin_turn(&mut tail))
     }
 
-    /// Takes the awaited group if no thread commits. Else makes sure that it is left to this thread, which must come again
-    /// after [`wait_for_turn`](Self::wait_for_turn).
+    /// Takes the awaited group if no thread commits. Otherwise reserves the group for this thread, which must come
+    /// again after [`wait_for_turn`](Self::wait_for_turn).
     pub(super) fn take_turn_for(&self, awaited: &Outcome) -> Turn<'_> {
         let mut tail = self.tail.lock();
         if awaited.get().is_some() {
             return Turn::Answered;
         }
         if !tail.is_committing {
-            // Neither answered nor in flight, so it is the pending one.
+            // It is neither answered nor in flight, so it is the pending one.
             let (in_flight, group) = self.begin_turn(&mut tail);
             return Turn::Taken(in_flight, group);
         }
@@ -99,7 +99,7 @@ impl LocalLog {
         Turn::Awaited
     }
 
-    /// Waits for the end of the commit that is in flight, if one is.
+    /// Waits for the end of a commit in flight.
     pub(super) fn wait_for_turn(&self) {
         let mut tail = self.tail.lock();
         let turns = tail.turns;
@@ -108,8 +108,8 @@ impl LocalLog {
         }
     }
 
-    /// Makes a group that was taken a frame of the last segment, if that is ready and takes it. Else says where the
-    /// frame goes once that place is ready.
+    /// Makes a group that was taken a frame of the last segment, if that is ready and has room. Otherwise gives the
+    /// place for the frame, which must be made ready.
     pub(super) fn frame_or_place(&self, group: &mut Group) -> Result<FrameOrPlace> {
         self.context.resources.health.check()?;
         let mut writer = self.writer.lock();
@@ -124,7 +124,7 @@ impl LocalLog {
         self.writer.lock().frame_in(group, place)
     }
 
-    /// Writes a frame to its segment and shows it, where no caller waits for a sync.
+    /// Writes a frame to its segment and publishes it, where no caller waits for a sync.
     pub(super) fn write(&self, group: &mut Group, frame: PlacedFrame) -> Result<()> {
         self.context.resources.health.check()?;
         let mut writer = self.writer.lock();
@@ -136,7 +136,7 @@ impl LocalLog {
         Ok(())
     }
 
-    /// Takes a frame in, to be written to its segment in time.
+    /// Keeps a frame in memory, to be written to its segment later.
     pub(super) fn defer(&self, group: &mut Group, frame: PlacedFrame) -> Result<LogEnd> {
         let mut writer = self.writer.lock();
         let end = writer.defer(group, frame)?;
@@ -146,7 +146,7 @@ impl LocalLog {
         Ok(end)
     }
 
-    /// Shows readers what was written, once no crash can take it back: by the journal, or by a sync of the segment.
+    /// Publishes what was written, after the journal or a sync of the segment has made it durable.
     pub(super) fn publish(&self, end: LogEnd, is_journaled: bool) -> Result<()> {
         let mut writer = self.writer.lock();
         match is_journaled {
@@ -163,14 +163,14 @@ impl LocalLog {
     pub(super) fn begin_turn(&self, tail: &mut Tail) -> (InFlight<'_>, Group) {
         let next = Group::new(1 - tail.pending.outcome.parity);
         let group = std::mem::replace(&mut tail.pending, next);
-        // Forgotten slowly: often a writer that comes alone is followed by many.
+        // Lowered slowly: often many writers follow a single one.
         tail.usual_bytes = group.buffer.len().max(tail.usual_bytes - tail.usual_bytes / 4);
         tail.is_committing = true;
         self.context.commits_in_flight.fetch_add(1, Ordering::Relaxed);
         (InFlight::new(self, &group), group)
     }
 
-    /// Commits a group that was taken, alone.
+    /// Commits a single group that was taken.
     pub(super) fn commit(&self, group: &mut Group) -> Result<()> {
         self.context.resources.health.check()?;
         let mut writer = self.writer.lock();
@@ -183,12 +183,12 @@ impl LocalLog {
         Ok(())
     }
 
-    /// Writes what is deferred. A failure is latched in the store's health.
+    /// Writes the deferred frames. A failure is latched in the store's health.
     pub(super) fn write_deferred(&self) -> Result<()> {
         self.writer.lock().write_deferred()
     }
 
-    /// Makes durable all that was written so far. More can be written meanwhile.
+    /// Makes durable everything that was written before the call. Other threads can write meanwhile.
     pub(crate) fn sync(&self) -> Result<()> {
         let health = &self.context.resources.health;
         health.check()?;
@@ -200,14 +200,14 @@ impl LocalLog {
         Ok(())
     }
 
-    /// Has a flusher write what is deferred.
+    /// Asks a flusher to write the deferred frames.
     fn have_deferred_written(&self) {
         if let Some(this) = self.shared() {
             self.context.flushers.write(this);
         }
     }
 
-    /// Has a flusher sync.
+    /// Asks a flusher to sync.
     fn have_synced(&self) {
         if let Some(this) = self.shared() {
             self.context.flushers.sync(this);
@@ -230,7 +230,7 @@ impl LocalLog {
         tail.stalled = None;
         match &result {
             Ok(()) => {
-                // With what the frame, and the page, was filled up with.
+                // Includes the bytes that fill up the frame and the page.
                 tail.usual_bytes = tail.usual_bytes.max(group.buffer.len());
                 self.context.resources.spare_buffers.give(group.buffer);
             }
@@ -256,9 +256,8 @@ impl LocalLog {
         }
     }
 
-    /// Ends a commit, or what else kept writers out. One of those who wait for the pending group leads it; where none
-    /// waits, this log is given back for a flusher. The leader is woken first, so that the disk has something to do
-    /// while the others wake.
+    /// Ends a turn. One of the threads that wait for the pending group leads it. If no thread waits, this log is
+    /// returned for a flusher. The leader is woken first, so that the disk is busy while the others wake.
     #[must_use = "no other thread leads what is pending"]
     pub(super) fn end_turn(&self, mut tail: MutexGuard<'_, Tail>) -> Option<Arc<Self>> {
         tail.is_committing = false;
@@ -269,7 +268,8 @@ impl LocalLog {
         let for_flusher = is_left_to_flusher.then(|| self.shared()).flatten();
         let is_stalled = tail.stalled.is_some();
         let is_awaited = tail.waiting[1 - pending] > 0;
-        // A thread that looked before this found the turn going on and is counted; one that looks later finds it ended.
+        // A thread that looked before this saw the turn going on and is counted; one that looks later sees that it has
+        // ended.
         drop(tail);
         if has_leader {
             self.committed[pending].notify_one();
@@ -278,7 +278,7 @@ impl LocalLog {
             self.committed[1 - pending].notify_all();
         }
         match for_flusher {
-            // Tried again a little later, and by the next append.
+            // The flusher tries again a little later, and so does the next append.
             Some(this) if is_stalled => {
                 self.context.flushers.commit_soon(&this);
                 None
@@ -287,8 +287,8 @@ impl LocalLog {
         }
     }
 
-    /// What is pending was numbered behind a group that came to nothing. Those numbers were not seen, so they are
-    /// given out again, and the pending records fail with the same error. Gives the tasks to be woken.
+    /// The pending records were numbered behind a group that failed. No caller has seen those numbers, so they are given
+    /// out again, and the pending records fail with the same error. Gives the tasks to be woken.
     fn fail_pending(&self, tail: &mut Tail, failed_from: RecordNumber, error: &Error) -> Vec<Waker> {
         let next = Group::new(tail.pending.outcome.parity);
         let failed = std::mem::replace(&mut tail.pending, next);
@@ -297,14 +297,15 @@ impl LocalLog {
         failed.outcome.set(Err(error.clone()))
     }
 
-    /// Forgets all segments of a log that is gone from the catalog.
+    /// Forgets all segments of a log that the catalog has removed.
     pub(crate) fn forget_all_segments(&self) -> Vec<Arc<Segment>> {
         self.is_removed.store(true, Ordering::Release);
         self.abandon_pending();
         self.forget_segments_before(RecordNumber::END)
     }
 
-    /// Fails what was taken and not written, of a log that is removed: nothing is written to it on return, nor later.
+    /// Fails the records that were taken in and not written, because the log is removed. No thread writes to it on
+    /// return, or later.
     fn abandon_pending(&self) {
         let mut tail = self.tail.lock();
         while tail.is_committing && !is_left_out(Step::QuietBeforeRemoval) {
@@ -320,7 +321,7 @@ impl LocalLog {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Waits for the end of the commit in flight, or of what else keeps writers out.
+    /// Waits for the end of the commit in flight, or of another step that keeps writers out.
     pub(super) fn wait_for_in_flight<'a>(&'a self, tail: MutexGuard<'a, Tail>) -> MutexGuard<'a, Tail> {
         let in_flight = 1 - tail.pending.outcome.parity;
         self.wait_for_parity(in_flight, tail)

@@ -1,4 +1,4 @@
-//! Putting groups into segments. Only the leader of a log's commit is here, one at a time.
+//! Putting groups into segments. Only the thread that has the log's turn calls this.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,11 +24,14 @@ use crate::log::segments::pool::SegmentSize;
 use crate::log::segments::segment::Segment;
 use crate::model::RecordNumber;
 
-/// A log begins with a segment of this size, so that thousands of nearly idle ones do not reserve the disk.
+/// A log begins with a segment of this size, so that thousands of nearly idle logs do not fill the disk.
 const FIRST_SEGMENT_BYTES: u64 = 64 * 1024;
 
-/// From one size of segments to the next larger one.
+/// The factor from one size of segments to the next.
 const GROWTH: u64 = 8;
+
+/// The index of a segment that is written to is saved whenever so much more is durable.
+const INDEX_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Where puts do not wait for a sync, one is begun when this much is not synced.
 const SYNC_BESIDE_BYTES: u64 = 8 * 1024 * 1024;
@@ -40,7 +43,7 @@ const DEFERRED_BYTES: usize = 64 * 1024;
 /// With this many bytes the committing thread writes them.
 const MAX_DEFERRED_BYTES: usize = 128 * 1024;
 
-/// A deferred frame's buffer has at most so many times its bytes, or else so many.
+/// A deferred frame's buffer has at most this many times its bytes, or `LEAST_SHRUNK_BYTES` if that is more.
 const MAX_SPARSENESS: usize = 4;
 const LEAST_SHRUNK_BYTES: usize = 1024;
 
@@ -51,30 +54,32 @@ pub(super) struct Writer {
     resources: Arc<LogResources>,
     end: LogEnd,
     synced_through: LogPosition,
-    /// What a crash cannot take back, because it is synced or because the commit journal has it.
+    /// The position up to which a crash takes back nothing, because it is synced or in the commit journal.
     durable_through: LogPosition,
-    /// The last frames before the end, which are not in the segment's file yet. The commit journal has them, or is about
-    /// to.
+    /// The last frames before the end, which are not in the segment's file yet. They are in the commit journal, or are
+    /// about to be.
     deferred: Vec<Vec<u8>>,
     deferred_bytes: usize,
-    /// Whether a flusher has been asked to write them.
+    /// Whether a flusher has been asked to write the deferred frames.
     is_write_asked: bool,
-    /// Where readers may go once the deferred frames are in the file.
+    /// The end for readers once the deferred frames are in the file.
     publishable: Option<LogEnd>,
-    /// Between the end and here the file has zeros, put there with the last group.
+    /// From the end to here the file has zeros, which the last group wrote.
     zeroed_through: LogPosition,
     placement: Placement,
-    /// The segment that has bytes which are not synced, or not even written.
+    /// The segment with bytes that are not synced, or not even written.
     unsynced: Option<Arc<Segment>>,
     /// Whether a flusher has been asked to sync.
     is_sync_asked: bool,
+    /// Up to where the index of the last segment is saved, or need not be.
+    indexed_through: LogPosition,
     /// What the next frame is to be encrypted with, and the revision of the keys at which they said so.
     wanted_key: (Option<u64>, Option<KeyFingerprint>),
 }
 
 /// Bytes that are written and not synced. They can be synced while the log is being written to.
 pub(super) struct Unsynced {
-    /// `None` if the file was synced and closed meanwhile, to make place for others.
+    /// `None` if the file was synced and closed meanwhile, to make room for others.
     open: Option<Arc<OpenSegment>>,
     through: LogPosition,
 }
@@ -95,7 +100,7 @@ impl PlacedFrame {
         &self.segment
     }
 
-    /// Keeps the file open, so that nothing that follows needs a descriptor.
+    /// Keeps the file open, so that no later step needs a descriptor.
     pub(super) fn keep_open(&self) -> Arc<OpenSegment> {
         self.open.clone()
     }
@@ -104,10 +109,9 @@ impl PlacedFrame {
 /// Where the next group goes.
 #[derive(Clone, Debug)]
 pub(crate) enum Placement {
-    /// Into a segment of its own: there is none yet, or what lies behind the last one's end is not known to be
-    /// meaningless.
+    /// Into a new segment: the log has none, or the bytes behind the end of the last one may be parts of frames.
     New,
-    /// Behind the end of a segment that rested; the ledger must hear of it first.
+    /// Behind the end of a segment that rested. The ledger must learn of it first.
     Resume(Arc<Segment>),
     /// Behind the end of the last segment.
     InPlace(Arc<Segment>),
@@ -134,22 +138,23 @@ impl Writer {
             placement,
             unsynced: None,
             is_sync_asked: false,
+            indexed_through: end.position,
             wanted_key: (None, None),
         }
     }
 
-    /// The end, which says whether the next group may go right behind it.
+    /// The end, whose `is_interrupted` says whether the next group may follow in the same segment.
     pub(super) fn known_end(&self) -> LogEnd {
         self.end
     }
 
-    /// Takes note that the end was recorded: the ledger must hear of it before the next group is written.
+    /// Notes that the end was recorded. The ledger must learn of the next group before that is written.
     pub(super) fn rest(&mut self) {
         if let Placement::InPlace(segment) = &self.placement {
             self.placement = Placement::Resume(segment.clone());
             self.files.has_place.store(false, Ordering::Relaxed);
         }
-        // Thousands of idle logs keep no room for frames.
+        // Thousands of idle logs must not keep memory for frames.
         self.deferred = Vec::new();
     }
 
@@ -167,7 +172,7 @@ impl Writer {
         }
     }
 
-    /// Makes a group a frame of the segment that it will be written to, which is made ready.
+    /// Makes a group a frame of its segment, which is made ready if necessary.
     #[inline]
     pub(super) fn frame(&mut self, group: &mut Group) -> Result<PlacedFrame> {
         if let Some(frame) = self.frame_where_ready(group)? {
@@ -178,7 +183,7 @@ impl Writer {
         self.frame_in(group, place)
     }
 
-    /// Makes a group a frame of the last segment, if that is ready and takes it.
+    /// Makes a group a frame of the last segment, if that is ready and has room.
     #[inline]
     pub(super) fn frame_where_ready(&mut self, group: &mut Group) -> Result<Option<PlacedFrame>> {
         let wanted_key = self.key_for(group);
@@ -237,8 +242,8 @@ impl Writer {
         Ok(self.end)
     }
 
-    /// Takes a frame in behind the last one, to be written to the segment's file later. The caller has the commit journal
-    /// make it durable, or else calls [`sync`](Self::sync), before it answers the group.
+    /// Takes a frame in behind the last one, to be written to the segment's file later. Before the caller answers the
+    /// group, it has the commit journal make the frame durable, or calls [`sync`](Self::sync).
     pub(super) fn defer(&mut self, group: &mut Group, frame: PlacedFrame) -> Result<LogEnd> {
         let open = frame.keep_open();
         self.deferred_bytes += frame.bytes;
@@ -253,14 +258,14 @@ impl Writer {
         Ok(self.end)
     }
 
-    /// Whether a flusher is now to be asked to write what is deferred.
+    /// Whether the caller has to ask a flusher to write the deferred frames.
     pub(super) fn asks_for_write(&mut self) -> bool {
         let asks = self.deferred_bytes >= DEFERRED_BYTES && !self.is_write_asked;
         self.is_write_asked |= asks;
         asks
     }
 
-    /// Shows readers what is in the file, once no crash can take it back.
+    /// Lets readers see what is in the file. The caller has made it durable.
     pub(super) fn publish(&mut self, end: LogEnd) {
         if self.deferred.is_empty() {
             *self.files.published.lock() = end;
@@ -270,8 +275,8 @@ impl Writer {
         }
     }
 
-    /// Writes all frames that are not in the segment's file yet, for readers to find or to be synced. Where the write fails
-    /// readers find them in memory; where the file cannot be opened this can be done again.
+    /// Writes all frames that are not in the segment's file yet, so that they can be read or synced. If the write
+    /// fails, readers find the frames in memory. If the file cannot be opened, the call can be repeated.
     pub(super) fn write_deferred(&mut self) -> Result<()> {
         if self.deferred.is_empty() {
             return Ok(());
@@ -323,10 +328,10 @@ impl Writer {
         result
     }
 
-    /// Writes frames that end at `end`, and zeros up to the end of a page that they begin.
+    /// Writes frames that end at `end`, and zeros to the end of the page if they begin one.
     ///
-    /// A page is written whole when its first byte is: then it is not read first, even in a recycled file, and no stale
-    /// byte is left behind the tail. Frames that end in the same page overwrite the zeros.
+    /// A page is written whole when its first byte is. So it is not read first, even in a recycled file, and no stale
+    /// byte follows the tail in it. Later frames in the same page overwrite the zeros.
     fn write_at(
         &mut self,
         segment: &Segment,
@@ -350,7 +355,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The log ends behind this frame.
+    /// Moves the end of the log behind this frame.
     fn advance(&mut self, group: &Group, frame: PlacedFrame) {
         let PlacedFrame { segment, end, .. } = frame;
         self.note_in_index(&segment, group, segment.entry.offset_of(self.end.position));
@@ -362,8 +367,8 @@ impl Writer {
         self.unsynced = Some(segment);
     }
 
-    /// Has the keeper prepare the next segment. Where puts do not wait for a sync they gain nothing by it, and the zeros
-    /// cost as much of the disk as the records.
+    /// Asks the keeper to prepare the next segment, but only if puts wait for a sync. Otherwise they gain nothing by
+    /// it, and the zeros cost as much of the disk as the records.
     fn want_next_segment(&self, segment: &Segment) {
         if !self.puts_wait_for_sync() {
             return;
@@ -378,12 +383,12 @@ impl Writer {
         }
     }
 
-    /// Takes note that the commit journal has all frames up to here.
+    /// Notes that the commit journal has all frames up to here.
     pub(super) fn note_journaled(&mut self, through: LogPosition) {
         self.durable_through = self.durable_through.max(through);
     }
 
-    /// Makes all that was written durable.
+    /// Makes everything that was written durable.
     pub(super) fn sync(&mut self) -> Result<()> {
         if let Some(unsynced) = self.unsynced()? {
             unsynced.sync(&self.resources.health)?;
@@ -392,7 +397,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The same where all is written, the last of it to this file.
+    /// The same if everything is written, the last of it to this file.
     fn sync_written(&mut self, open: Arc<OpenSegment>) -> Result<()> {
         let unsynced = Unsynced {
             open: Some(open),
@@ -403,7 +408,8 @@ impl Writer {
         Ok(())
     }
 
-    /// What has to be synced, all written. [`note_synced`](Self::note_synced) is told when that is done.
+    /// Writes the deferred frames and gives what has to be synced. The caller calls [`note_synced`](Self::note_synced)
+    /// afterwards.
     pub(super) fn unsynced(&mut self) -> Result<Option<Unsynced>> {
         perform(Step::DeferredBeforeSync, || self.write_deferred())?;
         let Some(segment) = &self.unsynced else {
@@ -426,10 +432,25 @@ impl Writer {
         if self.synced_through == self.end.position {
             self.unsynced = None;
         }
+        self.save_index_now_and_then();
     }
 
-    /// Whether a flusher is now to be asked to sync. Where puts do not wait for a sync, one goes on beside them, so that
-    /// little is left to sync when the segment is full.
+    /// Saves the index of the segment that is written to, so that who follows the log need not go over all of it. Of no more
+    /// than what is durable: then no frame is missing in front of one that it notes.
+    fn save_index_now_and_then(&mut self) {
+        if self.synced_through.0.saturating_sub(self.indexed_through.0) < INDEX_BYTES {
+            return;
+        }
+        self.indexed_through = self.synced_through;
+        if let Placement::InPlace(segment) = &self.placement
+            && self.synced_through > segment.entry.base_position
+        {
+            save_index(segment, self.synced_through, self.resources.disk.as_ref());
+        }
+    }
+
+    /// Whether the caller has to ask a flusher to sync. Where puts do not wait for a sync, the flusher syncs beside
+    /// them, so that little remains to be synced when the segment is full.
     pub(super) fn asks_for_sync(&mut self) -> bool {
         let is_much = self.end.position.0 - self.synced_through.0 >= SYNC_BESIDE_BYTES;
         let asks = !self.puts_wait_for_sync() && is_much && !self.is_sync_asked;
@@ -442,7 +463,7 @@ impl Writer {
         self.resources.options.durability == Durability::Synced
     }
 
-    /// Makes the group's buffer a frame. It cannot be taken back then, since its records may be encrypted: the frame is
+    /// Makes the group's buffer a frame. This cannot be undone, since the records may be encrypted: the frame is
     /// written, or the store is poisoned.
     fn encode(&self, segment: &Segment, group: &mut Group, sealing: Option<Sealing>) -> Result<u32> {
         body_length(&group.buffer)?;
@@ -469,7 +490,7 @@ impl Writer {
         Ok(checksum)
     }
 
-    /// What the next frame of a segment is encrypted with, if it is.
+    /// What encrypts the next frame of a segment, if the segment is encrypted.
     fn sealing_in(&self, segment: &Segment) -> Result<Option<Sealing>> {
         let key = segment.data_key(self.resources.keys.as_ref())?;
         Sealing::draw(key, &self.resources, &self.files.directory)
@@ -485,14 +506,14 @@ impl Writer {
         }
     }
 
-    /// Where records of `bytes` will go, unless the ledger knows of that.
+    /// The place for `bytes` of records that the ledger does not know of yet, or `None` if it does.
     pub(super) fn place_ahead(&mut self, next_record: RecordNumber, bytes: usize) -> Result<Option<Place>> {
         let wanted_key = self.wanted_key();
         match &self.placement {
             Placement::InPlace(_) => Ok(None),
             Placement::Resume(segment) if segment.is_encrypted_with(wanted_key) => {
                 let segment = segment.clone();
-                // Not for a frame yet: a key that is missing is told before a number is.
+                // Not yet used for a frame, but a missing key must be reported before a number is given out.
                 let sealing = self.sealing_in(&segment)?;
                 let open = self.resources.open_segments.get_writable(&segment)?;
                 Ok(Some(Place::Rested(segment, open, sealing)))
@@ -510,8 +531,8 @@ impl Writer {
         self.take_up(place).map(drop)
     }
 
-    /// Where a frame goes for which the segment is not ready that takes it. Makes all ready but what is done for
-    /// several logs together ([`make_all_ready`](super::place::make_all_ready)).
+    /// The place for a frame whose segment is not ready. Prepares everything except the steps that are done for several
+    /// logs together ([`make_all_ready`](super::place::make_all_ready)).
     pub(super) fn place(&mut self, group: &Group) -> Result<Place> {
         let wanted_key = self.key_for(group);
         match &self.placement {
@@ -527,7 +548,7 @@ impl Writer {
         }
     }
 
-    /// Goes on in a place that is ready, whose segment this gives.
+    /// Goes on in a place that is ready, and gives its segment.
     fn take_up(&mut self, place: Place) -> Result<(Arc<Segment>, Arc<OpenSegment>, Option<Sealing>)> {
         let (segment, open, sealing) = match place {
             Place::Rested(segment, open, sealing) => {
@@ -543,7 +564,7 @@ impl Writer {
         Ok((segment, open, sealing))
     }
 
-    /// Goes on with the index of a segment that is written to again.
+    /// Loads the index of a segment that is written to again.
     fn make_index_live(&self, segment: &Segment) -> Result<()> {
         let open = self.files.open(segment, &self.resources.open_segments)?;
         let index = index_of(segment, &open, self.end.position, self.resources.disk.as_ref()).clone();
@@ -551,26 +572,26 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether a frame that has so many bytes before it is encrypted can go into a segment. What is put after the
-    /// encryption of a stream has changed goes into another one.
+    /// Whether a frame that has so many bytes before it is encrypted can go into a segment. After a change of the
+    /// stream's encryption, frames go into another segment.
     fn takes(&self, segment: &Segment, frame_bytes: u64, wanted_key: Option<KeyFingerprint>) -> bool {
         let sealed = wanted_key.map_or(0, |_| SEAL_BYTES as u64);
         let end = segment.entry.offset_of(self.end.position) + frame_bytes + sealed;
         end.next_multiple_of(PAGE_BYTES) <= segment.entry.bytes && segment.is_encrypted_with(wanted_key)
     }
 
-    /// What a group is to be encrypted with. Records that were acknowledged from memory while their stream was encrypted
-    /// are not written plain, although it is not any more.
+    /// The key for a group. Records that were acknowledged from memory while their stream was encrypted are never
+    /// written plain, even if the stream is not encrypted any more.
     fn key_for(&mut self, group: &Group) -> Option<KeyFingerprint> {
         self.wanted_key().or(group.key)
     }
 
     fn wanted_key(&mut self) -> Option<KeyFingerprint> {
         let keys = &self.resources.keys;
-        // Before they are asked: what changes meanwhile is asked for again.
+        // Read before the key: a change in between has another revision, so the key is asked for again.
         let revision = Some(keys.revision());
         if self.wanted_key.0 != revision {
-            // Of a stream that is gone nothing more is written, and if it is, no otherwise than before.
+            // The stream may be deleted. Then its last frames keep the encryption that they had.
             let wanted = keys.wanted(self.files.identity).unwrap_or(self.wanted_key.1);
             self.wanted_key = (revision, wanted);
         }
@@ -589,7 +610,7 @@ impl Writer {
         }
         let sealed = wanted_key.map_or(0, |_| SEAL_BYTES as u64);
         self.write_deferred()?;
-        // With everything before it synced, the new segment is evidence that damage there is damage.
+        // With everything before it synced, the new segment is evidence that damage there is real damage.
         perform(Step::SyncBeforeNextSegment, || self.sync())?;
         let resources = &self.resources;
         let previous = self.files.last();
@@ -597,7 +618,7 @@ impl Writer {
             .as_ref()
             .map_or(0, |segment| segment.entry.offset_of(self.end.position));
         let expected = match self.placement {
-            // Its writer was killed, perhaps again and again.
+            // The writer of the previous segment was killed, perhaps again and again.
             Placement::New => used,
             Placement::Resume(_) | Placement::InPlace(_) => 2 * used,
         };
@@ -615,7 +636,7 @@ impl Writer {
                 taken => break taken?,
             }
         };
-        // A segment that has no frame follows what was before it.
+        // A segment without a frame follows what was before it.
         let empty = previous
             .as_ref()
             .filter(|last| last.entry.base_position == self.end.position);
@@ -665,7 +686,7 @@ impl Writer {
         if let Some(previous) = previous {
             save_index(&previous, self.end.position, resources.disk.as_ref());
             *previous.live_index.write() = None;
-            // Readers map it from now on, and take the index that was just saved.
+            // From now on readers map it, and use the index that was just saved.
             resources.open_segments.close(&previous);
         }
         self.zeroed_through = self.end.position;
@@ -674,12 +695,12 @@ impl Writer {
 }
 
 impl Writer {
-    /// Gives the disk back what an earlier opener reserved in a segment and did not come to use. The segment is not
-    /// recycled, since that opener's readers are not counted, and it is not mapped yet, since it is the last.
+    /// Frees the blocks that an earlier opener reserved in a segment and did not use. The segment is not recycled,
+    /// since the readers of that opener are not counted. It is not mapped yet, since it is the last one.
     fn release_rest_of(&self, interrupted: &Arc<Segment>) {
         let end = interrupted.entry.offset_of(self.end.position);
         let released = (self.resources.open_segments.get_writable(interrupted)).map(|open| open.release(end));
-        // Where that fails the segment takes more room than it needs, and nothing else.
+        // If that fails, the segment only takes more room than it needs.
         drop(released);
     }
 }
@@ -693,7 +714,7 @@ impl Unsynced {
     }
 }
 
-/// A buffer with the same bytes that is not much larger than they are, to be kept for a while.
+/// A buffer with the same bytes and little unused capacity, to be kept for a while.
 fn well_filled(buffer: Vec<u8>, spare: &SpareBuffers) -> Vec<u8> {
     if buffer.capacity() <= (MAX_SPARSENESS * buffer.len()).max(LEAST_SHRUNK_BYTES) {
         return buffer;
@@ -703,8 +724,8 @@ fn well_filled(buffer: Vec<u8>, spare: &SpareBuffers) -> Vec<u8> {
     copy
 }
 
-/// The size of a segment that is expected to take so many bytes, and takes at least a frame. There are few sizes, so that
-/// files can be used again.
+/// The size of a segment that is expected to take so many bytes, and takes at least a frame. There are few sizes, so
+/// that files can be used again.
 fn next_segment_size(expected: u64, frame_bytes: u64, largest: u64) -> SegmentSize {
     let needed = PAGE_BYTES + frame_bytes.next_multiple_of(PAGE_BYTES);
     let mut bytes = FIRST_SEGMENT_BYTES;
@@ -729,7 +750,7 @@ mod tests {
         for _ in 0..6 {
             let bytes = next_segment_size(expected, 100, largest).preferred;
             sizes.push(bytes >> 10);
-            // More than half full, and another group did not fit.
+            // It is more than half full, and another group does not fit.
             expected = 2 * (bytes / 2 + 1);
         }
         assert_eq!(sizes, [64, 512, 4_096, 32_768, 65_536, 65_536]);

@@ -1,7 +1,7 @@
 //! A log that another program writes to.
 //!
-//! Its list of segments, and where it rests, are what the manifest says. Where a log that is written to ends is found out by
-//! walking on from where it ended before: a frame is whole and belongs there, or the log ends in front of it.
+//! The manifest says which segments it has and where it rests. If the log does not rest, its end is found by a walk
+//! from the previous end: the log ends in front of the first bytes that are not a whole frame of that place.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::disk::{DiskFile, Overlaid};
+use crate::disk::{Disk, DiskFile, Overlaid};
 use crate::error::{Error, Result};
 use crate::log::commit::local_log::{LocalLog, LogContext, StartingPoint};
 use crate::log::commit::writer::Placement;
@@ -19,6 +19,7 @@ use crate::log::format::identity::LogIdentity;
 use crate::log::format::index::{IndexEntry, SparseIndex};
 use crate::log::format::log_end::{LogEnd, LogPosition};
 use crate::log::format::segment_header::SegmentEntry;
+use crate::log::segments::index_file::partial_index_of;
 use crate::log::segments::log_files::{LaidOver, LogFiles};
 use crate::log::segments::segment::Segment;
 use crate::model::RecordNumber;
@@ -28,7 +29,7 @@ use crate::sync::Mutex;
 /// A log that another program writes to, as far as it is known.
 #[derive(Debug)]
 pub(crate) struct FollowedLog {
-    /// Reads as any log does. Nothing is ever appended to it.
+    /// Used for reading. Nothing is ever appended to it.
     log: Arc<LocalLog>,
     place: Mutex<Place>,
 }
@@ -42,7 +43,7 @@ struct Place {
 }
 
 impl FollowedLog {
-    /// Knows no segment yet.
+    /// A log without segments, until [`take_over`](Self::take_over).
     pub(crate) fn new(identity: LogIdentity, directory: PathBuf, context: Arc<LogContext>) -> Self {
         let files = LogFiles::of_followed(identity, directory);
         let state = StartingPoint {
@@ -58,12 +59,12 @@ impl FollowedLog {
         }
     }
 
-    /// For reading what is known of it.
+    /// The log as far as it is known, for reading.
     pub(crate) fn log(&self) -> &LocalLog {
         &self.log
     }
 
-    /// Where it was found to end.
+    /// The end that was last found.
     pub(crate) fn end(&self) -> ShownEnd {
         let end = *self.log.files.published.lock();
         ShownEnd {
@@ -77,8 +78,8 @@ impl FollowedLog {
         self.place.lock().rested.is_some()
     }
 
-    /// Takes over which segments the manifest names, and where it says that the log rests. Says whether other segments are
-    /// named than before.
+    /// Takes over the segments and the recorded end from the manifest. Returns whether the segments are others than
+    /// before.
     pub(crate) fn take_over(&self, entries: &[SegmentEntry], rested: Option<LogEnd>) -> bool {
         let mut place = self.place.lock();
         place.rested = rested;
@@ -109,7 +110,7 @@ impl FollowedLog {
                 }),
             );
             forgotten.extend(known.into_values());
-            // Under the lock: a reader that cannot hold one of them does not find it here again.
+            // Done under the lock: a reader that cannot hold one of them does not find it in the list again.
             forgotten.iter().for_each(|segment| segment.forget());
             if segments.last().map(|last| last.handle) != last {
                 place.in_file = None;
@@ -127,17 +128,17 @@ impl FollowedLog {
         true
     }
 
-    /// Places where reads left off may be behind frames that are no more.
+    /// Forgets where reads left off: these places may be behind frames that no longer exist.
     pub(crate) fn forget_places(&self) {
         *self.log.files.left_off.lock() = Default::default();
     }
 
-    /// Goes on to where the log ends now. `journaled` gives the frames that the commit journal has of a segment from a
-    /// position on, one behind the other; where it does not know them any more nothing is done, and this gives `None`. Says
-    /// whether the end is somewhere else than before.
+    /// Moves the end to where the log ends now, and returns whether it moved. `journaled` gives the consecutive frames
+    /// that the commit journal has of a segment from a position on. If the journal no longer knows them, nothing
+    /// changes, and the result is `None`.
     ///
     /// # Errors
-    /// The last segment is not there, or cannot be read. It may have been freed since the manifest was read.
+    /// The last segment does not exist, or cannot be read. It may have been freed since the manifest was read.
     pub(crate) fn advance(
         &self,
         journaled: impl FnOnce(&Segment, LogPosition) -> Option<Bytes>,
@@ -157,9 +158,17 @@ impl FollowedLog {
             .files
             .open(&last, &self.log.context.resources.open_segments)?;
         let file: Arc<dyn DiskFile> = open.file.clone();
-        let end = walk(&last, file.clone(), last.entry.bytes, from.unwrap_or(base))?;
+        let disk = self.log.context.resources.disk.as_ref();
+        let noted = match from {
+            Some(_) => None,
+            None => walk_behind_noted(&last, file.clone(), disk)?,
+        };
+        let end = match noted {
+            Some(end) => end,
+            None => walk(&last, file.clone(), last.entry.bytes, from.unwrap_or(base))?,
+        };
         place.in_file = Some(end);
-        // The end must not go back to that of the file, for those who read meanwhile.
+        // The end must not move back to that of the file, since others may be reading.
         let Some(frames) = journaled(&last, end.position) else {
             return Ok(None);
         };
@@ -178,7 +187,7 @@ impl FollowedLog {
         Ok(Some(self.publish(end, Some(laid_over))))
     }
 
-    /// What is laid over the file comes first: readers go as far as the end says.
+    /// The frames that are laid over the file are stored first: readers go as far as the end says.
     fn publish(&self, end: LogEnd, laid_over: Option<LaidOver>) -> bool {
         *self.log.files.stranded.write() = laid_over;
         let mut published = self.log.files.published.lock();
@@ -186,7 +195,7 @@ impl FollowedLog {
     }
 }
 
-/// Goes over the whole frames of a segment from a place on, and notes them in its index.
+/// Walks over the whole frames of a segment from a place on, and notes them in its index.
 fn walk(segment: &Segment, file: Arc<dyn DiskFile>, length: u64, from: LogEnd) -> Result<LogEnd> {
     let offset = segment.entry.offset_of(from.position);
     let unreadable = |offset, error| Error::unreadable(&segment.path, offset, error);
@@ -195,7 +204,7 @@ fn walk(segment: &Segment, file: Arc<dyn DiskFile>, length: u64, from: LogEnd) -
     }
     let bytes = SegmentBytes::of_file(file, length);
     let is_whole_segment = from.position == segment.entry.base_position;
-    let mut cursor = match is_whole_segment {
+    let cursor = match is_whole_segment {
         true => FrameCursor::at_start(bytes, &segment.seed, &segment.entry),
         false => FrameCursor::behind(bytes, &segment.seed, &segment.entry, from),
     };
@@ -203,12 +212,43 @@ fn walk(segment: &Segment, file: Arc<dyn DiskFile>, length: u64, from: LogEnd) -
     if is_whole_segment {
         index = Some(SparseIndex::default());
     }
-    let mut end = from;
+    let end = walk_on(segment, cursor, &mut index)?;
+    *segment.live_index.write() = index;
+    Ok(end.unwrap_or(from))
+}
+
+/// The first walk over a segment whose program has saved an index of it: from the last frame on that the index notes. `None`
+/// where there is no such index, or no such frame.
+fn walk_behind_noted(segment: &Segment, file: Arc<dyn DiskFile>, disk: &dyn Disk) -> Result<Option<LogEnd>> {
+    let Some((index, last)) = partial_index_of(segment, disk) else {
+        return Ok(None);
+    };
+    let bytes = SegmentBytes::of_file(file, segment.entry.bytes);
+    let cursor = FrameCursor::at_entry(bytes, &segment.seed, &segment.entry, Some(last));
+    if cursor.end().is_some() {
+        // It begins at the first frame, since there is none where the index says.
+        return Ok(None);
+    }
+    let mut index = Some(index);
+    let end = walk_on(segment, cursor, &mut index)?;
+    if end.is_some() {
+        *segment.live_index.write() = index;
+    }
+    Ok(end)
+}
+
+/// Steps over whole frames, and notes them. Gives where the last of them ends.
+fn walk_on(
+    segment: &Segment,
+    mut cursor: FrameCursor<'_>,
+    index: &mut Option<SparseIndex>,
+) -> Result<Option<LogEnd>> {
+    let mut end = None;
     while !cursor.is_at_end() {
         match cursor.next().and_then(|frame| cursor.body(&frame).map(|_| frame)) {
             Ok(frame) => {
-                end = cursor.end().unwrap_or(end);
-                if let Some(index) = &mut index {
+                end = cursor.end();
+                if let Some(index) = index {
                     index.note(IndexEntry {
                         first_record: frame.header.first_record,
                         first_arrival: frame.header.first_arrival,
@@ -216,16 +256,17 @@ fn walk(segment: &Segment, file: Arc<dyn DiskFile>, length: u64, from: LogEnd) -
                     });
                 }
             }
-            // Nothing yet, or not all of it.
+            // No frame yet, or not all of it.
             Err(WalkError::Defect { .. }) => break,
-            Err(WalkError::Unreadable { offset, error }) => return Err(unreadable(offset, error)),
+            Err(WalkError::Unreadable { offset, error }) => {
+                return Err(Error::unreadable(&segment.path, offset, error));
+            }
         }
     }
-    *segment.live_index.write() = index;
     Ok(end)
 }
 
-/// Whether there may be a frame: mostly there is none, and that is found out by reading little.
+/// Whether there may be a frame. Mostly there is none, and reading a header finds that out.
 fn has_header(file: &dyn DiskFile, segment: &Segment, length: u64, from: LogEnd) -> std::io::Result<bool> {
     let offset = segment.entry.offset_of(from.position);
     if offset.saturating_add(HEADER_BYTES as u64) > length {

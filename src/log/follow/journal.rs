@@ -1,7 +1,7 @@
 //! The commit journal of another program, as it is written.
 //!
-//! The program writes frames of small groups to its journal, and to their segments only once there are enough of them, or
-//! they are read there. So what is read of the journal is kept until it is found in the segments.
+//! The writer puts frames of small groups into its journal first, and into their segments only when there are enough of
+//! them, or when they are read. So frames that were read from the journal are kept until they are in the segments.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -22,10 +22,10 @@ use crate::log::segments::segment::Segment;
 use crate::model::{LogName, RecordNumber, Timestamp};
 use crate::seam::{ReadLimit, ReadRecord};
 
-/// Beyond so many bytes it is looked which frames are in their segments.
+/// Beyond so many bytes, frames that are in their segments are dropped.
 const KEPT_BYTES: usize = 8 * 1024 * 1024;
 
-/// Where a segment is, which is the last one of a log that is written to.
+/// Finds the path and entry of a segment by its log and salt, if it is the last one of a log that is written to.
 pub(crate) type FindSegment<'a> = dyn Fn(LogName, u64) -> Option<(PathBuf, SegmentEntry)> + 'a;
 
 /// The journal, and the frames that may not be in their segments yet.
@@ -34,14 +34,14 @@ pub(crate) struct FollowedJournal {
     store: u128,
     disk: Arc<dyn Disk>,
     journal: FollowedLog,
-    /// The next of its records.
+    /// The next record to read.
     next: RecordNumber,
-    /// By the segment that they belong to, and their position.
+    /// By their segment and their position.
     frames: HashMap<FrameHome, BTreeMap<u64, Bytes>>,
     kept_bytes: usize,
-    /// When it is next looked which are in their segments.
+    /// At this many bytes the frames are compared with their segments again.
     most_bytes: usize,
-    /// How often frames were let go of.
+    /// How often frames were dropped.
     drops: u64,
 }
 
@@ -60,11 +60,12 @@ impl FollowedJournal {
         }
     }
 
-    /// Reads what the journal has got since this was last called. `entries` and `rested` are what the manifest says of it.
-    /// `look_at_manifest` has `find_segment` know every segment that there was by then.
+    /// Reads what was added to the journal since the last call. `entries` and `rested` are what the manifest says of
+    /// it. After `look_at_manifest`, `find_segment` knows every segment that existed at that time.
     ///
     /// # Errors
-    /// It is damaged, or was freed since the manifest was read; those of `look_at_manifest`. What was read before is kept.
+    /// The journal is damaged, or was freed since the manifest was read; or an error of `look_at_manifest`. What was
+    /// read before is kept.
     pub(crate) fn catch_up(
         &mut self,
         entries: &[SegmentEntry],
@@ -85,7 +86,7 @@ impl FollowedJournal {
         }
         self.journal.advance(|_, _| Some(Bytes::new()))?;
         if self.journal.end().next_record < self.next {
-            // It is another one, as of a store that was restored.
+            // It is another journal, for example of a store that was restored.
             self.next = RecordNumber::FIRST;
             self.drop_all();
         }
@@ -103,20 +104,20 @@ impl FollowedJournal {
                 self.take(record.partition_key.as_str(), &record.data);
             }
             if self.kept_bytes > self.most_bytes {
-                // A segment is in the manifest before the journal has a frame of it. So one that is not known then is
-                // written to no more.
+                // A segment is in the manifest before the journal has a frame of it. So a segment that is unknown after
+                // this look is no longer written to.
                 look_at_manifest()?;
                 self.drop_written(find_segment);
             }
         }
     }
 
-    /// How often frames were let go of that may since have come into their segments.
+    /// How often frames were dropped because they may be in their segments.
     pub(crate) fn drops(&self) -> u64 {
         self.drops
     }
 
-    /// The frames of a segment that follow one another from a position on.
+    /// The consecutive frames of a segment from a position on.
     pub(crate) fn frames_from(&self, segment: &Segment, position: LogPosition) -> Bytes {
         let entry = &segment.entry;
         let Some(frames) = self.frames.get(&FrameHome::of(segment.log, entry.salt)) else {
@@ -133,7 +134,7 @@ impl FollowedJournal {
         joined.freeze()
     }
 
-    /// Keeps a frame of a shard, in memory of its own.
+    /// Keeps a copy of a shard's frame.
     fn take(&mut self, name: &str, frame: &[u8]) {
         let Some(home) = FrameHome::parse(name).filter(|home| home.log.shard().is_some()) else {
             return;
@@ -159,8 +160,8 @@ impl FollowedJournal {
         self.drops += 1;
     }
 
-    /// Lets the frames go that are in their segments. They get there in their order, and before another segment of the log
-    /// is begun.
+    /// Drops the frames that are in their segments. They get there in their order, and before another segment of the
+    /// log is begun.
     fn drop_written(&mut self, find_segment: &FindSegment<'_>) {
         let disk = self.disk.clone();
         self.frames.retain(|home, frames| {

@@ -1,4 +1,4 @@
-//! Logs that another program writes to: where they end now, and what only its commit journal has of them.
+//! Logs that another program writes to: their present ends, and the frames that only its commit journal has.
 
 pub(super) mod followed_log;
 pub(super) mod journal;

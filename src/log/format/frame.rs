@@ -36,7 +36,7 @@ pub(crate) fn frame_bytes_of(buffer_bytes: usize) -> u64 {
     buffer_bytes.next_multiple_of(ALIGNMENT) as u64
 }
 
-/// What a header says of its body's length. No group is so long that it could not
+/// The length of a body as the header has it. The limit of a batch keeps every group below the largest value
 /// ([`MAX_BATCH_BYTES`](limits::MAX_BATCH_BYTES)).
 pub(crate) fn body_length(body: &[u8]) -> Result<u32, Error> {
     u32::try_from(body.len()).map_err(|_| Error::BatchTooLarge {
@@ -49,7 +49,7 @@ const MAGIC: u32 = 0x4D52_4641;
 
 const ASSOCIATED_BYTES: usize = 36;
 
-/// What every checksum of a segment begins with.
+/// The bytes that every checksum of a segment begins with.
 #[derive(Clone, Debug)]
 pub(crate) struct FrameSeed(Hasher);
 
@@ -84,7 +84,7 @@ impl FrameSeed {
     }
 }
 
-/// What a frame says of itself. One without records stands for bytes that a repair gave up.
+/// The fields of a frame's header. A frame without records stands for bytes that a repair gave up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameHeader {
     pub(crate) body_length: u32,
@@ -124,7 +124,7 @@ pub(crate) enum FrameDefect {
 }
 
 impl FrameHeader {
-    /// The header's bytes and its checksum, which the next frame repeats as its chain.
+    /// The header's bytes and its checksum, which the next frame has as its chain.
     pub(crate) fn encode(&self, seed: &FrameSeed) -> ([u8; HEADER_BYTES], u32) {
         let mut bytes = [0; HEADER_BYTES];
         bytes[0..4].copy_from_slice(&MAGIC.to_le_bytes());
@@ -142,7 +142,7 @@ impl FrameHeader {
         (bytes, checksum)
     }
 
-    /// Reads the header that belongs at `position`. No field is believed before the checksum holds.
+    /// Decodes the header that belongs at `position`. Uses no field before the checksum is verified.
     pub(crate) fn decode(
         bytes: &[u8; HEADER_BYTES],
         seed: &FrameSeed,
@@ -172,7 +172,7 @@ impl FrameHeader {
         Ok((header, checksum))
     }
 
-    /// The header of a whole frame, at the position that it says is its own.
+    /// Decodes the header of a whole frame, at the position in that header.
     pub(crate) fn decode_anywhere(frame: &[u8], seed: &FrameSeed) -> Option<Self> {
         let (bytes, body) = frame.split_first_chunk()?;
         let position = LogPosition(u64_at(bytes, 16));
@@ -182,7 +182,8 @@ impl FrameHeader {
         is_whole.then_some(header)
     }
 
-    /// What an encrypted body belongs to. A change of one of these fields is found out, also if the checksums fit.
+    /// The header fields that an encrypted body is bound to. A change of one of them is found even if the checksums
+    /// fit.
     pub(crate) fn associated(&self) -> [u8; ASSOCIATED_BYTES] {
         let mut bytes = [0; ASSOCIATED_BYTES];
         bytes[0..8].copy_from_slice(&self.position.0.to_le_bytes());

@@ -15,7 +15,7 @@ use crate::disk::{DiskFile, Step, passes};
 use crate::encryption::DataKey;
 use crate::model::RecordNumber;
 
-/// Read at first by a reader that wants little. Each further time it is twice as much.
+/// The first read of a reader that wants little. Each further one is twice as long.
 const LITTLE_BYTES: usize = 8 * 1024;
 
 /// The bytes of a segment up to some length.
@@ -27,17 +27,17 @@ pub(crate) enum SegmentBytes {
         length: u64,
         window: Bytes,
         window_offset: u64,
-        /// How much is read at the next time, at most.
+        /// The most that the next call reads.
         ahead: usize,
-        /// The next frames may be as long as this one: windows end between two of them, and nothing is read twice.
+        /// The next frames may be as long as this one. So windows end between two frames, and nothing is read twice.
         frame_bytes: u64,
-        /// Where large windows come from, if not from the allocator.
+        /// The source of large windows, if that is not the allocator.
         buffers: Option<Arc<ReadBuffers>>,
     },
 }
 
 impl SegmentBytes {
-    /// For walking over all of it.
+    /// For walking over the whole segment.
     pub(crate) fn of_file(file: Arc<dyn DiskFile>, length: u64) -> Self {
         Self::File {
             file,
@@ -50,7 +50,7 @@ impl SegmentBytes {
         }
     }
 
-    /// For reading about so much.
+    /// For reading about this many bytes.
     pub(crate) fn of_lent_buffers(
         file: Arc<dyn DiskFile>,
         length: u64,
@@ -78,13 +78,13 @@ impl SegmentBytes {
         }
     }
 
-    /// `bytes` from `offset`, or `None` where the segment ends before.
+    /// `bytes` from `offset`, or `None` if the segment ends before.
     pub(crate) fn slice(&mut self, offset: u64, bytes: u64) -> std::io::Result<Option<Bytes>> {
         let window = self.window(offset, bytes)?;
         Ok(window.map(|(window, range)| window.slice(range)))
     }
 
-    /// As [`slice`](Self::slice), without a share of the bytes.
+    /// As [`slice`](Self::slice), but borrowed.
     fn view(&mut self, offset: u64, bytes: u64) -> std::io::Result<Option<&[u8]>> {
         let window = self.window(offset, bytes)?;
         Ok(window.map(|(window, range)| &window[range]))
@@ -121,8 +121,9 @@ impl SegmentBytes {
                         None => read_once(file.as_ref(), offset, bytes),
                     };
                     *window = match read(wanted) {
-                        // A place further on that cannot be read does not keep what is before it from being served.
-                        // From here on nothing is read ahead: a disk may take seconds to say that it cannot.
+                        // The disk cannot read all of it. Read only what was asked for, so that records before the bad
+                        // place are served. From here on nothing is read ahead: a disk may take seconds to report an
+                        // error.
                         Err(_) if wanted > bytes as usize => {
                             *ahead = 0;
                             read(bytes as usize)?
@@ -139,7 +140,7 @@ impl SegmentBytes {
     }
 }
 
-/// What a read is prepared for.
+/// How much a read is prepared for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// A few records.
@@ -155,15 +156,15 @@ pub(crate) struct FrameCursor<'a> {
     seed: &'a FrameSeed,
     entry: &'a SegmentEntry,
     offset: u64,
-    /// What the next frame has to follow, where the walk came over the frame before it.
+    /// The end that the next frame has to follow, if the walk came over the frame before it.
     before: Option<LogEnd>,
-    /// The same of the frame that was stepped over last.
+    /// The same for the frame that was stepped over last.
     before_last: Option<LogEnd>,
     /// No record in the segment has this number or a higher one.
     next_first: RecordNumber,
 }
 
-/// A frame whose header holds.
+/// A frame whose header is valid.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame {
     pub(crate) header: FrameHeader,
@@ -193,7 +194,7 @@ impl<'a> FrameCursor<'a> {
     }
 
     /// At a frame that an index notes, whose predecessor is not known. An index is no evidence: if there is another
-    /// frame than it says, or none, the walk begins at the first one and finds out.
+    /// frame than it says, or none, the walk begins at the first frame instead.
     pub(crate) fn at_entry(
         bytes: SegmentBytes,
         seed: &'a FrameSeed,
@@ -229,7 +230,7 @@ impl<'a> FrameCursor<'a> {
         }
     }
 
-    /// At a frame whose predecessor is damaged, and so binds it to nothing.
+    /// At a frame behind damage: its predecessor is unknown, so its chain is not checked.
     pub(crate) fn behind_damage(
         bytes: SegmentBytes,
         seed: &'a FrameSeed,
@@ -247,8 +248,8 @@ impl<'a> FrameCursor<'a> {
         }
     }
 
-    /// Where the numbers behind this segment begin is known. A frame that reaches further is damage: to step over the
-    /// records in between would drop them without a word.
+    /// Sets where the numbers behind this segment begin. A frame that reaches further is damage: skipping the records
+    /// in between would lose them silently.
     pub(crate) fn numbered_before(mut self, next_first: RecordNumber) -> Self {
         self.next_first = next_first;
         self
@@ -258,17 +259,17 @@ impl<'a> FrameCursor<'a> {
         self.offset >= self.bytes.length()
     }
 
-    /// Where the log ends if it ends here; known once a walk came over a frame, or begins at the first.
+    /// The end of the log if it ends here. Known after a walk over a frame, or from the first frame on.
     pub(crate) fn end(&self) -> Option<LogEnd> {
         self.before
     }
 
-    /// Where the log ended before the frame that was stepped over last, if that is known.
+    /// The end of the log before the frame that was stepped over last, if that is known.
     pub(crate) fn end_before_last(&self) -> Option<LogEnd> {
         self.before_last
     }
 
-    /// Steps over the next frame's header; the body is read only if it is asked for.
+    /// Steps over the next frame's header. The body is read only if it is asked for.
     pub(crate) fn next(&mut self) -> Result<Frame, WalkError> {
         let frame = self.peek()?;
         self.offset += frame.header.frame_bytes();
@@ -315,8 +316,8 @@ impl<'a> FrameCursor<'a> {
         })
     }
 
-    /// The records of a frame that was stepped over, its checksum verified. A record that is kept keeps the mapping, if
-    /// there is one, or else a buffer and not a frame that is larger.
+    /// The records of a frame that was stepped over, after its checksum is verified. A record that is kept keeps the
+    /// mapping, if there is one, or else a buffer, but never a frame that is larger than a buffer.
     pub(crate) fn records(&mut self, frame: &Frame) -> Result<Records, WalkError> {
         let body = self.body(frame)?;
         let buffers = match &self.bytes {
@@ -329,7 +330,7 @@ impl<'a> FrameCursor<'a> {
         })
     }
 
-    /// The same of a segment whose frames are encrypted. A record that is kept keeps a buffer, and not a frame that is larger.
+    /// The same for a segment with encryption. A record that is kept keeps at most a buffer.
     pub(crate) fn decrypted(
         &mut self,
         frame: &Frame,
@@ -347,7 +348,7 @@ impl<'a> FrameCursor<'a> {
         })
     }
 
-    /// The body of a frame that was stepped over, its checksum verified.
+    /// The body of a frame that was stepped over, after its checksum is verified.
     pub(crate) fn body(&mut self, frame: &Frame) -> Result<Bytes, WalkError> {
         let defect = |defect| WalkError::Defect {
             offset: frame.offset,

@@ -1,9 +1,9 @@
-//! How a record of the commit journal says where its frame belongs.
+//! How a record of the commit journal names the place of its frame.
 
 use super::identity::LogIdentity;
 use crate::model::{LogName, QueueId, ShardId, StreamId};
 
-/// In front of the number of a queue, which tells it from a shard's.
+/// Stands in front of the number of a queue, to distinguish it from a shard's.
 const QUEUE: char = 'q';
 
 /// The segment that a frame belongs to.
@@ -40,7 +40,7 @@ impl std::fmt::Display for FrameHome {
         match self.log {
             LogName::Shard(stream, shard) => write!(f, "{stream}/{}/{:016x}", shard.index(), self.salt),
             LogName::Queue(stream, queue) => write!(f, "{stream}/{QUEUE}{queue}/{:016x}", self.salt),
-            // No journal has frames of a journal: no text reads back as this one.
+            // A journal never has frames of a journal: no text decodes to this.
             LogName::CommitJournal => write!(f, "journal/{:016x}", self.salt),
         }
     }

@@ -1,4 +1,4 @@
-//! Looking for frames where none is known to begin.
+//! Looking for frames without a known beginning.
 
 use std::ops::ControlFlow;
 
@@ -7,11 +7,11 @@ use super::frame_cursor::SegmentBytes;
 use super::log_end::LogPosition;
 use super::segment_header::{PAGE_BYTES, SegmentEntry};
 
-/// Searched at a time; a multiple of the alignment.
+/// The bytes of one step of the search; a multiple of the alignment.
 const SEARCH_BYTES: u64 = 256 * 1024;
 
-/// Looks at every aligned offset from `from` on, and hands over each header that validates at its own position, until
-/// it is told to stop.
+/// Looks at every aligned offset from `from` on, and passes each header that validates at its own position to the
+/// callback, until that says to stop.
 pub(crate) fn search_headers(
     bytes: &mut SegmentBytes,
     seed: &FrameSeed,

@@ -2,7 +2,8 @@
 
 use crate::model::{LogName, QueueId, ShardId, StreamId};
 
-/// Whose bytes these are. Part of every checksum, so that bytes of another store, stream or shard never validate.
+/// The log that bytes belong to. Part of every checksum, so that bytes of another store, stream or shard never
+/// validate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct LogIdentity {
     pub(crate) store: u128,
@@ -35,7 +36,7 @@ impl LogIdentity {
         }
     }
 
-    /// What the key of a segment belongs to.
+    /// The bytes that the key of a segment is bound to.
     pub(crate) fn associated(&self, salt: u64) -> [u8; 38] {
         let (kind, first, second) = self.name_in_numbers();
         let mut bytes = [0; 38];

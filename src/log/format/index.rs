@@ -10,8 +10,8 @@
 //!     32     24  entry            first record, first arrival, offset in the file; 8 bytes each
 //!      -      4  checksum         CRC-32 of all bytes before
 //! ```
-//! An index is derived from its segment and is never evidence about it: when it is missing or wrong it is built
-//! again, and whatever it points at is still checked as a frame.
+//! An index is derived from its segment and is never evidence about it. A missing or wrong index is built again, and
+//! the frame that an entry points at is checked like any other.
 
 use super::log_end::LogPosition;
 use crate::disk::{Step, passes};
@@ -37,7 +37,7 @@ pub(crate) struct IndexEntry {
 }
 
 impl SparseIndex {
-    /// Notes a frame, if the last one noted is far enough behind.
+    /// Notes a frame, if it is far enough behind the last one that was noted.
     pub(crate) fn note(&mut self, entry: IndexEntry) {
         if self
             .entries
@@ -48,12 +48,12 @@ impl SparseIndex {
         }
     }
 
-    /// The last frame that begins before a record, of those that are noted.
+    /// The last noted frame that begins before a record.
     pub(crate) fn entry_before_record(&self, record: RecordNumber) -> Option<IndexEntry> {
         self.last_entry(|entry| entry.first_record <= record)
     }
 
-    /// The last frame that begins before everything that arrived at `time` or later, of those that are noted.
+    /// The last noted frame that begins before every record which arrived at `time` or later.
     pub(crate) fn entry_before_time(&self, time: Timestamp) -> Option<IndexEntry> {
         self.last_entry(|entry| entry.first_arrival < time)
     }
@@ -68,7 +68,7 @@ impl SparseIndex {
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&salt.to_le_bytes());
         bytes.extend_from_slice(&covered_through.0.to_le_bytes());
-        // One for 64 KiB of a segment, which has at most 1 GiB or one group.
+        // One entry for 64 KiB of a segment, which has at most 1 GiB or one group.
         bytes.extend_from_slice(&(self.entries.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&[0; 4]);
         for entry in &self.entries {
@@ -92,8 +92,15 @@ impl SparseIndex {
         }
     }
 
-    /// Reads an index file; `None` unless it is whole and of this segment, covered through this position.
+    /// Decodes an index file; `None` unless it is whole, of this segment, and covered through this position.
     pub(crate) fn decode(bytes: &[u8], salt: u64, covered_through: LogPosition) -> Option<Self> {
+        let (index, covered) = Self::decode_partial(bytes, salt)?;
+        passes(Step::IndexIdentity, covered == covered_through).then_some(index)
+    }
+
+    /// Reads the index file of a segment that may be written to; `None` unless it is whole and of this segment. Gives the
+    /// position through which it was made too.
+    pub(crate) fn decode_partial(bytes: &[u8], salt: u64) -> Option<(Self, LogPosition)> {
         let (content, checksum) = bytes.split_last_chunk::<4>()?;
         let holds = crc32fast::hash(content) == u32::from_le_bytes(*checksum);
         if !passes(Step::IndexChecksum, holds) {
@@ -102,14 +109,19 @@ impl SparseIndex {
         let (header, entries) = content.split_first_chunk::<HEADER_BYTES>()?;
         let field = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| header[at + i]));
         let whole = header[0..8] == MAGIC
-            && passes(
-                Step::IndexIdentity,
-                field(8) == salt && field(16) == covered_through.0,
-            )
+            && passes(Step::IndexIdentity, field(8) == salt)
             && field(24).checked_mul(ENTRY_BYTES as u64) == Some(entries.len() as u64);
-        whole.then(|| Self {
+        let index = whole.then(|| Self {
             entries: entries.chunks_exact(ENTRY_BYTES).map(decode_entry).collect(),
-        })
+        })?;
+        Some((index, LogPosition(field(16))))
+    }
+
+    /// Keeps the entries of frames that begin before a place in the file, and gives the last of them.
+    pub(crate) fn cut_before(&mut self, offset: u64) -> Option<IndexEntry> {
+        let kept = self.entries.partition_point(|entry| entry.offset < offset);
+        self.entries.truncate(kept);
+        self.entries.last().copied()
     }
 }
 
@@ -154,7 +166,7 @@ mod tests {
         assert_eq!(index.entry_before_record(RecordNumber::new(1)), Some(first));
         assert_eq!(index.entry_before_record(RecordNumber::new(100)), Some(first));
         assert_eq!(index.entry_before_record(RecordNumber::new(101)), Some(second));
-        // A frame that begins at the very time may be preceded by records of the same time.
+        // Records of the same time may be in front of a frame that begins at that time.
         assert_eq!(
             index.entry_before_time(Timestamp::from_millis(1_000)),
             Some(first)
@@ -188,7 +200,23 @@ mod tests {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;
             assert_eq!(SparseIndex::decode(&damaged, 7, LogPosition(1 << 20)), None);
+            assert_eq!(SparseIndex::decode_partial(&damaged, 7), None);
         }
+        let partial = SparseIndex::decode_partial(&bytes, 7);
+        assert_eq!(partial, Some((index(), LogPosition(1 << 20))));
+        assert_eq!(SparseIndex::decode_partial(&bytes, 8), None);
+    }
+
+    #[test]
+    fn an_index_is_cut_before_a_place() {
+        let mut index = index();
+        let entries = index.entries.clone();
+        assert_eq!(index.cut_before(u64::MAX), Some(entries[3]));
+        assert_eq!(index.cut_before(entries[2].offset + 1), Some(entries[2]));
+        assert_eq!(index.cut_before(entries[2].offset), Some(entries[1]));
+        assert_eq!(index.entries, entries[..2]);
+        assert_eq!(index.cut_before(0), None);
+        assert_eq!(index, SparseIndex::default());
     }
 
     #[test]

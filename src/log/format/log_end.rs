@@ -8,7 +8,7 @@ use crate::model::{RecordNumber, Timestamp};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct LogPosition(pub(crate) u64);
 
-/// Where a log ends, and all that is needed to go on from there.
+/// Where a log ends, with everything that is needed to go on from there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LogEnd {
     /// The position behind the last frame.
@@ -19,8 +19,8 @@ pub(crate) struct LogEnd {
     pub(crate) last_arrival: Timestamp,
     /// The header checksum of the last frame, which the next frame repeats.
     pub(crate) chain: u32,
-    /// Whether the log was interrupted here. What lies behind the end may be part of a frame then, so the next one goes
-    /// into a new segment.
+    /// Whether the log was interrupted here. Part of a frame may then follow the end, so the next frame goes into a new
+    /// segment.
     pub(crate) is_interrupted: bool,
 }
 

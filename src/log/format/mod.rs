@@ -1,6 +1,6 @@
 //! What the bytes of a log mean: names and places, header pages, frames, records and the sparse index.
 //!
-//! Nothing here knows an open log. A file is read, one stretch at a time, and not written.
+//! Nothing here knows an open log. Files are read in stretches, and never written.
 
 pub(super) mod frame;
 pub(super) mod frame_cursor;

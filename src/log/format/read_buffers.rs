@@ -1,4 +1,4 @@
-//! Buffers that files are read into, used again once nothing shares them.
+//! Buffers that files are read into, and that are used again once nothing shares them.
 
 use std::convert::Infallible;
 use std::io;
@@ -9,24 +9,24 @@ use bytes::Bytes;
 use crate::disk::DiskFile;
 use crate::sync::Mutex;
 
-/// The most that is read at a time, unless a frame is larger. It stays in the cache of a processor core until the
-/// checksum has gone over it.
+/// The most that is read at a time, unless a frame is larger. It stays in the cache of a processor core until its
+/// checksum is computed.
 pub(crate) const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Kept when they are not in use: as many as a reply of 10 MiB takes, whatever the frames.
+/// The most buffers that are kept while unused: as many as a reply of 10 MiB takes, whatever its frames.
 const MAX_IDLE: usize = 56;
 
-/// What is smaller is allocated for once: memory of that size is at hand.
+/// Smaller buffers are allocated each time, which costs little.
 const MIN_LENT_BYTES: usize = 32 * 1024;
 
-/// Lends buffers. A fresh one costs a page fault for every 4 KiB, which is more than reading into it.
+/// Lends buffers. A fresh buffer costs a page fault for every 4 KiB, which is more than reading into it.
 #[derive(Debug, Default)]
 pub(crate) struct ReadBuffers {
     idle: Mutex<Vec<Vec<u8>>>,
 }
 
 impl ReadBuffers {
-    /// Bytes of a file. Their buffer comes back when the last slice of them is gone.
+    /// Reads bytes of a file. Their buffer returns when the last slice of it is dropped.
     pub(crate) fn read(
         self: &Arc<Self>,
         file: &dyn DiskFile,
@@ -39,7 +39,7 @@ impl ReadBuffers {
         self.fill(bytes, |buffer| file.read_exact_at(buffer, offset))
     }
 
-    /// A copy of some bytes, for those who must not keep the memory that these are in.
+    /// Copies bytes, for a caller that must not keep the memory that they are in.
     pub(crate) fn copy(self: &Arc<Self>, bytes: &[u8]) -> Bytes {
         if !(MIN_LENT_BYTES..=BUFFER_BYTES).contains(&bytes.len()) {
             return Bytes::copy_from_slice(bytes);
@@ -68,7 +68,7 @@ impl ReadBuffers {
     }
 }
 
-/// Bytes of a file in a buffer of their own.
+/// Reads bytes of a file into a new buffer.
 pub(crate) fn read_once(file: &dyn DiskFile, offset: u64, bytes: usize) -> io::Result<Bytes> {
     let mut buffer = vec![0; bytes];
     file.read_exact_at(&mut buffer, offset)?;
@@ -77,7 +77,7 @@ pub(crate) fn read_once(file: &dyn DiskFile, offset: u64, bytes: usize) -> io::R
 
 struct LentBuffer {
     buffer: Vec<u8>,
-    /// How many were read.
+    /// How many bytes of the buffer were read.
     bytes: usize,
     lender: Arc<ReadBuffers>,
 }

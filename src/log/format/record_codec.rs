@@ -22,10 +22,10 @@ use super::read_buffers::{BUFFER_BYTES, ReadBuffers};
 use crate::model::{PartitionKey, Timestamp};
 use crate::seam::RECORD_OVERHEAD_BYTES;
 
-/// What a record counts besides its key and its data, so that a batch's bytes are those of a group.
+/// What a record counts besides its key and its data. A batch and a group count the same.
 pub(crate) const RECORD_HEADER_BYTES: usize = RECORD_OVERHEAD_BYTES;
 
-/// Adds one record to a group's body. The lengths were checked before: a key has at most 1,024 bytes
+/// Adds one record to a group's body. The caller has checked the lengths: a key has at most 1,024 bytes
 /// ([`PartitionKey::check`]), and the data is part of a batch ([`check_batch_bytes`](crate::seam::check_batch_bytes)).
 pub(crate) fn encode(body: &mut Vec<u8>, partition_key: &str, data: &[u8], arrival: Timestamp) {
     let mut header = [0; RECORD_HEADER_BYTES];
@@ -45,7 +45,7 @@ pub(crate) struct DecodedRecord {
     pub(crate) data: Bytes,
 }
 
-/// What stands in front of a record.
+/// The fields in front of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RecordHeader {
     pub(crate) arrival: Timestamp,
@@ -60,22 +60,22 @@ impl RecordHeader {
     }
 }
 
-/// Walks over the records of a body whose checksum holds.
+/// Walks over the records of a body whose checksum was verified.
 #[derive(Debug)]
 pub(crate) struct Records {
     body: Bytes,
     /// Where the next one begins.
     offset: usize,
     left: u32,
-    /// What the records share instead of the body, if they do.
+    /// The copy that the records share instead of the body, if they do.
     piece: Option<Piece>,
 }
 
-/// A copy of a part of a body, so that a record that is kept does not keep all of the body.
+/// A copy of a part of a body, so that a kept record does not keep the whole body.
 #[derive(Debug)]
 struct Piece {
     bytes: Bytes,
-    /// Where in the body it begins.
+    /// Where it begins in the body.
     start: usize,
     buffers: Arc<ReadBuffers>,
 }
@@ -91,7 +91,8 @@ impl Records {
         }
     }
 
-    /// The records share copies of parts of the body, each as long as a buffer or as the one record that is in it.
+    /// The records share copies of parts of the body, each as long as a buffer, or as its single record if that is
+    /// longer.
     pub(crate) fn in_pieces(body: Bytes, count: u32, buffers: Arc<ReadBuffers>) -> Self {
         Self {
             piece: Some(Piece {
@@ -103,7 +104,7 @@ impl Records {
         }
     }
 
-    /// What stands in front of the next record, or `None` at the end. All of the record is there.
+    /// The fields in front of the next record, or `None` at the end. Checks that the whole record is there.
     pub(crate) fn peek(&self) -> Result<Option<RecordHeader>, FrameDefect> {
         if self.left == 0 {
             return Ok(None);
@@ -123,19 +124,19 @@ impl Records {
         }
     }
 
-    /// Steps over the record that was peeked at, without looking at its key.
+    /// Steps over the record that was peeked at, without checking its key.
     pub(crate) fn skip(&mut self, peeked: &RecordHeader) {
         self.offset += RECORD_HEADER_BYTES + peeked.content_bytes();
         self.left -= 1;
     }
 
-    /// Checks that the record that was peeked at has a partition key.
+    /// Checks the partition key of the record that was peeked at.
     pub(crate) fn check_key(&self, peeked: &RecordHeader) -> Result<(), FrameDefect> {
         PartitionKey::check_stored(&self.body[self.key(peeked)]).map_err(|_| FrameDefect::Body)
     }
 
-    /// The record that was peeked at, whose key was checked.
-    // Built in the place where it stays: to hand records from call to call costs as much as their checksums.
+    /// The record that was peeked at. The caller has checked its key.
+    // Built in its final place: passing records from call to call costs as much as their checksums.
     #[inline(always)]
     pub(crate) fn record(&mut self, peeked: &RecordHeader) -> DecodedRecord {
         let mut key = self.key(peeked);
@@ -173,7 +174,7 @@ impl Records {
 }
 
 impl Piece {
-    /// Makes this a piece that has the record in this range.
+    /// Makes this a piece that contains the record in this range.
     fn cover(&mut self, body: &Bytes, record: Range<usize>) {
         if record.start < self.start || record.end > self.start + self.bytes.len() {
             let end = body.len().min(record.end.max(record.start + BUFFER_BYTES));

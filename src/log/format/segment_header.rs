@@ -41,11 +41,11 @@ use crate::model::{RecordNumber, Timestamp};
 /// The newest format that this version writes and reads.
 const FORMAT: u16 = 4;
 
-/// Frames begin behind the header page; pages are also what a group is filled up to.
+/// Frames begin behind the header page. Groups are filled up to whole pages.
 pub(crate) const PAGE_BYTES: u64 = 4096;
 
-/// Numbers left out after an interruption. A log syncs each segment before it begins the next, so fewer records
-/// than this can have been seen by someone and then lost, whatever the durability.
+/// Numbers that are left out after an interruption. A log syncs each segment before it begins the next, so fewer
+/// records than this can have been seen and then lost, at any durability level.
 pub(crate) const INTERRUPTION_GAP: u64 = 1 << 32;
 
 const MAGIC: [u8; 8] = *b"\x89ABR\r\n\x1a\n";
@@ -55,20 +55,20 @@ const CHECKSUM_OFFSET: usize = 4092;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SegmentEntry {
     pub(crate) first_record: RecordNumber,
-    /// The number behind the last record before this segment. Those from there to the first were left out.
+    /// The number behind the last record before this segment. The numbers from there to the first record were left out.
     pub(crate) follows: RecordNumber,
     pub(crate) base_position: LogPosition,
     pub(crate) base_arrival: Timestamp,
     pub(crate) salt: u64,
     /// Length of the file in bytes, a multiple of [`PAGE_BYTES`].
     pub(crate) bytes: u64,
-    /// The header checksum of the last frame before, which the first frame repeats.
+    /// The header checksum of the last frame before, which the first frame has as its chain.
     pub(crate) base_chain: u32,
-    /// If the bodies of the frames are encrypted: the key that they are encrypted with.
+    /// The key of the bodies of the frames, if they are encrypted.
     pub(crate) encryption: Option<SegmentKey>,
 }
 
-/// A segment's key, which only those can use who have the one that it is wrapped with.
+/// A segment's key, encrypted with one of the program's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SegmentKey {
     pub(crate) wrapped_with: KeyFingerprint,
@@ -84,7 +84,7 @@ impl SegmentEntry {
         format!("{:020}.index", self.first_record.value())
     }
 
-    /// A position before this segment is taken for its first: only a manifest that no store wrote asks for one.
+    /// A position before this segment gives the segment's first offset: only a manifest that no store wrote has one.
     pub(crate) fn offset_of(&self, position: LogPosition) -> u64 {
         PAGE_BYTES.saturating_add(position.0.saturating_sub(self.base_position.0))
     }
@@ -138,7 +138,7 @@ impl SegmentEntry {
         page
     }
 
-    /// Reads a header page by itself, where no manifest says what it should be.
+    /// Decodes a header page without a manifest that says what it should be.
     pub(crate) fn decode_header(page: &[u8]) -> Result<(LogIdentity, Self), HeaderDefect> {
         let page: &[u8; PAGE_BYTES as usize] = page.first_chunk().ok_or(HeaderDefect::NotASegment)?;
         let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| page[at + i]));
@@ -162,7 +162,7 @@ impl SegmentEntry {
             base_chain: u32_at(80),
             encryption,
         };
-        // Magic, format, checksum and zeros included.
+        // This compares magic, format, checksum and zeros too.
         let is_segment = page[..] == entry.encode_header_with(log, encoding)[..]
             && entry.bytes >= PAGE_BYTES
             && entry.base_position.0.checked_add(entry.bytes).is_some();
@@ -238,7 +238,7 @@ impl SegmentEntry {
     }
 }
 
-/// The number in a segment's name. What others call their files is none.
+/// The number in a segment's name; `None` if it is not such a name.
 pub(crate) fn number_of_segment(name: &str) -> Option<RecordNumber> {
     let number = RecordNumber::new(name.strip_suffix(".log")?.parse().ok()?);
     (name == file_name(number)).then_some(number)
@@ -248,18 +248,18 @@ fn file_name(first_record: RecordNumber) -> String {
     format!("{:020}.log", first_record.value())
 }
 
-/// Why a page is not a header page that can be used.
+/// Why a page is not a usable header page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeaderDefect {
     NotASegment,
-    /// The page holds, but a later version of this crate wrote the frames.
+    /// The page is valid, but a later version of this crate wrote the frames.
     UnknownEncoding {
         codec: u32,
         key: u64,
     },
 }
 
-/// What was done to the bodies of a segment's frames before they were written, as a header page says it.
+/// How the bodies of a segment's frames were encoded, as a header page says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Encoding {
     codec: u32,
@@ -296,7 +296,7 @@ impl Encoding {
         }
     }
 
-    /// What a whole header page says.
+    /// The codec and key fields of a whole header page.
     fn of(page: &[u8; PAGE_BYTES as usize]) -> Self {
         Self {
             codec: u32::from_le_bytes(std::array::from_fn(|i| page[84 + i])),
@@ -305,7 +305,7 @@ impl Encoding {
         }
     }
 
-    /// The key of a segment, if it has one; `None` if this version does not know what was done.
+    /// The key of a segment, if it has one; `None` if this version does not know the codec.
     fn segment_key(&self) -> Option<Option<SegmentKey>> {
         if *self == Self::NONE {
             return Some(None);

@@ -20,10 +20,10 @@ use crate::seam::{LogRead, ReadLimit, ReadRecord, RecordSink};
 struct Stretch {
     segment: Arc<Segment>,
     end: LogPosition,
-    /// First number of the segment behind, or of nothing yet.
+    /// First record number of the next segment, or of nothing yet.
     next_first: RecordNumber,
     is_last: bool,
-    /// Whether segments before it were freed that can have had what was asked for.
+    /// Whether a segment before it was freed that can have had the wanted record.
     is_behind_freed: bool,
 }
 
@@ -55,7 +55,7 @@ impl LocalLog {
                 break;
             };
             if stretch.is_behind_freed {
-                // The next read tells.
+                // The next read reports it.
                 if reading.taken > 0 {
                     break;
                 }
@@ -63,12 +63,12 @@ impl LocalLog {
             }
             match self.read_stretch(&stretch, end, &mut reading, &mut next) {
                 Ok(StretchEnd::Reached) => {}
-                // At least this record is left out, also where the arrivals are not in order.
+                // At least this record is skipped, even if the arrivals are not in order.
                 Ok(StretchEnd::BehindHorizon) => {
                     is_behind |= reading.taken == 0;
                     next = self.first_since(horizon)?.max(next.next());
                 }
-                // It fell behind the trim horizon meanwhile: what comes next is looked up again.
+                // The segment fell behind the trim horizon meanwhile: look up the next one.
                 Err(_) if stretch.segment.is_forgotten() => {}
                 Err(_) if reading.taken > 0 => break,
                 Err(error) => return Err(error),
@@ -171,7 +171,7 @@ impl LocalLog {
         Ok(StretchEnd::Reached)
     }
 
-    /// The next read may begin here, if it is known what comes before.
+    /// Notes where the next read may begin, if the end before that place is known.
     fn leave_off(&self, begun: Option<LogEnd>, place: Option<LogEnd>) {
         if let Some(place) = place {
             self.files.left_off.lock().note(begun, place);
@@ -194,7 +194,7 @@ impl LocalLog {
             let defect = |defect| self.report_defect(segment, &frame, defect);
             while let Some(peeked) = records.peek().map_err(defect)? {
                 if peeked.arrival >= time {
-                    // A search for a time reads from there.
+                    // A read usually follows a search by time.
                     self.leave_off(None, cursor.end_before_last());
                     return Ok(Some(number));
                 }
@@ -205,16 +205,16 @@ impl LocalLog {
         Ok(None)
     }
 
-    /// The segment that holds a record, or else the next one that may.
+    /// The segment that has a record, or else the next one that may have it.
     fn stretch_from(&self, from: RecordNumber, end: LogEnd) -> Option<Stretch> {
         let segments = self.files.segments.read();
         let at = segments
             .partition_point(|segment| segment.entry.first_record <= from)
             .saturating_sub(1);
         let segment = segments.get(at)?.clone();
-        // Of numbers that were left out in front of the segment none was freed.
+        // No segment with numbers that were left out in front of this one was freed.
         let is_behind_freed = segment.entry.follows > from && segment.entry.base_position > LogPosition(0);
-        // A segment that was begun after the end was taken is not looked into.
+        // A segment that was begun after the end was taken is skipped.
         let behind = segments
             .get(at + 1)
             .filter(|next| next.entry.base_position <= end.position);
@@ -236,7 +236,8 @@ impl LocalLog {
         })
     }
 
-    /// First number of the last segment before which everything arrived earlier than `time`.
+    /// First number of the first segment that can have a record which arrived at `time` or later: everything before it
+    /// arrived earlier.
     fn first_segment_reaching(&self, time: Timestamp) -> RecordNumber {
         let segments = self.files.segments.read();
         // Nothing before a segment arrived later than its base.
@@ -248,7 +249,7 @@ impl LocalLog {
             .map_or(RecordNumber::FIRST, |segment| segment.entry.first_record)
     }
 
-    /// The bytes of a stretch, and the frame that its index gives.
+    /// The bytes of a stretch, and a cursor at the frame that its index gives.
     fn open_at(
         &self,
         stretch: &Stretch,
@@ -261,11 +262,11 @@ impl LocalLog {
         let open = self.files.open(segment, open_segments)?;
         let length = segment.entry.offset_of(stretch.end);
         let may_map = !stretch.is_last && resources.options.map_sealed_segments;
-        // To map a segment and to touch its first page costs more than to read a few records.
+        // Mapping a segment and touching its first page costs more than reading a few records.
         let mapped = match wanted {
             _ if !may_map => None,
             Wanted::Little => open.mapped(),
-            // Where mapping fails the file is read instead: the process may have as many mappings as it can.
+            // If mapping fails the file is read instead: the process may have reached its limit of mappings.
             Wanted::Much => open_segments.map(segment, &open, length).ok(),
         };
         let bytes = match mapped {
@@ -289,11 +290,11 @@ impl LocalLog {
         Ok((bytes, entry_from(index)))
     }
 
-    /// The records of a frame. A key that is not there is no damage.
+    /// The records of a frame. A missing key is not damage.
     fn records_of(&self, segment: &Segment, cursor: &mut FrameCursor<'_>, frame: &Frame) -> Result<Records> {
         let resources = &self.context.resources;
         let key = match frame.header.count {
-            // It stands for others, and has nothing in it.
+            // A frame that stands for lost ones has no records.
             0 => None,
             _ => segment
                 .data_key(resources.keys.as_ref())
@@ -332,7 +333,7 @@ struct Reading<'a> {
     taken: usize,
     bytes: usize,
     is_full: bool,
-    /// The first record that was taken.
+    /// The first record that was taken, if any.
     first: Option<RecordNumber>,
     sink: &'a mut dyn RecordSink,
 }
@@ -342,11 +343,11 @@ enum StretchEnd {
     BehindHorizon,
 }
 
-/// A read of no more records, or of no more bytes, wants little.
+/// A read of at most this many records, or bytes, wants little.
 const FEW_RECORDS: usize = 16;
 const FEW_BYTES: usize = 64 * 1024;
 
-/// The most records that room is made for before they are read.
+/// The most records for which room is allocated before they are read.
 const MAX_EXPECTED_RECORDS: usize = 16_384;
 
 impl Reading<'_> {
@@ -357,7 +358,7 @@ impl Reading<'_> {
         }
     }
 
-    /// How many records will be returned if they go on like those of this frame.
+    /// How many records the read will probably return, by the mean size in this frame.
     fn expected_records(&self, frame: &FrameHeader, end: LogEnd) -> usize {
         let bytes_each = (frame.body_length / frame.count.max(1)) as usize;
         let there = end.next_record.value().saturating_sub(frame.first_record.value());
@@ -368,7 +369,7 @@ impl Reading<'_> {
             .min(MAX_EXPECTED_RECORDS)
     }
 
-    /// Whether a record of this size fits within the limit. If so it is counted.
+    /// Whether a record of this size fits within the limit. If so, counts it.
     fn admit(&mut self, bytes: usize) -> bool {
         let is_too_much = self.taken > 0 && self.bytes.saturating_add(bytes) > self.limit.bytes;
         if self.is_full || is_too_much {

@@ -1,4 +1,4 @@
-//! The frames that a commit journal has.
+//! The frames that a commit journal has, some at a time.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,36 +9,35 @@ use bytes::Bytes;
 use super::open::LogStart;
 use crate::error::{Error, Result};
 use crate::log::commit::local_log::{LocalLog, LogContext};
-use crate::log::format::frame::{FrameHeader, FrameSeed};
+use crate::log::format::frame::FrameHeader;
 use crate::log::format::frame_home::FrameHome;
 use crate::log::format::identity::LogIdentity;
-use crate::log::format::log_end::LogPosition;
 use crate::log::format::segment_header::{PAGE_BYTES, SegmentEntry};
 use crate::log::segments::segment::Segment;
-use crate::model::{LogName, RecordNumber, Timestamp};
+use crate::model::{RecordNumber, Timestamp};
 use crate::seam::ReadLimit;
 
-/// What an opener has of a journal in memory at a time, besides one commit of it.
+/// How much of a journal an opener has in memory at a time, in addition to one commit of the journal.
 const STEP: ReadLimit = ReadLimit {
     records: 10_000,
     bytes: 4 * 1024 * 1024,
 };
 
-/// Frames of a journal, by the segment that they belong to.
+/// Frames of a journal, by their segments.
 #[derive(Debug, Default)]
 pub(crate) struct JournaledFrames {
     frames: HashMap<FrameHome, Vec<Bytes>>,
 }
 
 impl JournaledFrames {
-    /// Reads a journal, or as far as it holds, and hands over its frames some at a time, so that no more of them are in memory.
-    /// Gives the damage that it ends at.
+    /// Reads a journal up to its end or to damage, and passes its frames on in steps, so that few of them are in memory
+    /// at a time. Gives the damage at which it stopped.
     pub(crate) fn read_in_steps(
         context: &Arc<LogContext>,
         store: u128,
         directory: PathBuf,
         segments: &[SegmentEntry],
-        mut take: impl FnMut(&Self) -> Result<()>,
+        take: impl FnMut(&Self) -> Result<()>,
     ) -> Result<Option<Error>> {
         let identity = LogIdentity::commit_journal(store);
         let log = LocalLog::open(
@@ -50,6 +49,13 @@ impl JournaledFrames {
             context.clone(),
             None,
         )?;
+        let damage = Self::hand_over(&log, take);
+        // They are not read again, and would be open for as long as no other file needs their place.
+        drop(log.forget_segments_before(RecordNumber::END));
+        damage
+    }
+
+    fn hand_over(log: &LocalLog, mut take: impl FnMut(&Self) -> Result<()>) -> Result<Option<Error>> {
         let mut from = RecordNumber::FIRST;
         loop {
             let mut records = Vec::new();
@@ -69,25 +75,13 @@ impl JournaledFrames {
         }
     }
 
-    /// Takes in a record of a journal.
-    pub(crate) fn add(&mut self, name: &str, frame: Bytes) {
-        self.add_if(name, frame, |_, _, _| true);
-    }
-
-    /// Takes in a record of a journal, if its frame is wanted: asked with its log and its segment's salt.
-    pub(crate) fn add_if(
-        &mut self,
-        name: &str,
-        frame: Bytes,
-        is_wanted: impl FnOnce(LogName, u64, &[u8]) -> bool,
-    ) {
-        let home = FrameHome::parse(name);
-        if let Some(home) = home.filter(|home| is_wanted(home.log, home.salt, &frame)) {
+    fn add(&mut self, name: &str, frame: Bytes) {
+        if let Some(home) = FrameHome::parse(name) {
             self.frames.entry(home).or_default().push(frame);
         }
     }
 
-    /// The whole frames that belong to a segment, each with its offset there.
+    /// The whole frames of a segment, each with its offset there.
     pub(crate) fn of_segment(&self, log: LogIdentity, entry: &SegmentEntry) -> Vec<(u64, Bytes)> {
         let segment = Segment::new(log, *entry, Path::new(""));
         let frames = self.frames.get(&FrameHome::of(log, entry.salt));
@@ -99,36 +93,4 @@ impl JournaledFrames {
         });
         placed.collect()
     }
-
-    /// The frames that belong to segments with none of the salts that are known of their logs, and how many records are
-    /// in those of one segment that begin at a position or behind it.
-    pub(crate) fn records_elsewhere(
-        &self,
-        store: u128,
-        from: impl Fn(LogName, u64) -> Option<LogPosition>,
-    ) -> Vec<(LogName, RecordNumber, u64)> {
-        let mut elsewhere = Vec::new();
-        for (&FrameHome { log: name, salt }, frames) in &self.frames {
-            let Some(from) = from(name, salt) else {
-                continue;
-            };
-            let seed = FrameSeed::new(LogIdentity { store, name }, salt);
-            let headers = frames
-                .iter()
-                .filter_map(|frame| FrameHeader::decode_anywhere(frame, &seed));
-            let wanted: Vec<_> = headers.filter(|header| header.position >= from).collect();
-            let records = wanted.iter().map(|header| u64::from(header.count)).sum();
-            if let Some(first) = wanted.iter().map(|header| header.first_record).min() {
-                elsewhere.push((name, first, records));
-            }
-        }
-        elsewhere.sort_unstable();
-        elsewhere
-    }
-}
-
-/// Where in a log a frame of the journal is, if it is of the segment with this salt.
-pub(crate) fn position_of_frame(log: LogIdentity, salt: u64, frame: &[u8]) -> Option<LogPosition> {
-    let header = FrameHeader::decode_anywhere(frame, &FrameSeed::new(log, salt));
-    header.map(|header| header.position)
 }

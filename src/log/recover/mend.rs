@@ -1,13 +1,14 @@
-//! Making a damaged segment one that can be read and gone on from, without the records that are lost.
+//! Repairing a damaged segment so that it can be read and the log can go on, without the lost records.
 //!
-//! A log's positions are dense, its segments join without a gap, and within a segment numbers and chain have none. So a
-//! damaged stretch is filled with frames without records, which stand for its bytes, and what follows it becomes a
-//! segment of its own: between segments numbers may have a gap, and the manifest says what the first frame's chain is.
-//! The frames that follow are copied as they are, under the same salt.
+//! A log's positions are dense, its segments join without a gap, and within a segment numbers and chain have none
+//! either. So a damaged stretch is filled with frames without records, which stand for its bytes, and the frames behind
+//! it get a segment of their own: between segments numbers may have a gap, and the manifest has the chain of the first
+//! frame. These frames are copied unchanged, under the same salt.
 //!
-//! The damaged file keeps its damage until the manifest names the segments behind it. What fills the stretch has another
-//! chain than the frames that the damaged file still has behind it, and than the end that the manifest had: an opener
-//! would take the first of those frames for the torn end of the log, or put a frame there that does not follow.
+//! The damaged file keeps its damage until the manifest names the segments behind it. The frames that fill the stretch
+//! have another chain than the frames that the damaged file still has behind them, and than the end in the manifest.
+//! Without that order, an opener would take the first of those frames for the torn end of the log, or put a frame there
+//! that does not follow.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,17 +23,17 @@ use crate::log::format::segment_header::{PAGE_BYTES, SegmentEntry};
 use crate::log::segments::directories::make_directory;
 use crate::log::segments::pool::remove_if_there;
 
-/// The most that one frame stands for, so that no reader needs a larger buffer for it.
+/// The most bytes that one frame stands for, so that no reader needs a larger buffer for it.
 const GAP_FRAME_BYTES: u64 = 1024 * 1024;
 
-/// A lost segment that is stood for has at most so much more than eight times the bytes of the one before, as logs grow:
-/// room for one large commit. A manifest that says more is not believed.
+/// How much larger than eight times the previous segment a lost segment can be that a repair replaces: room for one
+/// large commit. Logs grow by a factor of eight. A manifest that says more is not believed.
 const MOST_MISSING_BYTES: u64 = 128 * 1024 * 1024;
 
-/// Copied at a time.
+/// The bytes of one step of copying.
 const COPY_BYTES: u64 = 1024 * 1024;
 
-/// What becomes of one damaged segment.
+/// The repair of one damaged segment.
 #[derive(Clone, Debug)]
 pub(crate) struct Mend {
     original: SegmentEntry,
@@ -42,18 +43,18 @@ pub(crate) struct Mend {
 #[derive(Clone, Debug)]
 struct Piece {
     entry: SegmentEntry,
-    /// Where its frames are in the damaged file.
+    /// The offset of its frames in the damaged file.
     from: u64,
     frame_bytes: u64,
-    /// Behind them, bytes that frames without records stand for, and what these follow.
+    /// Behind these frames: the end that they lead to, and how many bytes frames without records stand for there.
     gap: Option<(LogEnd, u64)>,
 }
 
 impl Mend {
-    /// Of a segment whose damage is known. Its header page and its length are put right too. Where the log goes on behind
-    /// all that the file has room for, at `through`, the segment between is lost, and this one stands for it.
+    /// The repair of a segment whose damage is known, including its header page and its length. If the log goes on at
+    /// `through`, behind the room of the file, the segment between is lost, and this one stands for it.
     ///
-    /// `None` where the damage leaves no room for a frame that stands for it.
+    /// `None` if the damage leaves no room for a frame that stands for it.
     pub(crate) fn plan(
         entry: SegmentEntry,
         survey: &SegmentSurvey,
@@ -103,19 +104,19 @@ impl Mend {
         })
     }
 
-    /// What the manifest has to name in place of the damaged segment.
+    /// The segments that the manifest has to name in place of the damaged one.
     pub(crate) fn entries(&self) -> impl Iterator<Item = SegmentEntry> {
         self.pieces.iter().map(|piece| piece.entry)
     }
 
-    /// Writes the segments behind the damage, durably: the manifest may name them only then. May be done again if it was
-    /// interrupted.
+    /// Writes the segments behind the damage, durably. The manifest may name them only after that. Can be repeated
+    /// after an interruption.
     pub(crate) fn prepare(&self, disk: &dyn Disk, log: LogIdentity, directory: &Path) -> Result<()> {
         if is_left_out(Step::MendedBehindManifest) {
             self.finish(disk, log, directory)?;
         }
-        // The last one first, and each under its name only when it is whole: whatever an interruption leaves is a segment
-        // with all that follows it in the log, or nothing.
+        // The last one first, and each gets its name only when it is whole. So an interruption leaves a segment with
+        // everything that follows it in the log, or nothing.
         for piece in self.pieces.iter().skip(1).rev() {
             let damaged = self.open_damaged(disk, directory)?;
             let path = directory.join(piece.entry.file_name());
@@ -129,8 +130,8 @@ impl Mend {
         Ok(())
     }
 
-    /// Puts the damaged segment right, durably, once the manifest names those behind it, and has no end of its own for a
-    /// log that goes on. If that is interrupted, the segment is as damaged as it was.
+    /// Repairs the damaged segment, durably, once the manifest names those behind it and has no recorded end for a log
+    /// that goes on. After an interruption the segment is as damaged as before.
     pub(crate) fn finish(&self, disk: &dyn Disk, log: LogIdentity, directory: &Path) -> Result<()> {
         let file = self.open_damaged(disk, directory)?;
         if let Some(piece) = self.pieces.first() {
@@ -139,7 +140,7 @@ impl Mend {
             })?;
         }
         for piece in &self.pieces {
-            // An index of the frames as they were is wrong now, and is built again.
+            // The old index is wrong now, and is built again.
             remove_if_there(disk, &directory.join(piece.entry.index_name()))?;
         }
         perform(Step::MendedNameSync, || disk.sync_dir(directory))
@@ -160,7 +161,7 @@ impl Mend {
 }
 
 impl Piece {
-    /// Behind all that it has, or stands for.
+    /// The position behind everything that it has or stands for.
     fn end(&self) -> LogPosition {
         let gap_bytes = self.gap.map_or(0, |(_, bytes)| bytes);
         LogPosition(self.entry.base_position.0 + self.frame_bytes + gap_bytes)
@@ -174,7 +175,7 @@ impl Piece {
     ) -> Self {
         let entry = SegmentEntry {
             first_record: resumed.first_record,
-            // What was in front of it is lost, or hidden.
+            // The records in front of it are lost or hidden.
             follows: resumed.first_record,
             base_position: resumed.position,
             base_arrival: stretch.before.last_arrival,
@@ -184,7 +185,7 @@ impl Piece {
         Self {
             entry,
             from: damaged.offset_of(resumed.position),
-            // Unless a further stretch says otherwise.
+            // Unless there is another stretch.
             frame_bytes: survey.end.position.0.saturating_sub(resumed.position.0),
             gap: None,
         }
@@ -228,7 +229,7 @@ impl Piece {
         let mut end = before;
         let mut left = bytes;
         while left > 0 {
-            // The last frame has room for a header.
+            // Leaves room for a header in the last frame.
             let frame_bytes = match left <= GAP_FRAME_BYTES {
                 true => left,
                 false => GAP_FRAME_BYTES.min(left - HEADER_BYTES as u64),
@@ -241,7 +242,7 @@ impl Piece {
     }
 }
 
-/// A frame without records, of that many bytes.
+/// A frame without records, of the given length.
 fn gap_frame(seed: &FrameSeed, end: &mut LogEnd, frame_bytes: u64) -> Vec<u8> {
     let mut frame = vec![0; frame_bytes as usize];
     let (header_space, body) = frame.split_at_mut(HEADER_BYTES);

@@ -1,5 +1,6 @@
-//! Opening logs, finding the end of those that were interrupted, and telling and mending what is damaged.
+//! Opening logs, finding the ends of interrupted ones, and finding and repairing damage.
 
+pub(super) mod frames_in_journal;
 pub(super) mod journaled_frames;
 pub(super) mod mend;
 pub(super) mod open;

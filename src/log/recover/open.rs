@@ -17,21 +17,21 @@ use crate::log::segments::segment::Segment;
 use crate::model::RecordNumber;
 use crate::seam::ShardCounters;
 
-/// How a log was left.
+/// How a log was left by its last writer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LogStart {
     /// At a known end, with nothing written since.
     Rested(LogEnd),
-    /// Sealed at a known end, for ever.
+    /// Sealed for ever, at a known end.
     Sealed(LogEnd),
-    /// Perhaps in the middle of a write; the last segment tells.
+    /// Perhaps in the middle of a write; the last segment shows where it ends.
     Interrupted,
 }
 
 impl LocalLog {
-    /// Opens a log. Only an interrupted one is looked at, and of that only the last segment.
+    /// Opens a log. Reads only the last segment, and only if the log was interrupted.
     ///
-    /// No new record gets a number before `numbers_from`. What is committed is counted by `counters`, if it has some.
+    /// No new record gets a number before `numbers_from`. `counters`, if given, count what is committed.
     pub(crate) fn open(
         identity: LogIdentity,
         directory: PathBuf,
@@ -74,7 +74,7 @@ impl LocalLog {
             .is_some_and(|last| last.entry.base_position == end.position);
         let next_record = match (leaves_numbers_out, is_last_empty) {
             (true, _) => end.next_record.max(begun).saturating_add(INTERRUPTION_GAP),
-            // It keeps its first number to itself, so that another can follow it.
+            // It reserves its first number, so that another segment can follow it.
             (false, true) => end.next_record.max(begun.next()),
             (false, false) => end.next_record,
         };

@@ -1,4 +1,4 @@
-//! Bringing back what only the commit journal has.
+//! Putting back frames that only the commit journal has.
 
 use std::path::Path;
 
@@ -11,13 +11,13 @@ use crate::log::format::segment_header::SegmentEntry;
 use crate::log::segments::segment::Segment;
 use crate::trace::{self, Happening};
 
-/// A log's last segment, into which the frames of a journal go back where they are not.
+/// A log's last segment, which gets back the frames of a journal that it lacks.
 #[derive(Debug)]
 pub(crate) struct PutBack {
     segment: Segment,
     /// Whether the journal has frames of it.
     is_begun: bool,
-    /// Whether some were missing.
+    /// Whether some were missing, and were written.
     has_written: bool,
 }
 
@@ -30,7 +30,7 @@ impl PutBack {
         }
     }
 
-    /// Writes those of these frames that are missing.
+    /// Writes those of these frames that the segment lacks.
     ///
     /// # Errors
     /// The segment is missing or damaged, or cannot be read; [`Error::Poisoned`] if it cannot be written.
@@ -43,7 +43,7 @@ impl PutBack {
         let resources = &context.resources;
         let mut open = resources.open_segments.get_readable(segment)?;
         if !std::mem::replace(&mut self.is_begun, true) {
-            // Others may need its place before it is finished.
+            // Others may need its place among the open files before it is finished.
             open.note_unsynced();
             // Pages that the kernel marked clean after a failed write-back must not be believed.
             perform(Step::SegmentCacheDrop, || open.file.drop_cache())
@@ -70,7 +70,7 @@ impl PutBack {
         Ok(())
     }
 
-    /// Syncs the segment. That makes durable also what an earlier process wrote before it was killed.
+    /// Syncs the segment. That also makes durable what an earlier process wrote before it was killed.
     ///
     /// # Errors
     /// As for [`take`](Self::take).

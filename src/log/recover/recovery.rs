@@ -1,16 +1,15 @@
 //! Finding the end of a log that was not closed cleanly.
 //!
-//! Only the last segment can hold bytes that were not synced (`log`, invariants), so only that one is read. The walk
-//! goes from its first frame to the first place where no frame validates. That place proves nothing by itself: a
-//! torn write, a block that was never written, bytes of an earlier life and rot all look alike. What tells them
-//! apart is evidence that the place had been synced, and every frame carries some: the position that was durable
-//! when it was written. If any valid frame further on says that the log was durable beyond the place, what is there
-//! was damaged after it was acknowledged, and nothing may be cut; else it was never acknowledged, and the log ends.
+//! Only the last segment can have bytes that were not synced (`log`, invariants), so only that one is read. The walk
+//! goes from its first frame to the first place where no frame validates. That place alone proves nothing: a torn
+//! write, a block that was never written, bytes of an earlier life and damage look alike. They differ in the evidence
+//! that the place had been synced, and every frame has some: the position that was durable when it was written. If any
+//! valid frame further on says that the log was durable beyond the place, its bytes were damaged after they were
+//! acknowledged, and nothing may be cut. Otherwise they were never acknowledged, and the log ends there.
 //!
-//! A frame of an unsynced group may survive behind a torn one, which is why a later frame alone is no evidence.
+//! A frame of an unsynced group may survive behind a torn one, so a later frame alone is no evidence.
 //!
-//! What is found goes into one decision, apart from all reading and writing ([`decide`]), and what is to be done comes
-//! out of it.
+//! Reading collects what is found. One function without any reading or writing decides what to do ([`decide`]).
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -30,13 +29,13 @@ use crate::trace::{self, Happening};
 #[derive(Debug)]
 pub(super) struct RecoveredTail {
     pub(super) end: LogEnd,
-    /// What lies at the end, if it is not simply the end.
+    /// The damage at the end, if the log does not simply end there.
     pub(super) damage: Option<Error>,
 }
 
-/// Reads the last segment of an interrupted log, and makes sure that what it finds is durable before anyone sees it.
+/// Reads the last segment of an interrupted log, and makes what it finds durable before anyone sees it.
 ///
-/// A disk that cannot be read is damage of this log, which keeps the others going.
+/// If the disk cannot read it, that is damage of this log, so that the other logs go on.
 pub(super) fn recover_tail(segment: &Segment, context: &LogContext) -> Result<RecoveredTail> {
     let doubt = context
         .journal_doubts
@@ -78,24 +77,24 @@ pub(super) fn recover_tail(segment: &Segment, context: &LogContext) -> Result<Re
     Ok(tail)
 }
 
-/// What is found of an interrupted log.
+/// What was found of an interrupted log.
 #[derive(Clone, Copy, Debug)]
 struct Found {
     /// Behind the last frame of the unbroken walk, which begins at the segment's base.
     end: LogEnd,
-    /// What the walk met there.
+    /// What the walk found at the end.
     met: Met,
-    /// The highest position that a valid frame behind the end says was durable.
+    /// The highest durable position that a valid frame behind the end attests.
     attested_behind: Option<LogPosition>,
-    /// The commit journal may have had frames that could not be put back.
+    /// Whether the commit journal may have had frames that could not be put back.
     has_journal_doubts: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Met {
-    /// No file that is this segment: it is missing, cut, another one, or cannot be opened.
+    /// The file of this segment is missing, cut, another one, or cannot be opened.
     NoSegment,
-    /// Bytes that cannot be read.
+    /// Bytes that the disk cannot read.
     Unreadable,
     /// A place where no frame follows.
     Defect(FrameDefect),
@@ -103,28 +102,28 @@ enum Met {
     EndOfFile,
 }
 
-/// What is to be done, in this order.
+/// What has to be done, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
-    /// Makes durable what was found: what a killed process wrote may still be in the page cache alone.
+    /// Sync what was found: what a killed process wrote may still be in the page cache alone.
     Sync,
-    /// Serves what is before.
+    /// Serve the records before this end.
     EndAt(LogEnd),
-    /// Reports damage behind the end, and takes no records.
+    /// Report damage behind the end, and take no records.
     Refuse(Cause),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
-    /// What was met is an error by itself.
+    /// What the walk found is itself an error.
     Met,
-    /// Bytes behind the end had been made durable, and are gone.
+    /// Bytes behind the end had been made durable, and are lost.
     Lost { durable_through: LogPosition },
-    /// The end is only as good as the journal that frames were put back from.
+    /// The end depends on a journal that could not be put back completely.
     Doubt,
 }
 
-/// The decision, apart from all reading and writing.
+/// Decides without any reading or writing.
 fn decide(found: &Found) -> Vec<Action> {
     let end = Action::EndAt(found.end);
     let is_evidence = |position: &LogPosition| *position > found.end.position;
@@ -155,11 +154,11 @@ impl Found {
     }
 }
 
-/// Looking for what there is.
+/// Reads the segment.
 struct Search {
     found: Found,
     open: Option<Arc<OpenSegment>>,
-    /// What was met, where that is an error.
+    /// What the walk found, if that is an error.
     error: Option<Error>,
 }
 
@@ -222,7 +221,7 @@ impl Search {
     }
 }
 
-/// What valid headers behind the end say about how far the log had been durable.
+/// The highest durable position that valid headers behind the end attest.
 fn attested_behind(
     bytes: &mut SegmentBytes,
     seed: &FrameSeed,
@@ -249,7 +248,7 @@ mod tests {
         ..LogEnd::EMPTY
     };
 
-    /// Everything that a walk can meet.
+    /// Everything that a walk can find.
     const MET: [Met; 11] = [
         Met::NoSegment,
         Met::Unreadable,
@@ -264,7 +263,7 @@ mod tests {
         Met::Defect(FrameDefect::Body),
     ];
 
-    /// No frame behind, and frames that say little, just as much as is there, and more.
+    /// No frame behind the end, and frames that attest less than, as much as, and more than there is.
     const ATTESTED: [Option<u64>; 6] = [None, Some(0), Some(999), Some(1_000), Some(1_001), Some(u64::MAX)];
 
     #[test]

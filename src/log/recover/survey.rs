@@ -1,4 +1,4 @@
-//! Going over a segment without believing anything of it, and on behind what is damaged: for the tools.
+//! Going over a segment without trusting it, and on behind damage: for the tools.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -7,48 +7,48 @@ use bytes::Bytes;
 
 use crate::disk::{DiskFile, ReadablePages, Step, is_left_out};
 use crate::encryption::DataKey;
-use crate::log::format::frame::{ALIGNMENT, FrameDefect, FrameHeader, FrameSeed};
+use crate::log::format::frame::{ALIGNMENT, FrameDefect, FrameHeader, FrameSeed, HEADER_BYTES};
 use crate::log::format::frame_cursor::{Frame, FrameCursor, SegmentBytes, WalkError};
 use crate::log::format::frame_search::search_headers;
 use crate::log::format::identity::LogIdentity;
 use crate::log::format::log_end::{LogEnd, LogPosition};
-use crate::log::format::record_codec::Records;
+use crate::log::format::record_codec::{RECORD_HEADER_BYTES, Records};
 use crate::log::format::segment_header::{PAGE_BYTES, SegmentEntry};
 use crate::model::{RecordNumber, Timestamp};
 use crate::seam::ReadRecord;
 
-/// What a segment's frames are.
+/// The state of a segment's frames.
 #[derive(Debug)]
 pub(crate) struct SegmentSurvey {
     pub(crate) frames: u64,
     pub(crate) records: u64,
-    /// Behind the last frame that holds, or at the segment's base.
+    /// Behind the last valid frame, or at the segment's base.
     pub(crate) end: LogEnd,
     /// Whether the last frame holds no records: it stands for bytes that a repair gave up.
     pub(crate) ends_in_gap: bool,
-    /// What should be frames and is not, in the order of the file.
+    /// Stretches that should be frames and are not, in the order of the file.
     pub(crate) damage: Vec<DamagedStretch>,
-    /// Where something lies behind the end that was never acknowledged.
+    /// Where bytes follow the end that were never acknowledged.
     pub(crate) torn_at: Option<u64>,
 }
 
-/// Bytes of a segment that had been durable frames, and are not any more.
+/// Bytes of a segment that were durable frames once, and are damaged.
 #[derive(Clone, Debug)]
 pub(crate) struct DamagedStretch {
     pub(crate) offset: u64,
-    /// None at all where only frames are missing between two others.
+    /// Zero if only frames are missing between two others.
     pub(crate) bytes: u64,
     pub(crate) reason: String,
     /// Where the log ended before it.
     pub(crate) before: LogEnd,
     /// The frame at which the log goes on in this segment, if it does.
     pub(crate) resumes: Option<FrameHeader>,
-    /// The number behind the last record that was in the stretch, if it can be told from this segment.
+    /// The number behind the last record of the stretch, if this segment tells it.
     pub(crate) lost_to: Option<RecordNumber>,
 }
 
 impl SegmentSurvey {
-    /// Of a segment whose file cannot be read at all.
+    /// The survey of a segment whose file cannot be read at all.
     pub(crate) fn of_nothing(entry: &SegmentEntry, through: Option<LogPosition>) -> Self {
         let bytes = through.map_or(0, |through| through.0.saturating_sub(entry.base_position.0));
         let stretch = DamagedStretch {
@@ -70,7 +70,7 @@ impl SegmentSurvey {
     }
 }
 
-/// A frame that holds in every respect.
+/// A valid frame with valid records.
 #[derive(Debug)]
 pub(crate) struct SurveyedFrame {
     pub(crate) offset: u64,
@@ -91,6 +91,16 @@ impl SurveyedFrame {
         self.records_in(body)
     }
 
+    /// The records, unless they are encrypted, each with where its data is in the file.
+    pub(crate) fn placed_records(&self) -> impl Iterator<Item = (u64, ReadRecord)> {
+        let mut end = self.offset + HEADER_BYTES as u64;
+        self.records().map(move |record| {
+            let data = end + (RECORD_HEADER_BYTES + record.partition_key.as_str().len()) as u64;
+            end = data + record.data.len() as u64;
+            (data, record)
+        })
+    }
+
     /// The records of an encrypted frame; `None` if this is not its key.
     pub(crate) fn decrypted(&self, key: &DataKey) -> Option<impl Iterator<Item = ReadRecord>> {
         let body = match self.header.count {
@@ -104,7 +114,7 @@ impl SurveyedFrame {
         let count = body.as_ref().map_or(0, |_| self.header.count);
         let mut records = Records::new(body.unwrap_or_default(), count);
         let numbers = self.header.first_record.value()..;
-        // They decode: the survey hands over no frame in which one does not.
+        // They decode: the survey passes on no frame with a record that does not.
         let decoded = std::iter::from_fn(move || records.next().ok().flatten());
         numbers.zip(decoded).map(|(number, record)| ReadRecord {
             number: RecordNumber::new(number),
@@ -115,10 +125,10 @@ impl SurveyedFrame {
     }
 }
 
-/// Goes over a segment's frames, up to `through` where it is known how far they go. Without that, the log ends at the
-/// first place that no valid header further on attests, as it does when the log is opened (`log::recovery`).
+/// Goes over a segment's frames, up to `through` if the end is known. Otherwise the log ends at the first place that no
+/// valid header further on attests, as it does when the log is opened (`log::recovery`).
 ///
-/// `on_frame` gets every frame that holds, and may stop the survey.
+/// `on_frame` gets every valid frame, and may stop the survey.
 ///
 /// # Errors
 /// The file's length cannot be read. Pages that cannot be read are damage.
@@ -153,8 +163,8 @@ pub(crate) fn survey_segment(
     Ok(surveyor.survey)
 }
 
-/// Whether a whole frame follows where a log is said to end. Behind the end of an interrupted log that was closed, what
-/// is left of a torn one may lie.
+/// Whether a whole frame follows the end that is recorded of a log. Part of a torn frame may lie behind the end of an
+/// interrupted log that was closed.
 pub(crate) fn is_continued(
     file: &Arc<ReadablePages>,
     log: LogIdentity,
@@ -171,7 +181,7 @@ pub(crate) fn is_continued(
     })
 }
 
-/// Whether any whole frame is in a segment of which no edit tells: its first may be the one that is damaged.
+/// Whether any whole frame is in a segment that no edit accounts for. The first frame of it may be the damaged one.
 pub(crate) fn holds_frame(
     file: &Arc<ReadablePages>,
     log: LogIdentity,
@@ -200,18 +210,18 @@ struct Surveyor<'a> {
     bytes: SegmentBytes,
     seed: FrameSeed,
     entry: &'a SegmentEntry,
-    /// The offset behind the last frame, or behind the last that there may be.
+    /// The offset behind the last frame, or the greatest possible one.
     limit: u64,
     is_limit_known: bool,
-    /// What all headers from the first defect on say was durable, once it was looked for.
+    /// The durable position that all headers from the first defect on attest, after the search for it.
     attested: Option<LogPosition>,
     survey: SegmentSurvey,
 }
 
-/// Why no frame that follows is at an offset.
+/// Why the next frame is not at an offset.
 struct Defect {
     defect: FrameDefect,
-    /// The number behind the records of the frame that should be there, where its header holds.
+    /// The number behind the records of the missing frame, if its header is valid.
     next_record: Option<RecordNumber>,
 }
 
@@ -269,7 +279,7 @@ impl Surveyor<'_> {
             Ok(body) => body,
             Err(error) => return defect(error, Some(&header)),
         };
-        // What is encrypted cannot be looked into. Its checksum holds.
+        // Encrypted records cannot be decoded here. The frame's checksum is valid.
         let is_encrypted = self.entry.encryption.is_some();
         let mut records = Records::new(body.clone(), header.count);
         for _ in 0..if is_encrypted { 0 } else { header.count } {
@@ -290,7 +300,7 @@ impl Surveyor<'_> {
         }))
     }
 
-    /// Where the log goes on behind a place at which no frame is, which is damage; `None` if it ends there, or nothing
+    /// Where the log goes on behind a place without a frame, which is damage; `None` if the log ends there, or nothing
     /// further on is whole.
     fn go_on_behind(&mut self, offset: u64, defect: &Defect) -> std::io::Result<Option<u64>> {
         let is_frame_itself_whole = matches!(defect.defect, FrameDefect::Chain | FrameDefect::RecordNumber);
@@ -315,7 +325,7 @@ impl Surveyor<'_> {
         let end = next.map_or(self.limit, |(offset, _)| offset);
         let resumes = next.map(|(_, header)| header);
         let lost_to = resumes.map(|header| header.first_record).or(defect.next_record);
-        // A frame whose header held, and then its body did not, lengthens the stretch that seemed to end there.
+        // A frame with a valid header and a damaged body lengthens the stretch that seemed to end there.
         let begun = self.survey.damage.last_mut();
         if let Some(begun) = begun.filter(|begun| begun.offset + begun.bytes == offset) {
             begun.bytes = end - begun.offset;
@@ -348,8 +358,8 @@ impl Surveyor<'_> {
         Ok(found)
     }
 
-    /// The highest position that a valid header behind the first defect says was durable. A header says nothing of
-    /// positions behind its own, so those before a later defect do no harm there.
+    /// The highest durable position that a valid header behind the first defect attests. A header attests nothing
+    /// behind its own position, so headers before a later defect do no harm there.
     fn attested_from(&mut self, from: u64) -> std::io::Result<LogPosition> {
         if let Some(attested) = self.attested {
             return Ok(attested);
@@ -363,7 +373,7 @@ impl Surveyor<'_> {
         Ok(attested)
     }
 
-    /// Whether the page in which the last frame ends holds anything behind it. Commits fill it up with zeros.
+    /// Whether the page in which the last frame ends has anything but zeros behind it. Commits fill it up with zeros.
     fn is_page_begun(&mut self, offset: u64) -> std::io::Result<bool> {
         let end = offset.next_multiple_of(PAGE_BYTES).min(self.bytes.length());
         let rest = self.bytes.slice(offset, end.saturating_sub(offset))?;
@@ -372,12 +382,12 @@ impl Surveyor<'_> {
 }
 
 impl DamagedStretch {
-    /// The first record that is lost with it.
+    /// The first record that is lost with the stretch.
     pub(crate) fn lost_from(&self) -> RecordNumber {
         self.before.next_record
     }
 
-    /// The latest that a record lost with it can have arrived, as far as this segment tells.
+    /// The latest possible arrival of a record that is lost with it, as far as this segment tells.
     pub(crate) fn lost_until(&self) -> Option<Timestamp> {
         self.resumes.map(|header| header.first_arrival)
     }

@@ -1,8 +1,9 @@
-//! What a file is that has a segment's name in a log's directory and that no manifest names.
+//! Examining a file in a log's directory that has a segment's name and that no manifest names.
 //!
-//! A file gets a segment's name in one of two ways. One that had bytes before gets its header page first, durably. One
-//! that was made for this segment is zeros but for its header page, which is synced after. So a crash leaves a header page
-//! that does not hold only where nothing but zeros comes behind it. Everything else is damage: frames may be there.
+//! A file gets a segment's name in one of two ways. A file that had bytes before gets a durable header page first. A
+//! file that was made for this segment is zeros except for its header page, which is synced after the naming. So a
+//! crash leaves an invalid header page only in front of nothing but zeros. Everything else is damage: frames may be
+//! there.
 
 use std::sync::Arc;
 
@@ -10,26 +11,26 @@ use crate::disk::{DiskFile, ReadablePages, Step, is_left_out};
 use crate::log::format::identity::LogIdentity;
 use crate::log::format::segment_header::{HeaderDefect, PAGE_BYTES, SegmentEntry};
 
-/// What is written whole or not at all.
+/// The unit that a disk writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
 
-/// Read at a time.
+/// The bytes of one read.
 const STEP_BYTES: u64 = 256 * 1024;
 
-/// What such a file says of itself.
+/// What such a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UnnamedFile {
-    /// Its header page holds.
+    /// Its header page is valid.
     Segment(LogIdentity, SegmentEntry),
-    /// Zeros, or what a crash left of a header page in front of zeros: no frame was ever in it.
+    /// Zeros, or a part of a header page in front of zeros: no frame was ever in it.
     Unbegun,
-    /// Its header page is damaged, and there may be records behind it.
+    /// Its header page is damaged, and records may follow.
     Damaged,
-    /// A later version of this crate wrote it.
+    /// A segment of a later version of this crate.
     UnknownEncoding { codec: u32, key: u64 },
 }
 
-/// Looks at a file. Pages that cannot be read count as damage.
+/// Examines a file. Pages that cannot be read count as damage.
 ///
 /// # Errors
 /// The file's length cannot be read.
@@ -54,8 +55,8 @@ pub(crate) fn examine_unnamed(file: &Arc<ReadablePages>) -> std::io::Result<Unna
     })
 }
 
-/// Whether the page can be what a crash left of a header page over zeros. Such a page says something in its first sector
-/// and in its last one.
+/// Whether a crash can have left this page of a header page over zeros. A whole header page has bytes in its first
+/// sector and in its last one.
 fn is_part_of_a_header(page: &[u8]) -> bool {
     let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
     let (first, others) = page.split_at(SECTOR_BYTES);
@@ -101,7 +102,7 @@ mod tests {
         let disk = SimDisk::new(1);
         let file = disk.open(Path::new("file"), OpenMode::CreateNew).unwrap();
         file.write_all_at(bytes, 0).unwrap();
-        examine_unnamed(&Arc::new(ReadablePages::new(file, Vec::new()))).unwrap()
+        examine_unnamed(&Arc::new(ReadablePages::new(file))).unwrap()
     }
 
     #[test]

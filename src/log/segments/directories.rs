@@ -8,11 +8,11 @@ use crate::disk::{Disk, Step, perform};
 use crate::error::{Error, Result};
 use crate::log::format::identity::LogIdentity;
 
-/// Makes the directories of logs that get their first segment, and those above them, durably. Gives each one's outcome,
-/// in their order.
+/// Makes, durably, the directories of logs that get their first segment, and those above them. Gives each log's
+/// outcome, in their order.
 pub(crate) fn make_directories(disk: &dyn Disk, new: &[Option<LogDirectory>]) -> Vec<Result<()>> {
     let mut directories = Directories::new(disk);
-    // From the top down: what is above is durable before anything is made in it.
+    // From the top down: a directory is durable before anything is made in it.
     let streams = new.iter().flatten().filter_map(|new| new.stream.as_ref());
     directories.make(streams, Step::StreamDirectorySync);
     let shards = new.iter().flatten().filter(|new| new.stream.is_some());
@@ -36,10 +36,10 @@ pub(crate) fn make_directory(disk: &dyn Disk, directory: &Path) -> Result<()> {
     directories.outcome(&new)
 }
 
-/// Where the segments of a log are.
+/// The directory of a log's segments.
 pub(crate) struct LogDirectory {
     own: PathBuf,
-    /// The stream's, above it. The commit journal has none.
+    /// The stream's directory above it. The commit journal has none.
     stream: Option<PathBuf>,
 }
 
@@ -53,7 +53,7 @@ impl LogDirectory {
     }
 }
 
-/// Directories that are made, and what became of each.
+/// Directories that were made, each with its outcome.
 struct Directories<'a> {
     disk: &'a dyn Disk,
     outcomes: BTreeMap<PathBuf, Result<()>>,
@@ -67,7 +67,7 @@ impl<'a> Directories<'a> {
         }
     }
 
-    /// Makes directories where they are missing, and makes their names durable.
+    /// Makes missing directories, and makes their names durable.
     fn make<'p>(&mut self, paths: impl Iterator<Item = &'p PathBuf>, sync: Step) {
         let paths: BTreeSet<_> = paths.collect();
         let mut parents: BTreeMap<&Path, Result<()>> = BTreeMap::new();
@@ -89,7 +89,7 @@ impl<'a> Directories<'a> {
         for path in &paths {
             let parent = path.parent().unwrap_or(path);
             if parents.get(parent).is_some_and(Result::is_err) {
-                // Made again later, so that there is something new to sync.
+                // A later call makes it again, so that there is something new to sync.
                 let _ = self.disk.remove_dir(path);
             }
         }

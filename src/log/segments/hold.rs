@@ -1,12 +1,12 @@
-//! Holding a segment: its file stays what it is while anything reads it or has bytes of its mapping.
+//! Holding a segment: its file is not reused while anything reads it or has bytes of its mapping.
 //!
-//! A file is handed out only as a [`HeldFile`], and a mapping only as a [`HeldMapping`]. Each has a [`SegmentHold`] in
-//! it, so a handle, a mapping and the bytes of a mapping hold the segment by what they are. Nothing else in this
-//! program reads a segment of an open log.
+//! A file is handed out only as a [`HeldFile`], and a mapping only as a [`HeldMapping`]. Each contains a
+//! [`SegmentHold`], so every handle, mapping, and slice of a mapping holds the segment. All reads of a segment of an
+//! open log go through these types.
 //!
-//! A segment is held only while its log names it. Once the log has forgotten it no hold begins, so the number of holds
-//! only falls; when it is zero it stays zero, and the file may be recycled or removed ([`Holds::are_over`]). No lock has
-//! to be held from that check until the file has its new name.
+//! A segment can be held only while its log names it. After the log has forgotten it no hold begins, so the number of
+//! holds only falls. When it is zero it stays zero, and the file may be recycled or removed ([`Holds::are_over`]). No
+//! lock is necessary between that check and the renaming of the file.
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::disk::{DiskFile, Mapping, Step, is_left_out};
 use crate::sync::Mutex;
 
-/// Counts what holds a segment.
+/// Counts the holds on a segment.
 #[derive(Debug, Default)]
 pub(crate) struct Holds(Arc<Mutex<State>>);
 
@@ -35,7 +35,7 @@ impl Holds {
         Some(SegmentHold(self.0.clone()))
     }
 
-    /// From here on no hold begins.
+    /// No hold begins after this.
     pub(crate) fn forget(&self) {
         self.0.lock().is_forgotten = true;
     }
@@ -44,14 +44,14 @@ impl Holds {
         self.0.lock().is_forgotten
     }
 
-    /// Whether nothing holds the segment, and nothing ever will.
+    /// Whether nothing holds the segment, now and in the future.
     pub(crate) fn are_over(&self) -> bool {
         let state = self.0.lock();
         state.is_forgotten && (state.holds == 0 || is_left_out(Step::HeldIsKept))
     }
 }
 
-/// Keeps a segment's file from being written by others, recycled and removed.
+/// Keeps a segment's file from being overwritten, recycled and removed.
 #[derive(Debug)]
 pub(crate) struct SegmentHold(Arc<Mutex<State>>);
 
@@ -68,10 +68,10 @@ impl Drop for SegmentHold {
     }
 }
 
-/// The file of a segment, which is that segment's for as long as this value is there.
+/// The file of a segment. It stays that segment's file as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct HeldFile {
-    // Closed before the hold ends: fields are dropped in this order.
+    // Fields are dropped in this order, so the file is closed before the hold ends.
     file: Arc<dyn DiskFile>,
     hold: SegmentHold,
 }
@@ -81,7 +81,7 @@ impl HeldFile {
         Self { file, hold }
     }
 
-    /// As [`DiskFile::map`]; the mapping holds the segment too.
+    /// Like [`DiskFile::map`]; the mapping holds the segment too.
     pub(crate) fn map_held(&self, length: u64) -> io::Result<HeldMapping> {
         Ok(HeldMapping {
             mapping: self.file.map(length)?,
@@ -128,9 +128,9 @@ impl DiskFile for HeldFile {
     }
 }
 
-/// A mapping that holds its segment until the last slice of it is gone.
+/// A mapping that holds its segment until its last slice is dropped.
 pub(crate) struct HeldMapping {
-    // Unmapped before the hold ends: fields are dropped in this order.
+    // Fields are dropped in this order, so the file is unmapped before the hold ends.
     mapping: Box<dyn Mapping>,
     _hold: SegmentHold,
 }
@@ -163,7 +163,7 @@ mod tests {
         assert!(holds.are_over());
     }
 
-    /// A keeper gives a file back while a reader takes hold of it. A reader with a hold finds that the file is still there.
+    /// A keeper retires a file while a reader begins a hold. A reader with a hold finds that the file is still there.
     fn a_hold_beside_a_retirement() {
         explore(|| {
             let holds = Arc::new(Holds::default());

@@ -1,22 +1,22 @@
-//! Where reads left off, so that the next ones need not search.
+//! Where reads left off, so that the next reads need no search.
 
 use crate::log::format::log_end::{LogEnd, LogPosition};
 use crate::model::RecordNumber;
 
-/// So many readers of one log go on without a search.
+/// As many readers of one log go on without a search.
 const READERS: usize = 8;
 
-/// Places between two frames that reads came to. The frame behind one is known by its chain, which an entry of the index
-/// cannot say.
+/// Places between two frames at which reads stopped. The chain identifies the frame behind each, which an entry of the
+/// index cannot do.
 #[derive(Debug, Default)]
 pub(crate) struct LeftOff {
     places: [Option<LogEnd>; READERS],
-    /// The one to be forgotten next.
+    /// The entry that is replaced next.
     oldest: usize,
 }
 
 impl LeftOff {
-    /// The last place in front of a record, of those behind `from` and not behind `to`.
+    /// The last place in front of a record that is behind `from` and not behind `to`.
     pub(crate) fn before(&self, record: RecordNumber, from: LogPosition, to: LogPosition) -> Option<LogEnd> {
         let places = self
             .places
@@ -26,7 +26,7 @@ impl LeftOff {
         places.max_by_key(|place| place.next_record).copied()
     }
 
-    /// A read that may have begun at `begun` stopped at `place`.
+    /// Notes that a read stopped at `place`. It may have begun at the place `begun`, which it replaces.
     pub(crate) fn note(&mut self, begun: Option<LogEnd>, place: LogEnd) {
         let is_begun = |known: &&mut Option<LogEnd>| begun.is_some() && **known == begun;
         if let Some(known) = self.places.iter_mut().find(is_begun) {

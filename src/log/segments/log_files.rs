@@ -23,29 +23,30 @@ pub(crate) struct LogFiles {
     pub(crate) directory: PathBuf,
     /// Oldest first.
     pub(crate) segments: RwLock<Vec<Arc<Segment>>>,
-    /// Where readers stop: the end of what is committed, and in the segment's file.
+    /// Where readers stop: the end of what is committed and in the segment's file.
     pub(crate) published: Mutex<LogEnd>,
-    /// Whether more is committed, which the writer has yet to write to the file.
+    /// Whether more is committed, which the writer still has to write to the file.
     pub(crate) has_deferred: AtomicBool,
-    /// Whether the ledger knows where the next group goes, if that fits there: for choosing how to commit it.
+    /// Whether the ledger knows where the next group goes, if the group fits there. The choice of how to commit depends
+    /// on it.
     pub(crate) has_place: AtomicBool,
     /// Whether the ledger knows that the commit journal may have frames that the segments lack.
     pub(crate) is_known_journaled: AtomicBool,
-    /// What of the last segment could not be written to its file, once the store's health is lost; or what another program
-    /// has yet to write there.
+    /// Frames of the last segment that could not be written to its file after the store failed, or that another program
+    /// still has to write there.
     pub(crate) stranded: RwLock<Option<LaidOver>>,
     pub(crate) left_off: Mutex<LeftOff>,
     damage: OnceLock<Error>,
-    /// Whether another program writes to the log: what looks like damage may have been freed since, so it is not kept.
+    /// Whether another program writes to the log. Then apparent damage may be a freed file, so it is not latched.
     is_followed: bool,
 }
 
 /// Frames that are read as if they were in the file of a segment.
 #[derive(Clone, Debug)]
 pub(crate) struct LaidOver {
-    /// The segment's handle.
+    /// The handle of the segment.
     pub(crate) segment: u64,
-    /// Where they belong in its file.
+    /// Their offset in its file.
     pub(crate) offset: u64,
     pub(crate) bytes: Bytes,
 }
@@ -70,7 +71,7 @@ impl LogFiles {
         }
     }
 
-    /// Of a log that another program writes to.
+    /// The files of a log that another program writes to.
     pub(crate) fn of_followed(identity: LogIdentity, directory: PathBuf) -> Self {
         Self {
             is_followed: true,
@@ -82,7 +83,7 @@ impl LogFiles {
         self.segments.read().last().cloned()
     }
 
-    /// Forgets the oldest segments up to the one that begins at `first`. Their files are the caller's from then on.
+    /// Forgets the oldest segments up to the one that begins at `first`. The caller becomes the owner of their files.
     pub(crate) fn forget_before(
         &self,
         first: RecordNumber,
@@ -91,7 +92,7 @@ impl LogFiles {
         let mut segments = self.segments.write();
         let kept = segments.partition_point(|segment| segment.entry.first_record < first);
         let forgotten: Vec<_> = segments.drain(..kept).collect();
-        // Under the lock: a reader that cannot hold one of them does not find it here again.
+        // Done under the lock: a reader that cannot hold one of them does not find it in the list again.
         forgotten.iter().for_each(|segment| segment.forget());
         drop(segments);
         for segment in &forgotten {
@@ -100,7 +101,7 @@ impl LogFiles {
         forgotten
     }
 
-    /// A segment's file, for reading. Where that is not the segment, the log is damaged.
+    /// Opens a segment's file for reading. If the file is not that segment, the log is damaged.
     pub(crate) fn open(&self, segment: &Segment, open_segments: &OpenSegments) -> Result<Arc<OpenSegment>> {
         open_segments.get_readable(segment).map_err(|error| match error {
             Error::Corrupt { .. } => self.note_damage_of(segment, error),
@@ -121,7 +122,7 @@ impl LogFiles {
         }
     }
 
-    /// Keeps damage that was found in a segment, if that is still part of this log.
+    /// Keeps damage that was found in a segment, if the segment is still part of this log.
     pub(crate) fn note_damage_of(&self, segment: &Segment, damage: Error) -> Error {
         match segment.is_forgotten() {
             true => damage,

@@ -1,4 +1,4 @@
-//! The files of logs: segments, who holds them, which are open, and the pool that new ones come from.
+//! The files of logs: segments, holds on them, open files, and the pool that new segments come from.
 
 pub(super) mod directories;
 pub(super) mod hold;

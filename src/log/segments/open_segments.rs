@@ -1,10 +1,10 @@
-//! The segments' files that are open, no more than a set number of them.
+//! The open files of segments, limited to a set number.
 //!
-//! All that reads or writes a segment has its file from here, so the number covers readers, writers and what is not synced
-//! yet. A file that is not in use is closed when another needs its place, the one that was not used for longest first, and
-//! one with unsynced bytes last: it has to be synced before, since the kernel may forget what became of the write-back of
-//! a file that no process has open. Files that are in use are not closed, so that many at the same time can exceed the number.
-//! A round, which uses those of several logs together, therefore has a limit of its own.
+//! Everything that reads or writes a segment gets its file here, so the number covers readers, writers and files with
+//! unsynced bytes. When another file needs a place, an unused one is closed: the one that was not used for longest
+//! first, and one with unsynced bytes last. That one has to be synced before, since the kernel may forget a failed
+//! write-back of a file that no process has open. Files in use are not closed, so many at the same time can exceed the
+//! number. A round uses those of several logs together, and therefore has a limit of its own.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -25,15 +25,15 @@ use crate::model::Histogram;
 use crate::seam::Tally;
 use crate::sync::{Mutex, OnceLock};
 
-/// Opens segments as they are needed and closes those that were not used for longest.
+/// Opens segments when they are needed, and closes those that were not used for longest.
 #[derive(Debug)]
 pub(crate) struct OpenSegments {
     disk: Arc<dyn Disk>,
     health: Health,
     capacity: usize,
-    /// Beyond this many bytes mappings are let go of, but for the one just made.
+    /// Beyond this many bytes mappings are dropped, except the one just made.
     max_mapped_bytes: u64,
-    /// For reading from files that are not mapped.
+    /// Buffers for reading files that are not mapped.
     pub(crate) buffers: Arc<ReadBuffers>,
     open: Mutex<LeastRecentlyUsed>,
     /// How long each sync took, in microseconds.
@@ -46,13 +46,13 @@ struct LeastRecentlyUsed {
     uses: u64,
 }
 
-/// Every commit looks up a handle. This process counts handles up, so they cannot be chosen to collide.
+/// Every commit looks up a handle. This process assigns handles by counting, so no attacker can choose colliding ones.
 #[derive(Debug, Default)]
 struct HandleHasher(u64);
 
 impl Hasher for HandleHasher {
     fn write_u64(&mut self, handle: u64) {
-        // An odd factor, 2^64 divided by the golden ratio, spreads them over the upper bits too.
+        // An odd factor, 2^64 divided by the golden ratio, spreads the handles over the upper bits too.
         self.0 = handle.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 
@@ -71,18 +71,18 @@ struct Slot {
     last_use: u64,
 }
 
-/// An open file of a segment that was found to be the one that the manifest names. It holds the segment, and so does
-/// whatever has its file or bytes of its mapping.
+/// An open file that was verified to be the segment that the manifest names. It holds the segment, and so does
+/// everything that has its file or bytes of its mapping.
 #[derive(Debug)]
 pub(crate) struct OpenSegment {
     pub(crate) file: Arc<HeldFile>,
     is_writable: bool,
     path: PathBuf,
     write_back: Arc<WriteBack>,
-    /// Of a sealed segment, once it was searched.
+    /// The index of a sealed segment, after the first search.
     pub(crate) index: OnceLock<SparseIndex>,
     mapping: Mutex<Option<Bytes>>,
-    /// That of all of them.
+    /// The histogram of all open segments.
     sync_micros: Arc<Tally>,
 }
 
@@ -107,7 +107,7 @@ impl OpenSegments {
     /// A segment's file, for reading.
     ///
     /// # Errors
-    /// Also where the log does not name the segment any more: who comes from a list of segments looks there again.
+    /// Also if the log no longer names the segment: a caller that took it from a list of segments looks there again.
     pub(crate) fn get_readable(&self, segment: &Segment) -> Result<Arc<OpenSegment>> {
         let open = self.open.lock().touch(segment.handle);
         match open {
@@ -129,7 +129,7 @@ impl OpenSegments {
     }
 
     fn open(&self, segment: &Segment, mode: OpenMode) -> Result<Arc<OpenSegment>> {
-        // Held before it is opened, so that the file of this name is the segment's, and stays it.
+        // Held before it is opened, so that the file of this name is the segment's, and remains so.
         let hold = segment.hold().ok_or_else(|| segment.is_no_more())?;
         let path = &segment.path;
         self.make_place();
@@ -144,14 +144,14 @@ impl OpenSegments {
         Ok(self.keep(segment, file, mode != OpenMode::Read))
     }
 
-    /// Takes in a file that the caller has just made, and can write to.
+    /// Takes in a file that the caller has just made, and that is open for writing.
     pub(crate) fn insert(&self, segment: &Segment, file: Arc<dyn DiskFile>) -> Result<Arc<OpenSegment>> {
         let hold = segment.hold().ok_or_else(|| segment.is_no_more())?;
         self.make_place();
         Ok(self.keep(segment, HeldFile::new(file, hold), true))
     }
 
-    /// Does what needs a descriptor. As long as the process has none left, files that are not in use are closed.
+    /// Runs a call that needs a descriptor. While the process has none left, unused files are closed.
     pub(crate) fn with_descriptor<T>(
         &self,
         mut run: impl FnMut() -> std::io::Result<T>,
@@ -169,15 +169,15 @@ impl OpenSegments {
         self.close_unused_of(0)
     }
 
-    /// Closes files that are not in use until there is place for one more, or all are in use.
+    /// Closes unused files until there is room for one more, or all are in use.
     fn make_place(&self) {
         while self.close_unused_of(self.capacity) {}
     }
 
-    /// Closes a file that is not in use, if at least so many are open.
+    /// Closes an unused file, if at least so many are open.
     fn close_unused_of(&self, least: usize) -> bool {
         loop {
-            // Once something has failed no sync would make anything durable, and what is open is read on.
+            // After a failure of the store no sync makes anything durable. Open files are still read.
             let is_synced_first = self.health.check().is_ok();
             let unused = {
                 let mut open = self.open.lock();
@@ -188,11 +188,11 @@ impl OpenSegments {
             };
             match unused {
                 Some(Unused::Closed(closed)) => {
-                    // Outside the lock: to unmap takes a while.
+                    // Dropped outside the lock: unmapping takes a while.
                     drop(closed);
                     return true;
                 }
-                // Looked at again: synced, or the store has failed.
+                // The loop looks at it again: it is synced, or the store has failed.
                 Some(Unused::Unsynced(open)) => drop(open.sync(&self.health)),
                 None => return false,
             }
@@ -210,14 +210,14 @@ impl OpenSegments {
             sync_micros: self.sync_micros.clone(),
         });
         let mut open = self.open.lock();
-        // Another thread may have been quicker, and written to that file by now.
+        // Another thread may have opened it first, and written to it.
         if let Some(other) = open.touch(segment.handle)
             && (other.is_writable || !is_writable)
         {
             return other;
         }
-        // Looked at under this lock: a thread that forgets a segment closes it afterwards. Else the file would stay here, and
-        // held, for as long as no other one takes its place.
+        // Checked under this lock: a thread that forgets a segment closes its file afterwards. Otherwise the file would
+        // stay here, and hold the segment, until another file takes its place.
         if !segment.is_forgotten() {
             open.insert(segment.handle, segment_file.clone());
         }
@@ -228,7 +228,7 @@ impl OpenSegments {
         self.open.lock().by_handle.remove(&segment.handle);
     }
 
-    /// The bytes of a sealed segment up to `length`, shared with everyone who has them.
+    /// The bytes of a sealed segment up to `length`, as a shared mapping.
     pub(crate) fn map(&self, segment: &Segment, open: &OpenSegment, length: u64) -> std::io::Result<Bytes> {
         if let Some(mapped) = open.mapped() {
             return Ok(mapped);
@@ -239,31 +239,31 @@ impl OpenSegments {
             .open
             .lock()
             .surplus_mappings(self.max_mapped_bytes, segment.handle);
-        // Outside the lock: to unmap takes a while.
+        // Dropped outside the lock: unmapping takes a while.
         drop(surplus);
         Ok(mapped)
     }
 }
 
 impl OpenSegment {
-    /// Writes, and remembers that this has to be synced.
+    /// Writes, and notes that the file has to be synced.
     pub(crate) fn write_all_at(&self, bytes: &[u8], offset: u64) -> std::io::Result<()> {
         self.file.write_all_at(bytes, offset)?;
         self.write_back.note_written();
         Ok(())
     }
 
-    /// Remembers that this has to be synced: bytes that an earlier process wrote may be in the cache alone.
+    /// Notes that the file has to be synced: bytes that an earlier process wrote may be in the cache alone.
     pub(crate) fn note_unsynced(&self) {
         self.write_back.note_written();
     }
 
-    /// Gives back the blocks from an offset on.
+    /// Frees the blocks from an offset on.
     pub(crate) fn release(&self, from: u64) -> std::io::Result<()> {
         self.file.release(from)
     }
 
-    /// Makes durable what was written before. A failure is final for the store.
+    /// Makes everything durable that was written before. A failure is final for the store.
     pub(crate) fn sync(&self, health: &Health) -> Result<()> {
         let sync = || {
             let begun = Instant::now();
@@ -276,12 +276,12 @@ impl OpenSegment {
         self.write_back.sync(|| health.check(), sync)
     }
 
-    /// The mapping, if there is one now.
+    /// The mapping, if there is one at present.
     pub(crate) fn mapped(&self) -> Option<Bytes> {
         self.mapping.lock().clone()
     }
 
-    /// Whether there is no other owner. Asked where there can be no new one meanwhile.
+    /// Whether there is no other owner. The caller excludes new owners.
     fn is_unused(self: &Arc<Self>) -> bool {
         Arc::strong_count(self) == 1 && Arc::strong_count(&self.file) == 1
     }
@@ -292,11 +292,11 @@ impl OpenSegment {
     }
 }
 
-/// A file that is not in use.
+/// A file that is not in use, taken to be closed.
 enum Unused {
-    /// It is not kept any more.
+    /// It was removed from the list.
     Closed(Slot),
-    /// It is to be synced first, and kept meanwhile.
+    /// It has to be synced first, and stays in the list meanwhile.
     Unsynced(Arc<OpenSegment>),
 }
 
@@ -319,7 +319,7 @@ impl LeastRecentlyUsed {
         );
     }
 
-    /// The file to be closed next: not in use, rather synced than not, not used for longest.
+    /// The file to be closed next: not in use, preferably synced, and not used for longest.
     fn take_unused(&mut self, is_synced_first: bool) -> Option<Unused> {
         let unused = self.by_handle.iter().filter(|(_, slot)| slot.segment.is_unused());
         let (is_synced, handle) = unused
@@ -334,7 +334,7 @@ impl LeastRecentlyUsed {
             .map(|slot| Unused::Unsynced(slot.segment.clone()))
     }
 
-    /// Takes away the mappings that were not used for longest, until no more than `most` bytes are mapped.
+    /// Removes the mappings that were not used for longest, until at most `most` bytes are mapped.
     fn surplus_mappings(&self, most: u64, just_mapped: u64) -> Vec<Bytes> {
         let mut mapped: Vec<_> = self
             .by_handle

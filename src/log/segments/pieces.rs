@@ -1,14 +1,15 @@
-//! What of a log can be freed apart from the rest: its segments.
+//! The parts of a log that can be freed separately: its segments.
 
 use crate::log::format::log_end::LogEnd;
 use crate::log::format::segment_header::SegmentEntry;
 use crate::model::RecordNumber;
 use crate::seam::LogPiece;
 
-/// The segments of a log that ends there, with the bytes of their frames, as far as they have records from a number on.
+/// The segments of a log with this end that have records from a number on, each with the bytes of its frames.
 ///
-/// Numbers within a segment have no gap, and each segment says what was left out in front of it, so the records are
-/// counted without being read. Of a segment that the number is in the bytes are as large a part as the records.
+/// Numbers within a segment have no gap, and each segment says how many were left out in front of it, so the records
+/// are counted without being read. If the number is inside a segment, its bytes are counted in proportion to its
+/// records.
 pub(crate) fn pieces_of(entries: &[SegmentEntry], end: LogEnd, from: RecordNumber) -> Vec<LogPiece> {
     let ends = entries
         .iter()
@@ -34,7 +35,7 @@ fn piece_of(entry: &SegmentEntry, end: LogEnd, from: RecordNumber) -> LogPiece {
         follows: entry.follows,
         records,
         bytes: match from <= entry.first_record {
-            // Also of a segment whose frames have no record.
+            // A segment whose frames have no record counts too.
             true => bytes,
             false => u64::try_from(part).unwrap_or(bytes),
         },

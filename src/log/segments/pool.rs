@@ -1,15 +1,15 @@
-//! Files that will be segments: prepared ahead, and recycled.
+//! Files that will be segments: prepared ahead, or recycled.
 //!
-//! On file systems that overwrite in place, syncing blocks that were written before costs about half of syncing
-//! fresh ones, since no metadata has to be committed. So the keeper fills files with zeros ahead of need, and
-//! segments behind the trim horizon come back here instead of being removed.
+//! On file systems that overwrite in place, syncing blocks that were written before costs about half of syncing fresh
+//! ones, since no metadata has to be committed. So the keeper fills files with zeros ahead of need, and segments behind
+//! the trim horizon return here instead of being removed.
 //!
-//! A file in the pool means nothing: whatever it holds was written under another salt. So on a full disk the pool gives
-//! its files up: to logs that can do with another size, and to whatever else needs room. Others have a use for the
-//! disk too, so the pool never keeps more than the disk has free beside.
+//! A file in the pool has no meaning: its bytes were written under another salt. So on a full disk the pool gives up
+//! files: to logs that accept another size, and to everything else that needs room. Other programs use the disk too, so
+//! the pool never keeps more than the disk has free beside it.
 //!
-//! A file that a backup has under another name is not written again. Which files these are is asked once they have a
-//! name in the pool: a backup knows segments by their names as segments, so from then on none gets a second name.
+//! A file that a backup has under another name is not written again. The pool counts a file's names after it gave it a
+//! name in the pool: a backup knows segments by their names as segments, so from then on no file gets a second name.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,16 +25,16 @@ use crate::error::{Error, Result};
 use crate::log::format::segment_header::PAGE_BYTES;
 use crate::sync::Mutex;
 
-/// Written at a time while a file is filled; larger pieces reach for large page-cache folios, which are slower.
+/// The bytes of one write while a file is filled. Larger writes use large page-cache folios, which are slower.
 const FILL_BYTES: usize = 256 * 1024;
 
-/// Where there is no room for a segment, one of this part of its size is tried.
+/// If there is no room for a segment, one of this fraction of its size is tried.
 const SMALLER: u64 = 8;
 
-/// Files up to this size are filled by the thread that needs one: it takes less than a sync does.
+/// Files up to this size are filled by the thread that needs one, which takes less than a sync does.
 const FILL_AT_ONCE_BYTES: u64 = 64 * 1024;
 
-/// For so long a size is not wanted again that there was no room for.
+/// How long a size for which there was no room is not prepared again.
 const REFUSED_FOR: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(crate) struct SegmentPool {
     directory: PathBuf,
     next_name: AtomicU64,
     state: Mutex<PoolState>,
-    /// Recycled files beyond this many bytes are removed, and those beyond what the disk has free.
+    /// Recycled files beyond this many bytes, or beyond what the disk has free, are removed.
     max_recycled_bytes: u64,
 }
 
@@ -53,31 +53,31 @@ struct PoolState {
     ready: BTreeMap<u64, Vec<PathBuf>>,
     /// Sizes that will be needed soon.
     wanted: Vec<u64>,
-    /// Sizes that there was no room for, with the time of the round that found so.
+    /// Sizes for which there was no room, with the time of the round that found out.
     refused: BTreeMap<u64, Duration>,
     ready_bytes: u64,
 }
 
-/// A file that can become a segment; it still has its name in the pool.
+/// A file that can become a segment; its present name is the one in the pool.
 #[derive(Debug)]
 pub(crate) struct PooledFile {
     pub(crate) file: Arc<dyn DiskFile>,
     pub(crate) path: PathBuf,
     pub(crate) bytes: u64,
-    /// Whether it was made for this use, and holds only zeros.
+    /// Whether it was made for this use, and has only zeros.
     pub(crate) is_new: bool,
 }
 
-/// How large a segment should be.
+/// The size of a new segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentSize {
     pub(crate) preferred: u64,
-    /// What will do where there is no room.
+    /// The size that is enough if there is no room.
     pub(crate) least: u64,
 }
 
 impl SegmentPool {
-    /// Frees the room of all files of a pool that is not open. They mean nothing.
+    /// Removes all files of a pool that is not open. They have no meaning.
     pub(crate) fn remove_all(disk: &dyn Disk, directory: &Path) -> Result<()> {
         for name in list_if_there(disk, directory)? {
             let path = directory.join(&name);
@@ -88,8 +88,8 @@ impl SegmentPool {
         Ok(())
     }
 
-    /// Opens the pool. What an earlier owner left half prepared is removed, the rest is used. What no pool makes is left
-    /// alone.
+    /// Opens the pool. Removes what an earlier owner left half prepared, and uses the other files. Leaves alone what no
+    /// pool makes.
     pub(crate) fn open(disk: Arc<dyn Disk>, directory: PathBuf, max_recycled_bytes: u64) -> Result<Self> {
         let mut state = PoolState::default();
         let mut next_name = 0;
@@ -121,7 +121,7 @@ impl SegmentPool {
         })
     }
 
-    /// A pool that nothing is taken from, for logs that are only read.
+    /// A pool that gives no file, for logs that are only read.
     pub(crate) fn unused(disk: Arc<dyn Disk>, directory: PathBuf) -> Self {
         Self {
             disk,
@@ -132,11 +132,11 @@ impl SegmentPool {
         }
     }
 
-    /// A file of the preferred size, written before if one is ready. Where the disk has no room for it: a smaller one, a
-    /// larger one that is ready, or one in the place of others that are.
+    /// A file of the preferred size; one with written blocks if one is ready. If the disk has no room for it: a smaller
+    /// one, a larger one that is ready, or a new one after ready ones are removed.
     ///
     /// # Errors
-    /// [`Error::StorageFull`] when there is no room for a new one; nothing is harmed then.
+    /// [`Error::StorageFull`] if there is no room for a new one. The store goes on after it.
     pub(crate) fn take(&self, size: SegmentSize) -> Result<PooledFile> {
         let mut taken = self.take_or_create(size.preferred);
         let mut bytes = size.preferred;
@@ -155,13 +155,13 @@ impl SegmentPool {
         taken
     }
 
-    /// Gives the room of one file back to the disk. False if there is none to give.
+    /// Removes one file to free room on the disk. False if there is none.
     pub(crate) fn make_room(&self) -> bool {
         self.give_back_largest().is_some()
     }
 
-    /// Gives files back so that the disk has about as much free as the pool keeps. A file system may free their room
-    /// later, so this looks once: what is still too much goes the next time.
+    /// Removes files so that the disk has about as much free as the pool keeps. A file system may free their room
+    /// later, so this looks only once; the next call removes more if necessary.
     pub(crate) fn leave_room(&self) {
         let mut left = self.too_much();
         while left > 0
@@ -178,8 +178,8 @@ impl SegmentPool {
         (files as u64, state.ready_bytes)
     }
 
-    /// Says that a file of `bytes` will be needed soon, for [`prepare_wanted`](Self::prepare_wanted) to make.
-    /// True if one has to be made: not if there was no room for one just now.
+    /// Notes that a file of `bytes` will be needed soon, so that [`prepare_wanted`](Self::prepare_wanted) makes it.
+    /// True if one has to be made. False if there was no room for one just now.
     pub(crate) fn want(&self, bytes: u64) -> bool {
         let mut state = self.state.lock();
         let is_ready = state.ready.get(&bytes).is_some_and(|files| !files.is_empty());
@@ -190,9 +190,9 @@ impl SegmentPool {
         true
     }
 
-    /// Fills one file for every size that is wanted, but none that would leave less free than the pool keeps. Takes its
-    /// time: for the keeper, at `now` on a clock that is never set back. A size that there is no room for is forgotten,
-    /// and is not wanted again for a second.
+    /// Fills one file for every size that is wanted, unless less would be free then than the pool keeps. Takes its
+    /// time: for the keeper, at `now` on a clock that is never set back. A size without room is forgotten, and is not
+    /// wanted again for a second.
     ///
     /// # Errors
     /// [`Error::StorageFull`] when there is no room.
@@ -222,7 +222,7 @@ impl SegmentPool {
 
     fn prepare(&self, bytes: u64) -> Result<()> {
         let prepared = self.create(bytes, Fill::Zeros)?;
-        // Synced here, so that the first group in it has only its own bytes to sync.
+        // Synced here, so that the first group in it only has to sync its own bytes.
         if let Err(error) = perform(Step::PreparedSegmentSync, || prepared.file.sync_data()) {
             let _ = self.disk.remove_file(&prepared.path);
             return Err(Error::preparing("sync", &prepared.path, error));
@@ -236,8 +236,8 @@ impl SegmentPool {
         Ok(())
     }
 
-    /// Takes a segment's file back. The caller has made sure that it is not read, and syncs the directory it
-    /// came from before it tells anyone that the space is free.
+    /// Takes a segment's file back. The caller has made sure that no reader has it, and syncs the directory it came
+    /// from before it reports the space as free.
     pub(crate) fn recycle(&self, path: &Path, bytes: u64) -> Result<()> {
         let kept = self.state.lock().ready_bytes + bytes;
         if kept > self.max_recycled_bytes || !self.leaves_room(kept, 0) {
@@ -250,13 +250,13 @@ impl SegmentPool {
                 self.state.lock().add(bytes, pooled);
                 Ok(())
             }
-            // Taken back before, or no room for another name here.
+            // It was taken back before, or there is no room for another name here.
             Err(_) => remove_if_there(self.disk.as_ref(), path),
         }
     }
 
-    /// Whether the disk has as much free as the pool would keep, once it has taken `more` bytes for that. One that cannot
-    /// say is taken to have it.
+    /// Whether the disk has as much free as the pool would keep, after the pool has taken `more` bytes for that.
+    /// Assumed if the disk cannot say.
     fn leaves_room(&self, kept: u64, more: u64) -> bool {
         kept == 0
             || match self.disk.space(&self.directory) {
@@ -265,8 +265,8 @@ impl SegmentPool {
             }
     }
 
-    /// How much the pool has to give back, so that the disk has as much free as the pool keeps. What is given back is
-    /// taken from the one and comes to the other.
+    /// How much the pool has to remove, so that the disk has as much free as the pool keeps. Each removed byte counts
+    /// for both sides.
     fn too_much(&self) -> u64 {
         let kept = self.state.lock().ready_bytes;
         if kept == 0 {
@@ -278,11 +278,11 @@ impl SegmentPool {
         }
     }
 
-    /// The bytes that are given back; `None` if there is no file.
+    /// The bytes of the removed file; `None` if there is no file.
     fn give_back_largest(&self) -> Option<u64> {
         loop {
             let (bytes, path) = self.state.lock().take_largest()?;
-            // One that cannot be removed takes no room that anyone could have.
+            // A file that cannot be removed is dropped from the list.
             if self.disk.remove_file(&path).is_ok() {
                 return Some(bytes);
             }
@@ -307,7 +307,7 @@ impl SegmentPool {
                 return Err(error);
             }
         };
-        // A file that was cut or grown in between is brought back to the length its name says.
+        // A file that was cut or grown in between gets the length that its name says.
         if file.len().map_err(|error| Error::io("measure", &path, error))? != bytes
             && let Err(error) = file.set_len(bytes)
         {
@@ -342,8 +342,8 @@ impl SegmentPool {
                 .and_then(|()| fill_with_zeros(file.as_ref(), bytes)),
         };
         if let Err(error) = reserved {
-            // What was reserved is given back, so that a full disk does not stay full of half-made segments; if
-            // even that fails the name is removed when the store is next opened.
+            // The reserved room is freed, so that a full disk does not stay full of half-made segments. If that fails
+            // too, the next opener of the store removes the name.
             let _ = self.disk.remove_file(&path);
             return Err(Error::preparing("reserve", &path, error));
         }
@@ -411,7 +411,7 @@ impl PoolState {
     }
 }
 
-/// Whether a backup has the file of the pool too, or may have it.
+/// Whether a backup has this file too, or may have it.
 fn is_shared(disk: &dyn Disk, path: &Path) -> bool {
     !is_left_out(Step::SharedIsKept) && !matches!(disk.count_names(path), Ok(1))
 }
@@ -420,7 +420,7 @@ fn is_full(taken: &Result<PooledFile>) -> bool {
     matches!(taken, Err(Error::StorageFull { .. }))
 }
 
-/// Removes a file that may be gone already.
+/// Removes a file that may not exist.
 pub(crate) fn remove_if_there(disk: &dyn Disk, path: &Path) -> Result<()> {
     match disk.remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, error)),

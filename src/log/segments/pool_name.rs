@@ -1,6 +1,6 @@
-//! What the files of the pool are called.
+//! The names of the files of the pool.
 
-/// What a name in the pool's directory says, if a pool made it.
+/// The meaning of a name in the pool's directory, if a pool made it.
 pub(super) enum PoolName {
     Ready { number: u64, bytes: u64 },
     Preparing { number: u64 },
@@ -20,7 +20,7 @@ impl PoolName {
                 number: name.strip_suffix(".preparing")?.parse().ok()?,
             },
         };
-        // Other ways to write the numbers are not a pool's.
+        // A pool writes the numbers in this form only.
         (name == parsed.name()).then_some(parsed)
     }
 

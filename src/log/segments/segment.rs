@@ -21,7 +21,7 @@ use crate::sync::{Mutex, OnceLock, RwLock};
 /// A segment of an open log.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    /// Tells this open segment apart from all others of the process.
+    /// Distinguishes this open segment from all others of the process.
     pub(crate) handle: u64,
     pub(crate) entry: SegmentEntry,
     pub(crate) log: LogIdentity,
@@ -33,16 +33,16 @@ pub(crate) struct Segment {
     is_inherited: bool,
     /// The index while the segment is the last one. Sealed segments have theirs in a file.
     pub(crate) live_index: RwLock<Option<SparseIndex>>,
-    /// What the commit journal calls the segment, once it has had to.
+    /// The segment's name in the commit journal, after its first use there.
     pub(crate) frame_home: OnceLock<String>,
     holds: Holds,
     pub(crate) write_back: Arc<WriteBack>,
-    /// What its frames are encrypted with, and the revision of the keys at which that could be used.
+    /// The key of its frames, and the revision of the keys at which it was usable.
     data_key: Mutex<Option<(u64, Arc<DataKey>)>>,
 }
 
 impl Segment {
-    /// A segment that is there since before the store was opened.
+    /// A segment that existed before the store was opened.
     pub(crate) fn inherited(log: LogIdentity, entry: SegmentEntry, directory: &Path) -> Self {
         Self {
             is_inherited: true,
@@ -76,12 +76,12 @@ impl Segment {
         }
     }
 
-    /// Whether frames that are to be encrypted with this key, or not at all, can be in it.
+    /// Whether frames with this key, or without a key, can be in it.
     pub(crate) fn is_encrypted_with(&self, wanted: Option<KeyFingerprint>) -> bool {
         self.entry.encryption.map(|key| key.wrapped_with) == wanted
     }
 
-    /// What its frames are encrypted with, if they are.
+    /// The key of its frames, if they are encrypted.
     ///
     /// # Errors
     /// [`Error::KeyNotFound`]; [`Error::Corrupt`] if the header page has a key that was not made for this segment.
@@ -89,7 +89,7 @@ impl Segment {
         let Some(encryption) = &self.entry.encryption else {
             return Ok(None);
         };
-        // Before the key is asked for: one that is removed meanwhile is not kept for long.
+        // Read before the key: a key that is removed meanwhile is not kept for long.
         let revision = keys.revision();
         let mut known = self.data_key.lock();
         if let Some((_, key)) = known.as_ref().filter(|(known, _)| *known == revision) {
@@ -108,17 +108,17 @@ impl Segment {
         Ok(Some(key))
     }
 
-    /// Keeps the file from being recycled or removed; `None` once the log does not name the segment any more.
+    /// Keeps the file from being recycled or removed; `None` once the log no longer names the segment.
     pub(crate) fn hold(&self) -> Option<SegmentHold> {
         self.holds.begin()
     }
 
-    /// Takes note that the log does not name this segment any more. Nothing that is not read now will be.
+    /// Notes that the log no longer names this segment. No new hold begins after this.
     pub(crate) fn forget(&self) {
         self.holds.forget();
     }
 
-    /// What is told of a segment that the log has forgotten, to those who do not come from its list.
+    /// The error for a segment that the log has forgotten, for callers that did not take it from the log's list.
     pub(crate) fn is_no_more(&self) -> Error {
         Error::StreamNotFound {
             name: match self.log.name {
@@ -132,11 +132,11 @@ impl Segment {
         self.holds.are_forgotten()
     }
 
-    /// Gives the file of a forgotten segment back, unless something still has it or bytes of its mapping. Says whether
-    /// it did. After an error it can be done again.
+    /// Recycles or removes the file of a forgotten segment, unless something still has it or bytes of its mapping.
+    /// Returns whether it did. Can be repeated after an error.
     ///
-    /// The file is written again only if every mapping of it was made, and is known to be gone, here; an inherited one
-    /// is removed, which leaves mappings what they are.
+    /// The file is written again only if every mapping of it was made in this process, and is known to be gone. An
+    /// inherited file is removed instead, which leaves mappings unchanged.
     pub(crate) fn retire(&self, pool: &SegmentPool, disk: &dyn Disk) -> Result<bool> {
         if !self.holds.are_over() {
             return Ok(false);

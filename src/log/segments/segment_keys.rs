@@ -1,4 +1,4 @@
-//! Who has the keys that segments are encrypted with.
+//! The keys that segments are encrypted with.
 
 use std::fmt::Debug;
 
@@ -7,16 +7,15 @@ use crate::error::Result;
 use crate::log::format::identity::LogIdentity;
 use crate::log::format::segment_header::SegmentKey;
 
-/// Knows which logs are to be encrypted, and has the keys.
+/// Knows which logs have to be encrypted, and has the keys.
 pub(crate) trait SegmentKeys: Debug + Send + Sync {
-    /// Another number than before if anything here may answer otherwise than before.
+    /// A number that changes whenever another answer of this trait may change.
     fn revision(&self) -> u64;
 
-    /// The key that the log's next segment, and all frames from now on, are to be encrypted with, if any. `None` if the log
-    /// is no more.
+    /// The key for the log's next segment and all frames from now on, if any. `None` if the log no longer exists.
     fn wanted(&self, log: LogIdentity) -> Option<Option<KeyFingerprint>>;
 
-    /// Checks that a key is there.
+    /// Checks that a key is available.
     ///
     /// # Errors
     /// [`Error::KeyNotFound`](crate::Error::KeyNotFound).
@@ -25,7 +24,7 @@ pub(crate) trait SegmentKeys: Debug + Send + Sync {
     /// Draws a key for a new segment of this salt.
     ///
     /// # Errors
-    /// [`Error::KeyNotFound`](crate::Error::KeyNotFound) if the key that is to wrap it is not there.
+    /// [`Error::KeyNotFound`](crate::Error::KeyNotFound) if the key that has to wrap it is missing.
     fn draw(
         &self,
         log: LogIdentity,
@@ -36,6 +35,6 @@ pub(crate) trait SegmentKeys: Debug + Send + Sync {
     /// The key of a segment. `None` if it was not made for this segment, or was changed.
     ///
     /// # Errors
-    /// [`Error::KeyNotFound`](crate::Error::KeyNotFound) if the key that wrapped it is not there.
+    /// [`Error::KeyNotFound`](crate::Error::KeyNotFound) if the key that wrapped it is missing.
     fn unwrap(&self, log: LogIdentity, salt: u64, key: &SegmentKey) -> Result<Option<DataKey>>;
 }

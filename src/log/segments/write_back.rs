@@ -1,10 +1,11 @@
-//! What was written to a segment's file and is not synced yet.
+//! Bytes that were written to a segment's file and are not synced yet.
 
 use std::sync::atomic::Ordering;
 
 use crate::sync::{AtomicU64, Mutex};
 
-/// Belongs to a segment, and to each of its open files in turn: a file is only closed when nothing written is unsynced.
+/// Belongs to a segment, and to each of its open files in turn: a file is closed only when everything written is
+/// synced.
 #[derive(Debug, Default)]
 pub(crate) struct WriteBack {
     /// Writes that have ended.
@@ -15,7 +16,7 @@ pub(crate) struct WriteBack {
 }
 
 impl WriteBack {
-    /// Takes note that a write has ended. The writer still has the file open.
+    /// Notes that a write has ended. The writer still has the file open.
     pub(crate) fn note_written(&self) {
         self.written.fetch_add(1, Ordering::AcqRel);
     }
@@ -25,8 +26,8 @@ impl WriteBack {
         self.synced.load(Ordering::Acquire) >= self.written.load(Ordering::Acquire)
     }
 
-    /// Syncs what was written before, if it is not. A failed write-back is reported to one sync of a file only, so one
-    /// goes on at a time, and `check` tells the second one of the failure.
+    /// Syncs what was written before, if it is not synced. A failed write-back is reported to one sync of a file only,
+    /// so syncs run one at a time, and `check` tells the second one of the failure.
     pub(crate) fn sync<E>(
         &self,
         check: impl FnOnce() -> Result<(), E>,

@@ -1,4 +1,4 @@
-//! Proving that what was read back is a lineage.
+//! Checking that decoded data is a lineage.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::{Lineage, LineageError};
 use crate::model::{HashKeyRange, SequenceNumber, Shard, ShardClosed, ShardId};
 
 impl Lineage {
-    /// Verifies all that the other verbs rely on. Deserialising does it too. O(n log n).
+    /// Verifies everything that the other methods rely on. Deserialising does it too. O(n log n).
     ///
     /// # Errors
     /// [`LineageError::Inconsistent`] with the first thing that is wrong.

@@ -108,6 +108,8 @@ fn assert_invariants(lineage: &Lineage, now: Timestamp) {
             assert!(parent.ending_sequence_number().unwrap() < shard.starting_sequence_number());
         }
         assert_eq!(lineage.children(shard.id).next().is_none(), shard.is_open());
+        let is_child = |other: &&Shard| other.parents().any(|parent| parent == shard.id);
+        assert!(lineage.children(shard.id).eq(lineage.shards().filter(is_child)));
     }
 
     let moments = lineage
@@ -122,6 +124,8 @@ fn assert_invariants(lineage: &Lineage, now: Timestamp) {
                 let what = format!("the generation at {near:?} with {horizon:?}");
                 assert_generation(&lineage.select(&ShardFilter::AtTimestamp(near), horizon), &what);
             }
+            let is_expired = |shard: &&Shard| shard.is_expired(near);
+            assert!(lineage.expired(near).eq(lineage.shards().filter(is_expired)));
             let what = format!("the generation at the horizon {near:?}");
             assert_generation(&lineage.select(&ShardFilter::AtTrimHorizon, near), &what);
         }

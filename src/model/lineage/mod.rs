@@ -1,4 +1,4 @@
-//! Which shards a stream has, and how they came from each other.
+//! The lineage of a stream: its shards, and how they came from each other.
 //!
 //! Think of a plane of hash keys and time. A shard is a rectangle in it: its hash key range, from the moment it took
 //! over to the moment its children did. The rectangles cover the plane without gap or overlap from the stream's
@@ -22,8 +22,7 @@ mod shard_count;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
@@ -57,12 +56,16 @@ pub use shard_count::ReshardStep;
 #[serde(try_from = "StoredLineage")]
 pub struct Lineage {
     shards: BTreeMap<ShardId, Shard>,
-    /// The index of the next shard: above every one that was ever given out.
+    /// The index of the next shard, which is greater than every one that was ever given out.
     next_index: u32,
     /// From this moment on, the shards that are listed tile the hash space.
     tiled_since: Timestamp,
     /// The open shards by the start of their ranges.
     open: BTreeMap<HashKey, ShardId>,
+    /// The closed shards by when they were closed.
+    closed: BTreeSet<(Timestamp, ShardId)>,
+    /// Each parent with its children, whether or not the parent is still listed.
+    children: BTreeSet<(ShardId, ShardId)>,
 }
 
 /// Why a lineage cannot be made or changed.
@@ -78,7 +81,7 @@ pub enum LineageError {
     /// The stream has used up the ids that shards can have.
     #[error("the stream cannot have more shards: the last shard id has been given out")]
     ShardIdsExhausted,
-    /// The lineage has no such shard, or not any more.
+    /// The lineage has no such shard, or no longer.
     #[error("{shard} does not exist or has expired")]
     UnknownShard {
         /// The shard that was named.
@@ -181,7 +184,7 @@ impl Lineage {
                 created_seconds,
                 closed: None,
             };
-            lineage.insert_open(shard);
+            lineage.insert(shard);
         }
         Ok(lineage)
     }
@@ -217,15 +220,15 @@ impl Lineage {
         self.shards.get(id)
     }
 
-    /// The shards that were made from this one, in the order of their ids.
+    /// The shards that were made from this one, in the order of their ids. O(log n).
     pub fn children(&self, id: ShardId) -> impl Iterator<Item = &Shard> {
-        let later = self.shards.range((Bound::Excluded(id), Bound::Unbounded));
+        let later = self.children.range((id, ShardId::FIRST)..);
         later
-            .map(|(_, shard)| shard)
-            .filter(move |shard| shard.parents().any(|parent| parent == id))
+            .take_while(move |(parent, _)| *parent == id)
+            .filter_map(|(_, child)| self.shard(*child))
     }
 
-    /// Those shards that this one was made from which have not expired.
+    /// The parents of this shard that have not expired.
     pub fn parents_of(&self, id: ShardId) -> impl Iterator<Item = &Shard> {
         let parents = self.shard(id).into_iter().flat_map(Shard::parents);
         parents.filter_map(|parent| self.shard(parent))
@@ -238,8 +241,12 @@ impl Lineage {
     }
 
     /// The shards that have been closed since before `horizon`, in an order in which they can [`expire`](Self::expire).
+    /// Takes no time for those that have not.
     pub fn expired(&self, horizon: Timestamp) -> impl Iterator<Item = &Shard> {
-        self.shards().filter(move |shard| shard.is_expired(horizon))
+        let closed_before = self.closed.range(..(horizon, ShardId::FIRST));
+        let mut expired: Vec<_> = closed_before.map(|(_, shard)| *shard).collect();
+        expired.sort_unstable();
+        expired.into_iter().filter_map(|shard| self.shard(shard))
     }
 
     /// Removes a closed shard, whose parents have to be gone. Its children go on naming it.
@@ -257,9 +264,15 @@ impl Lineage {
             });
         }
         self.tiled_since = self.tiled_since.max(closed.at);
-        self.shards
+        let expired = self
+            .shards
             .remove(&id)
-            .ok_or(LineageError::UnknownShard { shard: id })
+            .ok_or(LineageError::UnknownShard { shard: id })?;
+        self.closed.remove(&(closed.at, id));
+        for parent in expired.parents() {
+            self.children.remove(&(parent, id));
+        }
+        Ok(expired)
     }
 
     /// The index of the next shard.
@@ -267,7 +280,7 @@ impl Lineage {
         self.next_index
     }
 
-    /// Gives no new shard an id up to and including this one, which may have been in use.
+    /// No new shard gets an id up to and including this one. Such ids may have been in use.
     pub(crate) fn reserve_ids(&mut self, through: ShardId) {
         self.next_index = self.next_index.max(through.index().saturating_add(1));
     }
@@ -285,8 +298,13 @@ impl Lineage {
         }
     }
 
-    fn insert_open(&mut self, shard: Shard) {
-        self.open.insert(shard.hash_key_range.start(), shard.id);
+    fn insert(&mut self, shard: Shard) {
+        match shard.closed {
+            None => drop(self.open.insert(shard.hash_key_range.start(), shard.id)),
+            Some(closed) => drop(self.closed.insert((closed.at, shard.id))),
+        }
+        let parents = shard.parents().map(|parent| (parent, shard.id));
+        self.children.extend(parents);
         self.shards.insert(shard.id, shard);
     }
 }
@@ -309,7 +327,7 @@ fn check_created_seconds(seconds: u64) -> Result<u64, LineageError> {
     Ok(seconds)
 }
 
-/// A lineage as it is written: the index of open shards is left out, and rebuilt from what was read.
+/// A lineage as it is written: the indexes are left out, and rebuilt from what was read.
 #[derive(Deserialize)]
 #[serde(rename = "Lineage")]
 struct StoredLineage {
@@ -356,11 +374,7 @@ impl TryFrom<StoredLineage> for Lineage {
             ..Self::default()
         };
         for shard in shards {
-            if shard.is_open() {
-                lineage.insert_open(shard);
-            } else {
-                lineage.shards.insert(shard.id, shard);
-            }
+            lineage.insert(shard);
         }
         lineage.check()?;
         Ok(lineage)

@@ -22,8 +22,8 @@ pub struct Reshard {
 impl Lineage {
     /// Plans to split an open shard: the lower child ends before `new_starting_hash_key`, and the upper one starts there.
     ///
-    /// `now` is to be later than the arrival of any record in the shard, so that reading from a moment on misses none.
-    /// A `now` before the shard's own creation counts as that.
+    /// `now` has to be later than the arrival of any record in the shard, so that reading from a time on misses none. A
+    /// `now` before the shard's own creation counts as that creation.
     ///
     /// # Errors
     /// [`LineageError::UnknownShard`], [`LineageError::ShardClosed`], [`LineageError::InvalidSplitKey`];
@@ -70,18 +70,19 @@ impl Lineage {
     ///
     /// # Errors
     /// [`LineageError::UnknownShard`], [`LineageError::ShardClosed`] or [`LineageError::ForeignReshard`] if the lineage
-    /// is not as it was when the reshard was planned; then nothing has changed.
+    /// has changed since the reshard was planned; then nothing has changed.
     pub fn apply_reshard(&mut self, reshard: &Reshard) -> Result<(), LineageError> {
         self.check_reshard(reshard)?;
         for parent in &reshard.parents {
             if let Some(shard) = self.shards.get_mut(parent) {
                 shard.closed = Some(reshard.closed);
                 self.open.remove(&shard.hash_key_range.start());
+                self.closed.insert((reshard.closed.at, *parent));
             }
         }
         for child in &reshard.children {
             self.next_index = child.id.index() + 1;
-            self.insert_open(child.clone());
+            self.insert(child.clone());
         }
         Ok(())
     }
@@ -119,8 +120,8 @@ impl Lineage {
         })
     }
 
-    /// Checks what the lineage relies on, and not that the reshard would be planned in just this way today: a plan may
-    /// have been made by an earlier version, with other limits.
+    /// Checks what the lineage relies on, and not that the reshard would be planned in the same way today: an earlier
+    /// version may have made the plan, with other limits.
     fn check_reshard(&self, reshard: &Reshard) -> Result<(), LineageError> {
         let parents = reshard.parents.iter().map(|id| self.known_open(*id));
         let parents = parents.collect::<Result<Vec<_>, _>>()?;

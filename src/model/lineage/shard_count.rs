@@ -24,14 +24,14 @@ pub enum ReshardStep {
 
 impl Lineage {
     /// The next step on the way to `target` open shards, for a change during which every shard from `first_new` on was
-    /// made; `None` once they are there.
+    /// made; `None` once there are as many.
     ///
-    /// More shards than there were: every shard is split in its middle once, and then neighbours are merged. Fewer:
-    /// neighbours are merged. Those two go first whose ranges are the smallest together, so that from even ranges the
-    /// largest and the smallest shard never differ by more than twice. Where one time is not enough, the widest shard is
-    /// split.
+    /// For more shards, every shard is split in its middle once, and then neighbours are merged. For fewer, neighbours
+    /// are merged. The two neighbours whose ranges are the smallest together are merged first, so that from even ranges
+    /// the largest and the smallest shard never differ by more than a factor of two. If one split of each is not
+    /// enough, the widest shard is split.
     ///
-    /// The steps depend on the lineage alone, so a change that was interrupted goes on where it was.
+    /// The steps depend on the lineage alone, so a change that was interrupted goes on where it stopped.
     pub fn next_step(&self, target: u32, first_new: ShardId) -> Option<ReshardStep> {
         let split = self
             .opens()
@@ -57,7 +57,7 @@ impl Lineage {
             .and_then(middle_split)
     }
 
-    /// Shards from here on are new to a change that begins now: none of the old ones is split if there are to be fewer.
+    /// The first shard that is new to a change that begins now. No old shard is split if there will be fewer.
     pub(crate) fn first_new_on_the_way_to(&self, target: u32) -> Result<ShardId, super::LineageError> {
         match target > self.open_shard_count() {
             true => super::shard_id(self.next_index),

@@ -1,18 +1,18 @@
-//! What writers sent and were told, against what a store has.
+//! The records that writers sent, and the acknowledgements they got, compared with the records of a store.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anabranch::{SequenceNumber, ShardId};
 
-/// As many writers as put at the same time.
+/// How many writers put at the same time.
 pub const WRITERS: u64 = 8;
-/// A writer that puts several records at once puts this many.
+/// How many records a put of several has.
 pub const RECORDS_PER_PUT: u64 = 5;
 
-/// A record that says what it must look like, so that one number tells all of it.
+/// A record whose key and data follow from one number.
 ///
-/// The number is unique in a test: it names the life of the server, the writer, and the how manieth record of that
-/// writer in that life it is. A writer sends the next number when the one before is acknowledged.
+/// The number is unique in a test: it is made of the life of the server, the writer, and a count of that writer's
+/// records in that life. A writer sends the next number when the one before is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Message(pub u64);
 
@@ -23,12 +23,12 @@ impl Message {
         Message((life * WRITERS + writer) * Message::MESSAGES_PER_LIFE)
     }
 
-    /// The message's number without the part that counts.
+    /// The message's number without the count.
     fn writer_and_life(self) -> u64 {
         self.0 / Message::MESSAGES_PER_LIFE
     }
 
-    /// Of a few keys that the writer keeps through all its lives, and no other writer has.
+    /// One of a few keys that only this writer uses, in all its lives.
     pub fn partition_key(self) -> String {
         format!("writer-{}-key-{}", self.writer_and_life() % WRITERS, self.0 % 3)
     }
@@ -48,7 +48,7 @@ impl Message {
     }
 }
 
-/// What a writer was told: its record is in this shard under this number.
+/// An acknowledgement: the record is in this shard under this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt {
     pub message: Message,
@@ -65,7 +65,7 @@ pub struct Stored {
     pub data: Vec<u8>,
 }
 
-/// All that was acknowledged, through all lives.
+/// All acknowledgements of all lives.
 #[derive(Debug, Default)]
 pub struct History {
     receipts: BTreeMap<Message, Receipt>,
@@ -87,8 +87,9 @@ impl History {
         self.receipts.len()
     }
 
-    /// Every acknowledged record is there, under its number, once; every shard and every key is in order; and what is
-    /// there without an acknowledgement is what a writer was just sending when it was cut off.
+    /// Checks that every acknowledged record is in the store, under its number, once; that every shard and every key is
+    /// in order; and that each record without an acknowledgement is one that a writer was sending when the server was
+    /// killed.
     pub fn check(&self, stored: &[Stored], closed: &BTreeSet<ShardId>) {
         let mut found = BTreeMap::new();
         let mut last_of_shard: BTreeMap<ShardId, SequenceNumber> = BTreeMap::new();
@@ -152,8 +153,8 @@ impl History {
     }
 }
 
-/// A writer sends the messages of a key in the order of their numbers, one after the other, wherever the key's hash is
-/// at home by then.
+/// A writer sends the messages of a key in the order of their numbers, one after the other, to the shard that has the
+/// key at that time.
 fn check_keys(found: &BTreeMap<Message, Receipt>) {
     let mut by_number: Vec<&Receipt> = found.values().collect();
     by_number.sort_by_key(|receipt| receipt.number);
@@ -173,7 +174,7 @@ fn check_keys(found: &BTreeMap<Message, Receipt>) {
 pub struct Moments(pub u64);
 
 impl Moments {
-    /// Below `limit`, at least 1.
+    /// A number below `limit`, at least 1.
     pub fn next(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

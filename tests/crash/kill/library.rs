@@ -24,7 +24,7 @@ fn a_process_killed_twenty_times_keeps_every_acknowledged_record_once_and_in_ord
     let mut history = History::default();
     let mut moments = Moments(0xA11C_E5ED);
     for life in 0..20 {
-        // Recovery can be killed as well, and then has to be done once more.
+        // Recovery can be killed as well, and is then repeated.
         if life % 3 == 2 {
             let mut opening = WritingProcess::start(&store, life);
             opening.wait_for("opening");
@@ -76,12 +76,12 @@ fn read(stream: &Stream, shard: ShardId) -> Vec<Stored> {
     stored
 }
 
-/// This test program once more, in the role of a program that writes. It says every acknowledgement on its standard
-/// error, a line in one write each; whatever a killed process wrote before can still be read.
+/// This test program, started again as a program that writes. It prints every acknowledgement on its standard error,
+/// one line in one write each. Lines written before a kill can still be read.
 struct WritingProcess {
     child: Child,
     said: BufReader<std::process::ChildStderr>,
-    /// Lines that are no acknowledgements: why it failed, if it did.
+    /// Lines that are no acknowledgements: the error, if it failed.
     rest: String,
 }
 
@@ -104,7 +104,7 @@ impl WritingProcess {
         }
     }
 
-    /// The next line, without its end; none once the process is gone.
+    /// The next line, without its end; `None` once the process has ended.
     fn line(&mut self) -> Option<String> {
         let mut line = String::new();
         self.said.read_line(&mut line).unwrap();
@@ -189,7 +189,7 @@ fn eight_writers_until_they_are_killed() {
     });
 }
 
-/// Puts one record and several at once in turn, for ever.
+/// Puts one record, then several at once, in turn, for ever.
 fn write(stream: &Stream, first: Message) {
     let mut next = first.0;
     loop {
@@ -219,7 +219,7 @@ fn write(stream: &Stream, first: Message) {
     }
 }
 
-/// Splits a shard in one life, merges two in the next.
+/// Splits a shard in one life, and merges two in the next.
 fn reshard(stream: &Stream, life: u64) {
     let mut open = stream.shards(&ShardFilter::AtLatest).unwrap();
     open.sort_by_key(|shard| shard.hash_key_range.start());

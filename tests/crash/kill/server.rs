@@ -61,7 +61,7 @@ fn a_server_killed_twenty_times_keeps_every_acknowledged_record_once_and_in_orde
     assert!(history.len() > 1000, "only {} records", history.len());
 }
 
-/// Puts one record and several at once in turn, until the connection is lost.
+/// Puts one record, then several at once, in turn, until the connection is lost.
 fn write(address: SocketAddr, first: Message, acknowledged: &AtomicU64) -> Vec<Receipt> {
     let mut receipts = Vec::new();
     let Ok(mut connection) = Client::try_connect(address) else {
@@ -109,12 +109,12 @@ fn record_members(message: Message) -> Value {
     json!({"PartitionKey": message.partition_key(), "Data": data})
 }
 
-/// Splits a shard in one life, merges two in the next, and changes the number of shards in the third. Returns the shards
-/// that the server says it has closed.
+/// Splits a shard in one life, merges two in the next, and changes the number of shards in the third. Returns the
+/// shards that the server reports as closed.
 fn reshard(address: SocketAddr, life: u64) -> Vec<ShardId> {
     let attempt = || -> Result<Vec<ShardId>, CallError> {
         let mut connection = Client::try_connect(address).map_err(CallError::Lost)?;
-        // What the life before has begun is done first.
+        // A change begun in the life before ends first.
         let named = json!({"StreamName": STREAM});
         let summary = |connection: &mut Client| connection.try_call("DescribeStreamSummary", &named);
         while summary(&mut connection)?["StreamDescriptionSummary"]["StreamStatus"] != "ACTIVE" {}
@@ -130,7 +130,7 @@ fn reshard(address: SocketAddr, life: u64) -> Vec<ShardId> {
                 "StreamName": STREAM, "TargetShardCount": target, "ScalingType": "UNIFORM_SCALING",
             });
             connection.try_call("UpdateShardCount", &count)?;
-            // Which shards it closes, it does behind its answer.
+            // The server closes shards after its answer, so the answer names none.
             return Ok(Vec::new());
         }
         if life.is_multiple_of(3) || open.len() < 3 {
@@ -168,7 +168,7 @@ fn sorted_by_keys<'a>(shards: impl IntoIterator<Item = &'a Value>) -> Vec<(u128,
     shards
 }
 
-/// That each hash key is one of exactly one open shard, also in the middle of a change.
+/// Checks that each hash key belongs to exactly one open shard, also in the middle of a change.
 fn check_open(shards: &[Value]) {
     let is_open = |shard: &&Value| shard["SequenceNumberRange"]["EndingSequenceNumber"].is_null();
     let open = sorted_by_keys(shards.iter().filter(is_open));

@@ -1,4 +1,4 @@
-//! Every way in which a small store is damaged.
+//! Every way in which the tests damage a small store.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -15,7 +15,7 @@ const PAGE_BYTES: u64 = 4096;
 pub enum Damage {
     /// One bit of this byte.
     Flip(PathBuf, u64),
-    /// The file has these bytes instead of its own; the text says how they came about.
+    /// The file has these bytes instead of its own; the text describes how they were made.
     #[allow(dead_code, reason = "the text is for whoever reads a failure")]
     Replace(PathBuf, &'static str, Content),
     Remove(PathBuf),
@@ -37,7 +37,7 @@ impl Damage {
         }
     }
 
-    /// Where it begins.
+    /// Where the damage begins.
     pub fn offset(&self) -> u64 {
         match self {
             Self::Flip(_, offset) => *offset,
@@ -55,7 +55,7 @@ impl Damage {
         .unwrap();
     }
 
-    /// Puts back what was there. A file that was written to since keeps that.
+    /// Restores the bytes before the damage. A file that was written to since stays as it is.
     pub fn heal(&self, sound: &SoundStore, disk: &SimDisk) {
         match self {
             Self::Flip(..) => self.apply(disk),
@@ -65,7 +65,7 @@ impl Damage {
         }
     }
 
-    /// Whether a piece of its file is not what it was.
+    /// Whether it changes a piece of its file.
     fn hits(&self, sound: &SoundStore, piece: &Piece) -> bool {
         let range = piece.bytes.start as usize..piece.bytes.end as usize;
         match self {
@@ -145,8 +145,8 @@ impl<'a> Expected<'a> {
 /// The zeros that fill up a segment's header page.
 const RESERVED: Range<u64> = 84..4092;
 
-/// Each flip by itself, but for the zeros of the header pages: of those the same byte of all segments at a time, unless
-/// `ANABRANCH_ROT=each` says otherwise.
+/// Flips of single bytes. In the zeros of the header pages, the same byte of all segments is flipped at once, unless
+/// `ANABRANCH_ROT=each` is set.
 pub fn every_meaningful_byte(sound: &SoundStore) -> Vec<Vec<Damage>> {
     let flips = sound.meaning.iter().flat_map(|(path, pieces)| {
         let offsets = pieces.iter().flat_map(|piece| piece.bytes.clone());
@@ -157,7 +157,7 @@ pub fn every_meaningful_byte(sound: &SoundStore) -> Vec<Vec<Damage>> {
     })
 }
 
-/// All bytes that say nothing: of every page one at a time, unless `ANABRANCH_ROT=each` says otherwise.
+/// Flips of all bytes without a meaning: one byte of every page at a time, unless `ANABRANCH_ROT=each` is set.
 pub fn every_meaningless_byte(sound: &SoundStore) -> Vec<Vec<Damage>> {
     let files = sound.files.iter();
     let flips = files.flat_map(|(path, bytes)| {
@@ -170,7 +170,7 @@ pub fn every_meaningless_byte(sound: &SoundStore) -> Vec<Vec<Damage>> {
     grouped(flips, |_, offset| Some(offset % PAGE_BYTES))
 }
 
-/// Damage to be done at once, where there is a group for it.
+/// Groups the damages that are to be done at once. Those without a group are done alone.
 fn grouped(
     damages: impl Iterator<Item = Damage>,
     group_of: impl Fn(&Path, u64) -> Option<u64>,
@@ -191,7 +191,7 @@ fn grouped(
     alone
 }
 
-/// Every file cut, extended, exchanged, removed and replaced, by what was done.
+/// Every file cut, extended, exchanged, removed and replaced, by the kind of the damage.
 pub fn of_whole_files(sound: &SoundStore) -> Vec<(&'static str, Vec<Vec<Damage>>)> {
     let replaced = |path: &PathBuf, how, bytes: Vec<u8>| Damage::Replace(path.clone(), how, Content(bytes));
     let recycled = sound.files.iter().find(|(path, _)| is_recycled(path)).unwrap().1;
@@ -241,7 +241,7 @@ pub fn of_whole_files(sound: &SoundStore) -> Vec<(&'static str, Vec<Vec<Damage>>
     ]
 }
 
-/// Files of a kind have the same place in the layout.
+/// The kind of a file. Files of a kind have the same place in the layout.
 fn kind(path: &Path) -> String {
     let name = path.file_name().unwrap().to_str().unwrap();
     match path.extension() {

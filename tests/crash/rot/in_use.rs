@@ -1,5 +1,5 @@
-//! Verifying and copying a store while a program has it: whatever happens between two reads, a sound store is not said
-//! to be damaged, and the copy has what was acknowledged before.
+//! Verifying and copying a store while a program has it. Whatever happens between two reads, a sound store is not
+//! reported as damaged, and the copy has all records acknowledged before.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -18,10 +18,10 @@ use crate::watchdog::Case;
 
 const DIRECTORY: &str = "store";
 
-/// How many stores are verified while they are written to; `ANABRANCH_IN_USE_CASES` says otherwise.
+/// How many stores are verified while they are written to, unless `ANABRANCH_IN_USE_CASES` is set.
 const CASES: u64 = 25;
 
-/// Reads in front of which something happens, for each verification. No program writes for ever.
+/// Before how many reads of each verification something happens. No program writes for ever.
 const DISTURBANCES: u32 = 400;
 
 #[test]
@@ -58,7 +58,7 @@ fn back_up_while_it_changes(seed: u64, sharing: Sharing) -> Result<(), Violation
         .back_up("backup", sharing, &mut |_| {})
         .map_err(|error| error.to_string())?;
     let (program, _) = &mut *program.lock().unwrap();
-    // What is shared is written to neither by the store nor by the backup.
+    // Neither the store nor the backup writes to shared files.
     program.step();
     let kept = program.read_clicks(&program.store);
     let backup = program
@@ -99,13 +99,13 @@ fn verify_while_it_changes(seed: u64) -> Result<(), Violation> {
     }
 }
 
-/// Whoever has the store.
+/// The program that has the store.
 struct Program {
     store: Store,
     clock: ManualClock,
     chance: Chance,
     journaled_shards: usize,
-    /// The numbers of all that was put to the stream `clicks`.
+    /// The numbers of all records that were put to the stream `clicks`.
     clicks: BTreeSet<SequenceNumber>,
 }
 
@@ -144,7 +144,7 @@ impl Program {
             1 => {
                 let _ = self.store.stream("views").and_then(|stream| stream.delete());
             }
-            // The logs rest, and what was trimmed is written again.
+            // The logs come to rest, and trimmed files are written again.
             2 | 3 => {
                 self.clock.advance(Duration::from_secs(6));
                 self.store.maintain().unwrap();
@@ -153,7 +153,7 @@ impl Program {
                 self.clock.advance(Duration::from_secs(25 * 3_600));
                 self.store.maintain().unwrap();
             }
-            // The manifest grows until it is written again.
+            // The manifest grows until it is rewritten.
             5 => {
                 if self.store.create_stream("wide", 3_000).is_ok() {
                     self.store
@@ -194,7 +194,7 @@ fn options(disk: &SimDisk, clock: &ManualClock, journaled_shards: usize) -> Stor
         .disk(disk.clone())
 }
 
-/// What a program has, for a caller who only looks: before each of its calls the program takes a step.
+/// A program's disk for a caller that only reads: before each of the caller's calls the program takes a step.
 fn disturbed(disk: &SimDisk, program: &Arc<Mutex<(Program, u32)>>) -> DisturbedDisk {
     const CALLS: &[Operation] = &[
         Operation::Open,

@@ -1,5 +1,5 @@
-//! Verifying a store on the real disk that another process has, which writes, splits, deletes and trims meanwhile: never is
-//! it said to be damaged.
+//! Verifies a store on the real disk while another process has it and writes, splits, deletes and trims: it is never
+//! reported as damaged.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -17,13 +17,13 @@ use crate::watchdog::Case;
 
 const STORE_VARIABLE: &str = "ANABRANCH_IN_USE_STORE";
 
-/// For how long the store is verified again and again.
+/// How long the store is verified repeatedly.
 const TIME: Duration = Duration::from_secs(3);
 
-/// What the process says on its standard error once it writes.
+/// The line that the process prints on its standard error once it writes.
 const WRITES: &str = "it writes";
 
-/// More shards are not opened.
+/// The largest number of shards.
 const MOST_SHARDS: usize = 6;
 
 #[test]
@@ -52,7 +52,7 @@ fn verify(store: &Path) -> Verification {
     Inspection::of(store).verify(&mut |_| {}).unwrap()
 }
 
-/// This test program once more, in the role of a program that has a store. It ends when its standard input does.
+/// This test program, started again as a program that has a store. It ends when its standard input does.
 struct WritingProcess(Child);
 
 impl WritingProcess {
@@ -71,7 +71,7 @@ impl WritingProcess {
         let mut lines = said.lines().map(Result::unwrap);
         let found = lines.any(|line| line == WRITES);
         assert!(found, "the process has ended: {:?}", process.0.wait());
-        // What it says later is shown.
+        // Its later lines are shown.
         std::thread::spawn(move || lines.for_each(|line| eprintln!("{line}")));
         process
     }
@@ -120,7 +120,7 @@ struct Program {
 }
 
 impl Program {
-    /// With small segments, few of which are kept for reuse, and a manifest that is often written anew.
+    /// With small segments, few of which are kept for reuse, and a manifest that is often rewritten.
     fn begin(directory: &Path) -> Self {
         let store = StoreOptions::new()
             .segment_bytes(64 * 1024)
@@ -175,7 +175,7 @@ impl Program {
         }
     }
 
-    /// Keeps no more than some records, so that segments and closed shards go.
+    /// Keeps only some records, so that segments and closed shards are dropped.
     fn trim(&mut self) -> anabranch::Result<()> {
         let mut reader = self.clicks.reader(StartingPosition::TrimHorizon)?;
         let records = 20 * (1 + self.chance.below(10));
@@ -190,7 +190,7 @@ impl Program {
                 .clicks
                 .shard_iterator(shard.id, StartingPosition::TrimHorizon);
             match from.and_then(|from| self.clicks.get_records(&from, &ReadLimit::default())) {
-                // The keeper has dropped it.
+                // House-keeping has dropped it.
                 Ok(_) | Err(Error::ShardNotFound { .. }) => {}
                 Err(error) => return Err(error),
             }

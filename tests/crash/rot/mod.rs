@@ -1,7 +1,7 @@
 //! Rot: every byte of a small store, and every file as a whole.
 //!
-//! Damage is told as an error with file and offset, or it lies where nothing is said. No reader gets a wrong record, a
-//! damaged shard serves what is before the damage and refuses records, and no other shard notices.
+//! Damage causes an error with file and offset, or lies in bytes without a meaning. No reader gets a wrong record, a
+//! damaged shard serves the records before the damage and refuses writes, and other shards are not affected.
 
 mod damage;
 pub mod in_use;
@@ -26,7 +26,7 @@ const THREADS: usize = 2;
 
 type Counts = BTreeMap<Outcome, usize>;
 
-/// Does each damage to a copy of the store and looks what comes of it; the first that goes wrong is told.
+/// Does each damage to a copy of the store and checks the outcome. Gives the first error.
 fn try_all(sound: &SoundStore, damages: &[Vec<Damage>], threads: usize) -> Result<Counts, Violation> {
     let next = AtomicUsize::new(0);
     let found = Mutex::new(Ok(Counts::new()));
@@ -65,7 +65,7 @@ fn try_one(sound: &SoundStore, damage: &[Damage]) -> Result<Outcome, Violation> 
     let examine = || expected.examine(&disk);
     let outcome = catch_unwind(AssertUnwindSafe(examine)).unwrap_or_else(|_| Err("it panics".to_owned()))?;
     if outcome == Outcome::ShardDamaged || outcome == Outcome::DoesNotOpen {
-        // What was damaged is brought back, and nothing was cut or written over meanwhile.
+        // The damage is undone, and nothing was cut or overwritten meanwhile.
         damage.iter().for_each(|damage| damage.heal(sound, &disk));
         expected
             .examine_healed(&disk)
@@ -74,7 +74,7 @@ fn try_one(sound: &SoundStore, damage: &[Damage]) -> Result<Outcome, Violation> 
     Ok(outcome)
 }
 
-/// Flips those bytes at the beginning of each file, and some of the others, that say something, on this thread.
+/// Flips the bytes with a meaning at the beginning of each file, and some later ones, on this thread.
 pub fn flip_some_bytes() -> Result<(), Violation> {
     let sound = SoundStore::new();
     let mut flips = damage::every_meaningful_byte(&sound);

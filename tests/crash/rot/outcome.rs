@@ -1,4 +1,4 @@
-//! What a store with damage shows, and whether it may.
+//! What a damaged store shows, and whether it may.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,35 +19,35 @@ pub type ShardName = (String, ShardId);
 pub struct ShardOutcome {
     pub is_open: bool,
     pub records: Vec<Record>,
-    /// What a reader came to, if it was not the end.
+    /// The error that a reader got, if it did not reach the end.
     pub error: Option<Error>,
 }
 
-/// What may come of some damage.
+/// The possible outcomes of some damage.
 pub struct Expected<'a> {
     pub sound: &'a SoundStore,
     /// The damaged files.
     pub paths: Vec<PathBuf>,
-    /// Where errors may say that the damage is, in files that kept their length.
+    /// Where errors may place the damage, in files that kept their length.
     pub places: Vec<(PathBuf, Range<u64>)>,
     /// Shards that may be damaged, and the first record that may be missing. All others must be as they were.
     pub logs: BTreeMap<ShardName, RecordNumber>,
-    /// The store may refuse to open.
+    /// Whether the store may refuse to open.
     pub may_not_open: bool,
-    /// Files in which bytes that say something are not what they were.
+    /// Files in which bytes with a meaning have changed.
     pub to_be_noticed: Vec<PathBuf>,
-    /// All of them are the last commit of a log that was being written to.
+    /// Whether all of these bytes are in the last commit of a log that was being written to.
     pub is_undecidable: bool,
-    /// A crash may have kept it from this copy.
+    /// Whether a crash may have kept it from this copy.
     pub is_last_edit_of_one_copy: bool,
 }
 
-/// What came of it, for counting.
+/// The outcome, for counting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     /// Everything is as it was.
     Harmless,
-    /// A shard serves what is before the damage and refuses records.
+    /// A shard serves the records before the damage and refuses writes.
     ShardDamaged,
     DoesNotOpen,
     /// The last commit of a log that was being written to is taken for torn.
@@ -139,7 +139,7 @@ impl Expected<'_> {
         }
     }
 
-    /// Damage is told with its file and a place in it.
+    /// Checks that an error names the damaged file and a place in it.
     fn check_error(&self, error: &Error) -> Result<(), Violation> {
         match error {
             Error::Corrupt { path, offset, .. } if self.paths.contains(path) => {
@@ -154,7 +154,7 @@ impl Expected<'_> {
     }
 }
 
-/// Everything that readers of a store see.
+/// All that readers of a store see.
 pub fn read_store(store: &Store) -> BTreeMap<ShardName, ShardOutcome> {
     let mut shards = BTreeMap::new();
     for summary in store.streams(None, usize::MAX).unwrap() {
@@ -217,7 +217,8 @@ fn verify(disk: &SimDisk) -> Result<Vec<Finding>, Violation> {
 }
 
 impl Expected<'_> {
-    /// Once the damage is undone everything is there again, and behind it at most what was put into sound shards.
+    /// Checks that, once the damage is undone, all records are readable again, and behind them at most the records put
+    /// into sound shards.
     pub fn examine_healed(&self, disk: &SimDisk) -> Result<(), Violation> {
         let opened = options(disk, &self.sound.clock).open(DIRECTORY);
         let store = opened.map_err(|error| format!("the store does not open: {error}"))?;

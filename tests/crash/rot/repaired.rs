@@ -1,6 +1,6 @@
-//! Random kills, rots and repairs: `verify` never says sound over an acknowledged record that is lost, never says damaged
-//! of a sound store, in use or not, and a repair loses what it says and nothing else. Half of the stores have encrypted
-//! streams; `verify` and `repair` never have the keys.
+//! Random kills, rots and repairs. `verify` never reports a store as sound if an acknowledged record is lost, and never
+//! reports a sound store as damaged, in use or not. A repair loses exactly what its plan says. Half of the stores have
+//! encrypted streams; `verify` and `repair` never have the keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{ControlFlow, Range};
@@ -22,13 +22,13 @@ use crate::watchdog::Case;
 
 const DIRECTORY: &str = "store";
 
-/// How many stores are made, damaged and repaired; `ANABRANCH_REPAIR_CASES` says otherwise.
+/// How many stores are made, damaged and repaired, unless `ANABRANCH_REPAIR_CASES` is set.
 const CASES: u64 = 250;
 
-/// One in so many of them loses each of its lists of edits in turn.
+/// One in this many stores loses each of its lists of edits in turn.
 const CASES_FOR_EACH_LOST_EDIT: u64 = 16;
 
-/// One in so many loses each of its lists of edits and the header page of each of its segments, in every pair.
+/// One in this many stores loses each pair of a list of edits and a segment's header page.
 const CASES_FOR_EACH_LOST_EDIT_AND_HEADER: u64 = 64;
 
 /// `ANABRANCH_REPAIR_CASES` many, from `ANABRANCH_REPAIR_FIRST_SEED` on, or from 0.
@@ -74,8 +74,8 @@ fn no_lost_edit_takes_a_record_along_silently() {
     }
 }
 
-/// Each of those lists is lost, and the header page of one segment after the other rots as well. What is lost with an edit
-/// is told of by the segment that it named; with its header page the segment does not say what it is.
+/// Each of these lists is lost, and the header page of each segment in turn rots as well. A lost edit shows by the
+/// segment that it named; without its header page the segment does not show its log.
 #[test]
 pub fn no_lost_edit_takes_a_record_along_silently_where_a_header_page_rots_too() {
     let Range { start, end } = seeds();
@@ -112,7 +112,7 @@ pub fn no_lost_edit_takes_a_record_along_silently_where_a_header_page_rots_too()
     }
 }
 
-/// Where each list of edits is, but for the first, without which nothing can be opened.
+/// The place of each list of edits except the first, without which no store opens.
 fn manifest_frames(disk: &SimDisk) -> BTreeMap<(PathBuf, u64), Vec<String>> {
     let mut frames = BTreeMap::<_, Vec<_>>::new();
     let options = DumpOptions::of(DumpWhat::Manifest);
@@ -129,8 +129,8 @@ fn manifest_frames(disk: &SimDisk) -> BTreeMap<(PathBuf, u64), Vec<String>> {
     frames
 }
 
-/// A made-up program leaves a store, which rots and is repaired, and goes on with it, until it needs no repair or cannot be
-/// repaired. Gives what came of each rot.
+/// A random program leaves a store, which rots and is repaired. The program goes on with it, until it needs no repair
+/// or cannot be repaired. Gives the outcome of each rot.
 fn live(seed: u64) -> Result<Vec<&'static str>, Violation> {
     const MOST_ROTS: usize = 5;
     let mut chance = Chance::of(seed);
@@ -158,7 +158,7 @@ fn live(seed: u64) -> Result<Vec<&'static str>, Violation> {
     }
 }
 
-/// A number generator of its own, so that a seed always gives the same case.
+/// A generator of numbers, so that a seed always gives the same case.
 pub struct Chance(u64);
 
 impl Chance {
@@ -185,7 +185,7 @@ impl Chance {
 /// A stream's name, one of its shards, and a record's number there.
 type Place = (String, ShardId, RecordNumber);
 
-/// A store and what was acknowledged.
+/// A store and the acknowledgements.
 struct World {
     disk: SimDisk,
     clock: ManualClock,
@@ -194,10 +194,10 @@ struct World {
     store: Option<Store>,
     ids: BTreeMap<String, StreamId>,
     acknowledged: BTreeMap<Place, Vec<u8>>,
-    /// Commits that are the last of their logs, as far as nobody has written down that these logs end there.
+    /// Commits that are the last of their logs, as long as the end of the log is not recorded.
     undecidable: BTreeMap<(String, ShardId), BTreeSet<Place>>,
     streams_made: u32,
-    /// All that were ever acknowledged, with the names of their streams.
+    /// All numbers that were ever acknowledged, with the names of their streams.
     numbers: BTreeSet<(String, SequenceNumber)>,
 }
 
@@ -220,7 +220,7 @@ impl World {
         Ok(world)
     }
 
-    /// Does this and that, and leaves a store that is sound and has all that was acknowledged.
+    /// Does random operations, and leaves a store that is sound and has all acknowledged records.
     fn make_up(&mut self, chance: &mut Chance) -> Result<SimDisk, Violation> {
         for _ in 0..chance.below(30) + 5 {
             self.step(chance)?;
@@ -232,7 +232,7 @@ impl World {
         Ok(disk)
     }
 
-    /// The next opener has a store that was repaired, and closed. What was lost is not expected any more.
+    /// The next opener opens a store that was repaired, and closed. Lost records are not expected any more.
     fn go_on_with(&mut self, disk: SimDisk) -> Result<(), Violation> {
         self.store = None;
         self.disk = disk;
@@ -317,7 +317,7 @@ impl World {
         }
     }
 
-    /// With another key from now on.
+    /// Encrypts with another key from now on.
     fn encrypt_otherwise(&self, chance: &mut Chance) -> Result<(), Violation> {
         let key = *chance.one_of(&KEYS);
         self.stream(chance).map_or(Ok(()), |stream| encrypt(&stream, key))
@@ -348,7 +348,7 @@ impl World {
         }
     }
 
-    /// The end of a shard's log is recorded.
+    /// Notes that the end of a shard's log is recorded.
     fn forget_undecidable(&mut self, stream: &str, shard: ShardId) {
         self.undecidable.remove(&(stream.to_owned(), shard));
     }
@@ -378,7 +378,7 @@ impl World {
         self.open()
     }
 
-    /// All logs are idle for so long that their ends are recorded.
+    /// Lets all logs be idle until their ends are recorded.
     fn rest(&mut self) -> Result<(), Violation> {
         for _ in 0..3 {
             self.store().maintain().map_err(|error| error.to_string())?;
@@ -429,7 +429,7 @@ impl World {
         Ok(())
     }
 
-    /// Ends all that is under way, in one way or another.
+    /// Ends the program in one of several ways.
     fn leave(&mut self, chance: &mut Chance) -> Result<SimDisk, Violation> {
         match chance.below(4) {
             0 => {
@@ -455,7 +455,7 @@ impl World {
             false => nothing,
         };
         let verification = verify(disk)?;
-        // Whoever only opens the store gets no less, and no other records.
+        // Opening the store without a repair must give no fewer records, and no others.
         let opened = disk.image(LossMode::KeepAll);
         let without_repair = read_all(&opened, self);
         if verification.is_sound() {
@@ -485,7 +485,7 @@ impl World {
         let plan = plan(disk)?;
         let is_double = matches!(rot, Rot::BothCopies(..) | Rot::EditAndHeader { .. });
         if !plan.hopeless.is_empty() {
-            // Without a snapshot there is nothing to build on, and nothing is changed.
+            // Without a snapshot a repair has no base, and changes nothing.
             let before = contents(disk);
             let hopeless = format!("hopeless: {:?}", plan.hopeless);
             let is_left_alone = plan.apply().is_ok_and(|repaired| repaired.is_none());
@@ -534,8 +534,8 @@ impl World {
         })
     }
 
-    /// The machine stops in some call of a repair, or just behind the last. What that leaves is repaired again, and no more
-    /// is lost than the first plan said.
+    /// The machine stops in some call of a repair, or just behind the last. The store is then repaired again, and no
+    /// more is lost than the first plan said.
     fn check_interrupted_repair(
         &self,
         disk: &SimDisk,
@@ -568,7 +568,7 @@ impl World {
         self.check_puts(&found).map_err(|what| format!("{when}: {what}"))
     }
 
-    /// What a plan says is lost, or will not be served any more.
+    /// The records that a plan gives as lost or as no longer served.
     fn said_to_be_lost(&self, plan: &RepairPlan) -> BTreeSet<Place> {
         let mut lost = BTreeSet::new();
         for step in &plan.steps {
@@ -618,7 +618,7 @@ impl World {
         Ok(())
     }
 
-    /// Every open shard takes a record, whose number was given to no other.
+    /// Checks that every open shard takes a record, with a number that no other record got.
     fn check_puts(&self, disk: &SimDisk) -> Result<(), Violation> {
         self.check_new_numbers(&disk.image(LossMode::KeepAll))?;
         let store = self
@@ -633,7 +633,7 @@ impl World {
         must_be_sound(disk, "repaired, written to and closed")
     }
 
-    /// New shards, and streams that have the names of lost ones, give no number that was given before.
+    /// Checks that new shards, and streams with the names of lost ones, give no number that was given before.
     fn check_new_numbers(&self, disk: &SimDisk) -> Result<(), Violation> {
         let store = self
             .options(disk)
@@ -647,7 +647,7 @@ impl World {
                 .map_err(|error| error.to_string())?;
             let range = shards[0].hash_key_range;
             let middle = HashKey::new(range.start().value() / 2 + range.end().value() / 2);
-            // One that is as small as can be stays.
+            // A shard of the smallest size cannot be split.
             let _ = stream.split_shard(shards[0].id, middle);
             self.put_to_each(&stream)?;
         }
@@ -734,7 +734,7 @@ fn plan(disk: &SimDisk) -> Result<RepairPlan, Violation> {
         .map_err(|error| format!("no plan: {error}"))
 }
 
-/// Every file but the lock, which whoever plans a repair takes.
+/// Every file but the lock, which the planner of a repair takes.
 fn contents(disk: &SimDisk) -> BTreeMap<PathBuf, Vec<u8>> {
     let files = disk
         .rot()
@@ -746,7 +746,7 @@ fn contents(disk: &SimDisk) -> BTreeMap<PathBuf, Vec<u8>> {
         .collect()
 }
 
-/// What happens to a store that nobody has open.
+/// Damage to a store that no program has open.
 #[derive(Debug)]
 enum Rot {
     Flip(PathBuf, u64, u32),

@@ -1,4 +1,4 @@
-//! A small store with something of everything, before it rots.
+//! A small store with every kind of content, before it rots.
 
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
@@ -21,26 +21,26 @@ pub const DIRECTORY: &str = "store";
 pub struct SoundStore {
     pub disk: SimDisk,
     pub clock: ManualClock,
-    /// All files and what is in them.
+    /// All files and their bytes.
     pub files: BTreeMap<PathBuf, Vec<u8>>,
-    /// Bytes that say something, in the order of each file. All others mean nothing.
+    /// Bytes with a meaning, in the order of each file. All others have none.
     pub meaning: BTreeMap<PathBuf, Vec<Piece>>,
-    /// What every shard's readers see.
+    /// The records that readers of every shard see.
     pub history: BTreeMap<ShardName, Vec<anabranch::Record>>,
     /// Shards that take records.
     pub open: Vec<ShardName>,
 }
 
-/// A stretch of bytes that is read, believed or refused as one.
+/// A stretch of bytes that is read, accepted or refused as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
     pub bytes: Range<u64>,
-    /// The shard that loses it, and the first record that cannot be served then. What is not of a shard keeps the
+    /// The shard that is damaged with it, and the first record that is then not served. A piece of no shard keeps the
     /// store from opening.
     pub log: Option<(ShardName, RecordNumber)>,
     /// The last commit of a log that was being written to: damage there looks like a torn write.
     pub is_undecidable: bool,
-    /// In one of the manifest's two copies; the other has it too.
+    /// Whether it is in one of the manifest's two copies, so that the other has it too.
     pub copied: Option<Copied>,
 }
 
@@ -63,8 +63,9 @@ pub fn options(disk: &SimDisk, clock: &ManualClock) -> StoreOptions {
 }
 
 impl SoundStore {
-    /// Two streams, one of which is encrypted later, a split, a merge, an interruption, a roll-over, a retention cut, a recycled file, a checkpoint; all
-    /// logs rest but for one that was being written to when its process was killed.
+    /// Two streams, one of which is encrypted later, a split, a merge, an interruption, a roll-over, a retention cut, a
+    /// recycled file, a checkpoint. All logs are at rest except one that was being written to when its process was
+    /// killed.
     pub fn new() -> Self {
         let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
         let disk = SimDisk::new(1);
@@ -98,7 +99,7 @@ impl SoundStore {
         for data in [&b"one"[..], b"two", b"three", b"four"] {
             clicks.put("user-1", data).unwrap();
         }
-        // A kill, so that a recycled file is where it was put; nothing else is unsynced.
+        // A kill, so that a recycled file is at its place; nothing else is unsynced.
         Self::of(disk.crash(LossMode::KeepAll), clock)
     }
 
@@ -133,7 +134,7 @@ impl SoundStore {
         copy(&self.disk)
     }
 
-    /// What a byte is part of.
+    /// The piece that a byte belongs to.
     pub fn piece_at(&self, path: &Path, offset: u64) -> Option<&Piece> {
         let pieces = self.meaning.get(path)?;
         pieces.iter().find(|piece| piece.bytes.contains(&offset))
@@ -148,7 +149,7 @@ fn shard(index: u32) -> ShardId {
     ShardId::new(index).unwrap()
 }
 
-/// The first segment is filled by one record, is trimmed away, and its file waits to be written again.
+/// The first segment is filled by one record and trimmed, and its file waits to be reused.
 fn put_large_and_trim(store: &Store, stream: &Stream, clock: &ManualClock) {
     stream.put("user-1", &[b'x'; 60_000]).unwrap();
     stream.put("user-2", &[b'y'; 3_000]).unwrap();

@@ -4,7 +4,7 @@ use anabranch::{HashKey, StartingPosition};
 
 use super::*;
 
-/// Five records in segments of their own, an hour apart, and a closed parent of two.
+/// Five records in a segment each, an hour apart, and a closed parent with two of them.
 fn filled(world: &World) -> Stream {
     let stream = world.store.create_stream("s", 1).unwrap();
     for number in 0..3 {
@@ -39,7 +39,7 @@ fn a_jump_forward_that_is_undone_deletes_and_hides_nothing(place: &Place) {
     world.clock.jump_forward(2 * DAY);
     world.let_pass(Duration::from_secs(25));
     assert_eq!(numbers(&stream), [0, 1, 2, 3, 4]);
-    // The floor that a change of the retention leaves is not taken from the jump either.
+    // The floor set by a change of the retention does not follow the jump either.
     stream
         .increase_retention(anabranch::Retention::hours(48))
         .unwrap();
@@ -77,7 +77,7 @@ fn a_jump_between_a_kill_and_the_next_opener_deletes_nothing() {
     let stream = world.store.create_stream("s", 1).unwrap();
     put_large(&stream, 0);
     put_large(&stream, 1);
-    // Killed before anything was noted but what came with the stream.
+    // Killed before any time was noted but that of the stream's creation.
     world.clock.jump_forward(2 * DAY);
     world.reopen_after_kill();
     world.let_pass(Duration::from_secs(25));
@@ -109,14 +109,14 @@ fn a_jump_forward_that_stands_for_an_hour_counts(place: &Place) {
     world.let_pass(Duration::from_secs(25));
     assert_eq!(numbers(&stream), [0, 1, 2, 3, 4]);
     world.let_pass(2 * HOUR);
-    // Until the store has been open for a retention period since, the records may be as young as the other clock says.
+    // Until the store has been open for a retention period since, the records may be as young as the other clock shows.
     assert_eq!(numbers(&stream), [0, 1, 2, 3, 4]);
     world.let_pass(DAY);
     assert_eq!(numbers(&stream), [0; 0]);
     assert_eq!(shard_count(&stream), 2);
 }
 
-/// A machine without a clock of its own begins in the past, and is told the time when its network comes up.
+/// A machine without a battery-backed clock begins in the past, and gets the time when its network comes up.
 fn a_clock_that_begins_in_the_past_deletes_nothing_that_is_young(place: &Place) {
     let mut world = World::new(place);
     let stream = world.store.create_stream("s", 1).unwrap();
@@ -166,7 +166,7 @@ fn a_program_that_never_runs_for_an_hour_expires_what_is_old_too(place: &Place) 
     assert_eq!(numbers(&world.stream("s")), [0; 0]);
 }
 
-/// The clock was a year ahead once: what is put afterwards repeats the last time, and expires a day later all the same.
+/// The clock was once a year ahead: records put afterwards repeat the last time, and still expire a day later.
 fn year_ahead(world: &mut World, undo: impl Fn(&mut World)) {
     let stream = world.store.create_stream("s", 1).unwrap();
     world.clock.jump_forward(YEAR);
@@ -186,7 +186,7 @@ fn year_ahead(world: &mut World, undo: impl Fn(&mut World)) {
         .collect::<Result<_, _>>()
         .unwrap();
     assert!(records.iter().all(|record| record.approximate_arrival == ahead));
-    // A shard that is closed then is closed in a year.
+    // A shard closed then has a closing time in a year.
     stream.split_shard(shard(0), HashKey::MAX / 2).unwrap();
     put_large(&stream, 4);
     world.let_pass(19 * HOUR);
@@ -238,7 +238,7 @@ fn a_clock_that_was_years_behind_for_hours_deletes_nothing_when_it_is_set_right(
     assert_eq!(numbers(&stream), [0; 0]);
 }
 
-/// A machine without a clock of its own that is on for two hours a day, and begins in the past each time.
+/// A machine without a battery-backed clock that is on for two hours a day, and begins in the past each time.
 fn a_clock_that_begins_in_the_past_each_day_lets_records_expire(place: &Place) {
     let mut world = World::new(place);
     world.store.create_stream("s", 1).unwrap();
@@ -254,12 +254,13 @@ fn a_clock_that_begins_in_the_past_each_day_lets_records_expire(place: &Place) {
         let kept = numbers(&world.stream("s"));
         assert!(kept.ends_with(&[day, day]), "{day}: {kept:?}");
     }
-    // It was off for a day before each, and behind by years when the first was put. A day of being open is twelve days, and what was
-    // so long ago counts for up to five times as long.
+    // The machine was off for a day before each put, and behind by years at the first. It is open for a day in twelve
+    // days, and a record from then counts for up to five times as long.
     assert!(numbers(&world.stream("s")).len() <= 2 * 5 * 12);
 }
 
-/// If nothing is put while the clock is right, all records say the same time, and stay until the store was open for so long.
+/// If nothing is put while the clock is right, all records have the same time, and stay until the store was open for a
+/// retention period.
 fn what_is_only_put_while_the_clock_is_behind_stays(place: &Place) {
     let mut world = World::new(place);
     world.store.create_stream("s", 1).unwrap();
@@ -278,7 +279,7 @@ fn what_is_only_put_while_the_clock_is_behind_stays(place: &Place) {
     assert_eq!(numbers(&world.stream("s")), [0; 0]);
 }
 
-/// Records that are hidden stay hidden when the clock steps, and while that is not confirmed.
+/// Hidden records stay hidden when the clock steps, and while the step is not confirmed.
 fn a_step_forward_shows_nothing_again(place: &Place) {
     let world = World::new(place);
     let stream = world.store.create_stream("s", 1).unwrap();
@@ -322,7 +323,7 @@ fn a_step_forward_before_a_kill_counts_for_the_next_opener() {
     assert_eq!(numbers(&world.stream("s")), [0; 0]);
 }
 
-/// The clock is set right before anything is put: what earlier openers have put is as young as ever.
+/// The clock is set right before anything is put: records put by earlier openers do not age by it.
 #[test]
 fn a_step_before_anything_is_put_counts_for_what_was_put_before() {
     for hours_before in [0, 5] {
@@ -343,7 +344,7 @@ fn a_step_before_anything_is_put_counts_for_what_was_put_before() {
     }
 }
 
-/// A new stream is made while the clock is behind, which is so over a restart.
+/// A new stream is made while the clock is behind, and it is still behind after a restart.
 #[test]
 fn a_restart_while_the_clock_is_behind_forgets_nothing() {
     let mut world = World::new(&Place::directory());

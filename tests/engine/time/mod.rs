@@ -1,4 +1,4 @@
-//! What time does to a store: clocks that jump, changes that take time, numbers that carry a time.
+//! The effects of time on a store: clocks that jump, changes that take time, numbers that carry a time.
 
 mod clock;
 mod numbers;
@@ -21,7 +21,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
 
-/// A store on a simulated disk, or in memory, its clock, and what it told.
+/// A store on a simulated disk, or in memory, its clock, and its events.
 struct World {
     disk: SimDisk,
     /// Used instead of the disk.
@@ -46,7 +46,7 @@ impl World {
         Self::on(&place.another(), SimDisk::new(2), Duration::ZERO)
     }
 
-    /// In memory if the place is that, and else on the disk.
+    /// In memory if the place is in memory, and otherwise on the disk.
     fn on(place: &Place, disk: SimDisk, delay: Duration) -> Self {
         let memory = place.in_memory();
         let clock = ManualClock::starting_at(START);
@@ -62,7 +62,7 @@ impl World {
         }
     }
 
-    /// Closes the store and opens it again. A real clock's monotonic part begins anew; the store must not rely on it.
+    /// Closes the store and opens it again. A real clock's monotonic part starts again; the store must not rely on it.
     fn reopen(&mut self) {
         use anabranch::Clock;
         self.store.close().unwrap();
@@ -87,7 +87,7 @@ impl World {
         );
     }
 
-    /// Time passes, and the keeper comes by as it does once a second, but less often.
+    /// Lets time pass, with rounds of house-keeping, though fewer than one a second.
     fn let_pass(&self, time: Duration) {
         const STEP: Duration = Duration::from_secs(600);
         let mut left = time;
@@ -136,7 +136,7 @@ fn open(
     store.unwrap()
 }
 
-/// All that can be read of a stream, a number for each record.
+/// All records that can be read of a stream, as one number each.
 fn numbers(stream: &Stream) -> Vec<u8> {
     stream
         .reader(StartingPosition::TrimHorizon)

@@ -1,4 +1,4 @@
-//! Numbers and checkpoints that outlive what they are of.
+//! Numbers and checkpoints that outlive their records.
 
 use anabranch::{Error, HashKey, SequenceNumber, StartingPosition};
 

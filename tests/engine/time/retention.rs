@@ -1,4 +1,4 @@
-//! For how long, and how much, a stream keeps.
+//! How long, and how many bytes, a stream keeps.
 
 use anabranch::{
     Error, InvalidArgument, PutRecord, RecordNumber, Retention, RetentionReason, ShardIterator, SizeLimits,
@@ -46,7 +46,7 @@ fn a_stream_keeps_its_records_for_any_time(place: &Place) {
     let stream = world.stream("s");
     assert_eq!(stream.summary().unwrap().retention, Retention::of(90 * MINUTE));
     assert_eq!(numbers(&stream), [1, 2, 3]);
-    // Shorter than the shortest of Kinesis; what is older is hidden at once, and does not come back.
+    // Shorter than the shortest of Kinesis. Older records are hidden at once, and do not come back.
     stream.set_retention(Retention::of(45 * MINUTE)).unwrap();
     assert_eq!(numbers(&stream), [3]);
     stream.set_retention(Retention::FOREVER).unwrap();
@@ -109,7 +109,7 @@ fn a_shard_keeps_no_more_than_its_limit(place: &Place) {
     (0..5).for_each(|number| _ = put_large(&stream, number));
     assert_eq!(numbers(&stream), [0, 1, 2, 3, 4]);
     world.store.maintain().unwrap();
-    // The rest still reaches the limit.
+    // The remaining records still reach the limit.
     assert_eq!(numbers(&stream), [2, 3, 4]);
     world.reopen();
     let stream = world.stream("s");
@@ -125,7 +125,7 @@ fn a_shard_keeps_no_more_than_its_limit(place: &Place) {
     stream.set_size_limits(none).unwrap();
     world.store.maintain().unwrap();
     assert_eq!(numbers(&stream), [5]);
-    // Also in a shard that is closed.
+    // The same in a closed shard.
     let shard = stream.describe().unwrap().shards[0].id;
     stream.split_in_half(shard).unwrap();
     world.store.maintain().unwrap();
@@ -159,10 +159,10 @@ fn a_stream_keeps_no_more_than_its_limit_across_reshards(place: &Place) {
         shard = put_large(&stream, number).shard_id;
     }
     world.store.maintain().unwrap();
-    // The oldest went first, in whichever shard they were.
+    // The oldest records are freed first, in whichever shard they are.
     assert_eq!(numbers(&stream), [4, 5, 6, 7]);
     world.store.maintain().unwrap();
-    // Closed shards of which nothing is left are gone.
+    // Closed shards without records are gone.
     let shards = stream.shards(&ShardFilter::FromTrimHorizon).unwrap();
     let closed = shards.iter().filter(|shard| !shard.is_open());
     assert_eq!(closed.count(), 1, "{shards:?}");
@@ -180,7 +180,7 @@ fn what_a_checkpoint_is_past_is_trimmed_on_request(place: &Place) {
     reader.next().unwrap().unwrap();
     stream.trim_to(&reader.checkpoint()).unwrap();
     assert_eq!(numbers(&stream), [1, 2, 3]);
-    // What is trimmed already stays so by an older checkpoint.
+    // An older checkpoint does not undo a trim.
     let older = reader.checkpoint();
     (&mut reader).take(2).for_each(|record| drop(record.unwrap()));
     stream.trim_to(&reader.checkpoint()).unwrap();
@@ -221,7 +221,7 @@ fn one_shard_is_trimmed_to_a_position_with_all_that_it_descends_from(place: &Pla
         other.trim_shard_to(&second),
         Err(Error::InvalidArgument(_))
     ));
-    // A position that the shard has not come to hides nothing.
+    // A position ahead of the shard hides nothing.
     let behind = ShardIterator {
         next: RecordNumber::new(second.next.value() + 1_000),
         ..second
@@ -232,7 +232,7 @@ fn one_shard_is_trimmed_to_a_position_with_all_that_it_descends_from(place: &Pla
     ));
     assert_eq!(numbers(&stream), [0, 1, 2, 3]);
     stream.trim_shard_to(&second).unwrap();
-    // The other child keeps what it has.
+    // The other child keeps its records.
     assert_eq!(numbers(&stream), [2, 3]);
     stream.trim_shard_to(&first).unwrap();
     world.reopen();
@@ -318,7 +318,7 @@ fn a_shard_is_split_in_half(place: &Place) {
         stream.split_in_half(unknown),
         Err(Error::ShardNotFound { .. })
     ));
-    // Down to shards that have no halves.
+    // Down to shards that cannot be halved.
     stream
         .split_shard(open[0].id, anabranch::HashKey::new(2))
         .unwrap();
@@ -354,7 +354,7 @@ fn a_reader_at_the_end_of_what_has_expired_is_told_nothing(place: &Place) {
     }
 }
 
-/// A killed process leaves numbers out. A reader that had read all that was there misses nothing of what follows them.
+/// A killed process leaves numbers out. A reader that had read all records misses nothing behind the gap.
 #[test]
 fn a_reader_at_numbers_that_a_kill_left_out_is_told_nothing() {
     let mut world = World::new(&Place::directory());
@@ -366,7 +366,7 @@ fn a_reader_at_numbers_that_a_kill_left_out_is_told_nothing() {
     world.reopen_after_kill();
     let stream = world.stream("s");
     (2..5).for_each(|number| _ = put_large(&stream, number));
-    // What the reader has read is freed.
+    // The records that the reader has read are freed.
     stream.trim_to(&at_end).unwrap();
     world.store.maintain().unwrap();
     assert_eq!(numbers(&stream), [2, 3, 4]);
@@ -376,7 +376,7 @@ fn a_reader_at_numbers_that_a_kill_left_out_is_told_nothing() {
         .map(|record| record.unwrap().data[0])
         .collect();
     assert_eq!(left, [2, 3, 4]);
-    // By size too.
+    // The same by size.
     let one = SizeLimits {
         shard_bytes: Some(50_000),
         ..SizeLimits::NONE
@@ -397,7 +397,7 @@ fn a_reader_at_numbers_that_a_kill_left_out_is_told_nothing() {
     assert_eq!(left, [5]);
 }
 
-/// Two kills, with nothing put in between but a segment begun: what follows is numbered further on, and nothing is missed.
+/// Two kills, with no put in between but a segment begun: the next records have higher numbers, and none is missed.
 #[test]
 fn a_reader_at_numbers_that_two_kills_left_out_is_told_nothing() {
     use anabranch::sim::Operation;
@@ -428,7 +428,8 @@ fn a_reader_at_numbers_that_two_kills_left_out_is_told_nothing() {
     assert_eq!(left, [2, 3]);
 }
 
-/// Empty shards that were split go too where the size says what is kept, or the lineage grows without end.
+/// Empty shards that were split are dropped even if a size limits the stream, since otherwise the lineage would grow
+/// without end.
 #[test]
 fn closed_shards_without_a_record_go_where_a_size_is_kept() {
     let world = World::new(&Place::directory());
@@ -452,7 +453,7 @@ fn closed_shards_without_a_record_go_where_a_size_is_kept() {
     assert_eq!((open, shard_count(&stream)), (6, 6));
 }
 
-/// The last segment has no frame, and all that was before it has expired.
+/// The last segment has no frame, and all records before it have expired.
 #[test]
 fn a_reader_at_the_end_of_an_expired_log_with_an_empty_segment_is_told_nothing() {
     use anabranch::sim::Operation;

@@ -1,4 +1,4 @@
-//! Changing how many shards a stream has, by hand and by its load, and its other settings.
+//! Changing the number of a stream's shards, by hand and by its load, and its other settings.
 
 use anabranch::{
     Append, Error, HashKey, PutRecord, RecordDistribution, StreamMode, StreamOptions, StreamStatus, limits,
@@ -49,7 +49,7 @@ fn on_demand(world: &World, name: &str, shard_count: u32) -> Stream {
     world.store.create_stream_with(name, options).unwrap()
 }
 
-/// The end of a minute in which the stream took so much in.
+/// The end of a minute in which the stream took these records.
 fn a_minute_passes(world: &World) {
     world.clock.advance(MINUTE);
     world.store.maintain().unwrap();
@@ -173,7 +173,7 @@ fn an_on_demand_stream_gets_shards_for_twice_its_load_and_gives_them_back_when_i
     );
     a_minute_passes(&world);
     assert_eq!(open_shards(&stream), 8);
-    // After a day without a hot shard it has what twice its peak needs.
+    // After a day without a hot shard it has the shards that twice its peak needs.
     world.clock.advance(DAY);
     a_minute_passes(&world);
     assert_eq!(open_shards(&stream), 6);
@@ -312,7 +312,7 @@ fn a_stream_that_distributes_its_records_needs_no_keys(place: &Place) {
     let mut calls_to = [0; 4];
     calls_to[puts[0].shard_id.index() as usize] += 1;
     for number in 0..11 {
-        // As a program does that must not block, unless it has to: a call that is tried twice is one.
+        // As a program does that must not block unless it has to: a call that is tried twice counts once.
         let record = [PutRecord::new("same", b"one")];
         let begun = match number % 2 {
             0 => stream.try_append(&record).unwrap(),

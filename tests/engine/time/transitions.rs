@@ -1,4 +1,4 @@
-//! Changes that take time, and what keeps them from being finished.
+//! Changes that take time, and causes that delay them.
 
 use std::io;
 
@@ -23,7 +23,7 @@ fn first_shard(stream: &Stream) -> anabranch::ShardId {
     stream.describe().unwrap().shards[0].id
 }
 
-/// All that other streams are asked goes on.
+/// Checks that requests for other streams go on.
 fn check_others(world: &World, name: &str) {
     let good = world.stream("good");
     good.put("k", b"on").unwrap();
@@ -55,7 +55,7 @@ fn a_split_that_is_due_of_a_damaged_shard_is_given_up_and_concerns_no_other_stre
         world.open_again();
         let bad = world.stream("bad");
         if !crashed {
-            // Found by reading: a log that rested is not looked at before.
+            // It is found by reading: a log at rest is not read before.
             let is_found = match bad.reader(StartingPosition::TrimHorizon) {
                 Ok(mut reader) => reader.any(|read| matches!(read, Err(Error::Corrupt { .. }))),
                 Err(error) => matches!(error, Error::Corrupt { .. }),
@@ -180,7 +180,7 @@ fn what_takes_time_does_not_wait_for_a_clock_that_was_set_back(place: &Place) {
     assert_eq!(stream.summary().unwrap().status, StreamStatus::Updating);
     world.clock.advance(DELAY);
     assert_eq!(stream.summary().unwrap().open_shard_count, 2);
-    // Nor is anything done before its time, if the clock is set forward.
+    // Nor does a change happen before its time, if the clock is set forward.
     stream.delete().unwrap();
     world.clock.jump_forward(DAY);
     assert_eq!(stream.summary().unwrap().status, StreamStatus::Deleting);

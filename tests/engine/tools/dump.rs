@@ -1,4 +1,4 @@
-//! What is in a store is shown.
+//! The contents of a store are shown.
 
 use std::ops::ControlFlow;
 

@@ -40,7 +40,7 @@ impl InspectedStore {
         }
     }
 
-    /// As it is when the program that has it is killed.
+    /// As a kill of its program leaves it.
     pub fn killed(records: usize) -> Self {
         let directory = tempfile::tempdir_in(quick_parent()).unwrap();
         let path = directory.path().join("data");
@@ -160,7 +160,7 @@ pub fn damage(directory: &Path) -> Vec<Finding> {
     inspect::verify(directory).unwrap().damage().cloned().collect()
 }
 
-/// The numbers of the records that are said to be lost: from, and behind the last.
+/// The ranges of the numbers of lost records: the first, and the number behind the last.
 pub fn lost(findings: &[Finding]) -> Vec<(u64, Option<u64>)> {
     let losses = findings.iter().filter_map(|finding| match &finding.consequence {
         Consequence::Lost(lost) => Some((lost.from.value(), lost.to.map(RecordNumber::value))),

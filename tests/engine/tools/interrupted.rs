@@ -1,4 +1,4 @@
-//! A repair that is interrupted can be done again, with the same outcome.
+//! An interrupted repair can be repeated, with the same result.
 
 use anabranch::inspect::Inspection;
 use anabranch::sim::{Calls, LossMode, SimDisk};
@@ -6,8 +6,8 @@ use anabranch::{SequenceNumber, StartingPosition};
 
 use super::inspected_store::{RECORD_BYTES, options};
 
-/// A killed store of eight records in three segments, of which the first of the first, the second of the second and
-/// the first of the last are damaged; and the numbers of the others.
+/// A killed store of eight records in three segments, and the numbers of the undamaged records. Damaged are the first
+/// frame of the first segment, the second of the second, and the first of the last.
 fn damaged() -> (SimDisk, Vec<SequenceNumber>) {
     let disk = SimDisk::new(1);
     let store = options().disk(disk.clone()).open("store").unwrap();
@@ -32,7 +32,7 @@ fn damaged() -> (SimDisk, Vec<SequenceNumber>) {
     (killed, put)
 }
 
-/// Whether all could be repaired.
+/// Repairs a store, and gives whether all damage could be repaired.
 fn repair(disk: &SimDisk) -> anabranch::Result<bool> {
     let plan = Inspection::of("store")
         .disk(disk.clone())

@@ -1,4 +1,4 @@
-//! Looking into a store that may be damaged, and repairing it.
+//! Inspecting a store that may be damaged, and repairing it.
 
 mod dump;
 mod inspected_store;

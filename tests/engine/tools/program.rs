@@ -42,7 +42,7 @@ fn the_exit_status_of_verify_tells_sound_damaged_and_impossible_apart() {
         "{out}"
     );
     assert!(!out.contains("1970") && !out.contains(" ms"), "{out}");
-    // No progress where nobody looks at it.
+    // There is no progress output without a terminal.
     assert_eq!(error, "");
 
     let (status, _, error) = run(&["verify"], &store.path().join("missing"));
@@ -62,7 +62,7 @@ fn a_directory_without_a_store_is_said_to_be_that_and_no_more() {
     }
 }
 
-/// A moment of today, as RFC 3339 has it.
+/// A time of today, in the form of RFC 3339.
 #[track_caller]
 fn assert_is_time(value: &serde_json::Value) {
     let text = value.as_str().unwrap();

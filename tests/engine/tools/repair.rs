@@ -1,4 +1,4 @@
-//! A repair loses what is damaged and nothing else, and says so first.
+//! A repair loses only damaged records, and reports them first.
 
 use std::path::PathBuf;
 
@@ -31,8 +31,8 @@ fn a_store_that_is_open_is_not_repaired() {
     assert!(matches!(Store::open(store.path()), Err(Error::Locked { .. })));
 }
 
-/// Damages a store, repairs it, and checks that just these records are lost, by their places from 0, that nothing was
-/// changed before it was said and copied, and that the store is as good as new.
+/// Damages a store, repairs it, and checks three facts: exactly these records are lost, given by their places from 0;
+/// nothing was changed before it was reported and copied; the repaired store works like a new one.
 fn check_repair(store: &InspectedStore, what: &str, harm: impl Fn(&InspectedStore), lost: &[usize]) {
     harm(store);
     let before = all_files(store.path());
@@ -69,7 +69,7 @@ fn check_repair(store: &InspectedStore, what: &str, harm: impl Fn(&InspectedStor
     let opened = options().open(store.path()).unwrap();
     let stream = opened.stream("clicks").unwrap();
     assert_eq!(sequence_numbers(&stream), expected, "{what}");
-    // Reading one by one gets past the places as well as reading all at once.
+    // Reading single records passes the damaged places, as reading all at once does.
     for number in &expected {
         assert_eq!(record_at(&stream, *number), *number, "{what}");
     }
@@ -99,7 +99,7 @@ fn a_repair_gives_up_the_damaged_frames_and_keeps_all_others() {
         for offset in [10, 100] {
             let harm = |store: &InspectedStore| flip(&store.segment(place / 3), frame.offset + offset);
             check_repair(&InspectedStore::closed(8), "closed", harm, &[place]);
-            // Of an interrupted log, damage to the last commit is not seen.
+            // In an interrupted log, damage to the last commit is not recognized.
             if place < 7 {
                 check_repair(&InspectedStore::killed(8), "killed", harm, &[place]);
             }
@@ -304,14 +304,14 @@ fn a_split_that_the_manifest_has_forgotten_is_undone_only_if_a_person_says_so() 
     assert_eq!(damage(killed.path()), []);
 
     let opened = options().open(killed.path()).unwrap();
-    // What was whole behind the damage and does not depend on it is kept.
+    // Whole edits behind the damage that do not depend on it are kept.
     let young = opened.stream("young").unwrap();
     assert_eq!(sequence_numbers(&young).len(), 1);
     let stream = opened.stream("clicks").unwrap();
     let put = stream.put("key", b"the parent's").unwrap();
     let expected = [&store.put[..], &[put.sequence_number]].concat();
     assert_eq!(sequence_numbers(&stream), expected);
-    // Numbers of streams that there were are not given out again.
+    // Numbers of earlier streams are not given out again.
     let summary = opened.create_stream("younger", 1).unwrap().summary().unwrap();
     assert_eq!(summary.id.value(), 3);
 }

@@ -1,4 +1,4 @@
-//! Every kind of damage is found, and said to be what it is.
+//! Every kind of damage is found, and reported as its kind.
 
 use std::sync::{Arc, Mutex};
 
@@ -229,7 +229,7 @@ fn a_flipped_byte_of_both_copies_of_the_manifest_is_found() {
         flip_in_both_copies(&manifest, offset);
         let findings = damage(store.path());
         let is_refused = options().open(store.copy().path()).is_err();
-        // Only the zeros that fill up a frame mean nothing.
+        // Only the zeros that pad a frame have no meaning.
         assert_eq!(is_refused, !findings.is_empty(), "byte {offset}: {findings:?}");
         let told = findings
             .first()

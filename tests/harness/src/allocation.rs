@@ -1,14 +1,14 @@
-//! How much a program has allocated. A suite counts it if it says
+//! Counts the bytes that a program has allocated, for suites that have
 //! `#[global_allocator] static ALLOCATOR: CountingAllocator = CountingAllocator;`.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The system's allocator, and how many bytes are in use.
+/// The system's allocator with a count of the bytes in use.
 pub struct CountingAllocator;
 
-/// Beyond this there is no memory, so that the machine survives what is tested.
+/// Allocations beyond this fail, so that a test with an error does not use up the machine's memory.
 const ALL_BYTES: usize = 1 << 30;
 
 static USED: AtomicUsize = AtomicUsize::new(0);
@@ -26,12 +26,12 @@ pub fn start_peak() -> usize {
     used
 }
 
-/// The most that was allocated since.
+/// The most bytes that were allocated at once since the peak began.
 pub fn peak() -> usize {
     PEAK.load(Ordering::Relaxed)
 }
 
-// SAFETY: every call is handed on as it comes to the system's allocator, which keeps the contract.
+// SAFETY: every call is passed unchanged to the system's allocator, which keeps the contract.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match count(layout.size()) {

@@ -1,16 +1,17 @@
-//! Directories: what is in them, copies of them, and their modes.
+//! Directories: their contents, copies of them, and their modes.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 /// The bytes of a file, none for a directory, and when it was last changed.
 pub type Entry = (Option<Vec<u8>>, SystemTime);
 
-/// Where directories are made of tests that are not about the disk: in memory, where a sync costs nothing, if the system
-/// offers enough of that and the person who runs the tests has named no place.
+/// Where tests that are not about the disk make their directories. That is in memory, where a sync costs nothing, if
+/// the system has enough of it and no other place was set for the tests.
 pub fn quick_parent() -> PathBuf {
     const ENOUGH_BYTES: u64 = 2 << 30;
     let memory = Path::new("/dev/shm");
@@ -19,6 +20,23 @@ pub fn quick_parent() -> PathBuf {
         true => memory.to_owned(),
         false => std::env::temp_dir(),
     }
+}
+
+/// An empty directory in [`quick_parent`] for what is used until this process ends. A shell removes it then, however the
+/// process ends.
+pub fn directory_of_process() -> PathBuf {
+    let directory = tempfile::tempdir_in(quick_parent()).unwrap().keep();
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "cat >/dev/null; sleep 1; rm -rf \"$0\""])
+        .arg(&directory);
+    let shell = shell
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    // The shell's input ends with this process, since it is never closed.
+    std::mem::forget(shell.spawn().unwrap().stdin);
+    directory
 }
 
 /// What is in a directory, itself included.
@@ -53,7 +71,7 @@ pub fn set_modes(directory: &Path, of_directories: u32, of_files: u32) {
     }
 }
 
-/// A copy of a store's directory that is open is the directory as a kill would leave it.
+/// Copies a directory. The copy of an open store is the directory that a kill would leave.
 pub fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {

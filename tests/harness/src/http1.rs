@@ -1,4 +1,4 @@
-//! A client of HTTP/1.1 that sends exactly the bytes it is told to, and what every SDK sends for an operation.
+//! A client of HTTP/1.1 that sends exactly the given bytes, and the requests that every SDK sends for an operation.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -15,19 +15,19 @@ pub const X_AMZ_DATE: &str = "20150122T012202Z";
 pub const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=AKID/20150122/eu-west-1/kinesis/aws4_request, \
                                  SignedHeaders=host;x-amz-date;x-amz-target, Signature=80e8";
 
-/// A connection that stays open from one request to the next. Its methods panic where no answer comes, but for those
-/// whose names begin with `try`.
+/// A connection that stays open between requests. Its methods panic if no answer comes, except those whose names begin
+/// with `try`.
 pub struct Client {
     stream: BufReader<Wire>,
 }
 
-/// What a connection is made of.
+/// The socket of a connection.
 enum Wire {
     Plain(TcpStream),
     Tls(Box<TlsStream>),
 }
 
-/// What a request says beside its body.
+/// A request without its body.
 pub struct Head<'a> {
     pub method: &'a str,
     pub uri: &'a str,
@@ -43,14 +43,14 @@ pub struct Reply {
 
 #[derive(Debug)]
 pub enum CallError {
-    /// The connection is gone; whether the operation was carried out is not known.
+    /// The connection is lost. Whether the operation was carried out is unknown.
     Lost(io::Error),
     /// The server's answer is an error.
     Refused(Reply),
 }
 
 impl<'a> Head<'a> {
-    /// What every SDK sends for an operation.
+    /// The request that every SDK sends for an operation.
     pub fn of(target: &'a str) -> Head<'a> {
         Head {
             method: "POST",
@@ -64,7 +64,7 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// With this value in place of what it had of the name; with nothing if it is empty.
+    /// Replaces the headers of this name by this value, or removes them if it is empty.
     pub fn header(mut self, name: &'a str, value: &'a str) -> Head<'a> {
         self.headers
             .retain(|(known, _)| !known.eq_ignore_ascii_case(name));
@@ -108,14 +108,14 @@ impl Client {
     pub fn try_connect(address: SocketAddr) -> io::Result<Client> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        // A server that never answers fails a test instead of holding it up for ever.
+        // If a server never answers, the test fails instead of waiting for ever.
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Client {
             stream: BufReader::new(Wire::Plain(stream)),
         })
     }
 
-    /// Connects with TLS to a server that proves that it is `name` with this certificate.
+    /// Connects with TLS to a server that proves to be `name` with this certificate.
     pub fn connect_tls(address: SocketAddr, name: &str, certificate: &str) -> Client {
         let stream = tls::connect(address, name, certificate, &[b"http/1.1"]);
         let stream = stream.unwrap_or_else(|error| panic!("no connection: {error}"));
@@ -166,7 +166,7 @@ impl Client {
         self.stream.get_mut().write_all(bytes).unwrap();
     }
 
-    /// Begins the call, and leaves the answer where it is.
+    /// Sends the request, and does not read the answer.
     pub fn begin(&mut self, operation: &str, input: &Value) {
         let target = format!("Kinesis_20131202.{operation}");
         let (head, body) = (Head::of(&target).to_text(), input.to_string());
@@ -212,7 +212,7 @@ impl Client {
         }
     }
 
-    /// Drops what has arrived.
+    /// Drops the bytes that have arrived.
     pub fn skip(&mut self) {
         let arrived = self.stream.buffer().len();
         self.stream.consume(arrived);
@@ -225,7 +225,7 @@ impl Client {
         }
     }
 
-    /// None at the end of what the server sends.
+    /// `None` at the end of the server's bytes.
     fn line(&mut self) -> io::Result<Option<String>> {
         let mut line = String::new();
         match self.stream.read_line(&mut line) {

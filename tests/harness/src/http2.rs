@@ -1,5 +1,5 @@
-//! A client of HTTP/2 that sends exactly the frames it is told to, and keeps all that comes back: replies, resets,
-//! and farewells.
+//! A client of HTTP/2 that sends exactly the given frames, and keeps all frames that come back: replies, resets, and
+//! GOAWAYs.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
@@ -35,14 +35,14 @@ pub struct Http2Client {
     replies: HashMap<u32, Http2Reply>,
     goaways: Vec<u32>,
     pings_answered: u32,
-    /// How much may be sent: on the connection, on a fresh stream, and on streams that have begun.
+    /// How many bytes may be sent: on the connection, on a new stream, and on streams that have begun.
     connection_window: i64,
     initial_window: i64,
     windows: HashMap<u32, i64>,
     is_closed: bool,
 }
 
-/// What has come back on a stream.
+/// The frames that have come back on a stream.
 #[derive(Debug, Default, Clone)]
 pub struct Http2Reply {
     pub status: u16,
@@ -61,7 +61,7 @@ impl Http2Client {
         client
     }
 
-    /// So many bytes of each reply may be sent before this client widens the stream's window.
+    /// The server may send this many bytes of each reply before this client widens the stream's window.
     pub fn with_window(address: SocketAddr, window: u32) -> Http2Client {
         let socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -87,14 +87,14 @@ impl Http2Client {
         client
     }
 
-    /// Waits until both sides know how much may be sent.
+    /// Waits until both sides know the other's windows.
     fn exchange_settings(&mut self) {
         while self.initial_window == 65_535 || self.connection_window == 65_535 {
             self.take();
         }
     }
 
-    /// Frames are sent together when this client waits for an answer, or is told to.
+    /// Buffers a frame. Frames are sent together when this client waits for an answer, or by a call.
     pub fn write(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         self.unsent.extend(&(payload.len() as u32).to_be_bytes()[1..]);
         self.unsent.extend([kind, flags]);
@@ -104,7 +104,7 @@ impl Http2Client {
 
     pub fn flush(&mut self) {
         let unsent = std::mem::take(&mut self.unsent);
-        // What the server refuses to take shows in what it says.
+        // If the server refuses the bytes, its frames show it.
         let _ = self.socket.write_all(&unsent);
     }
 
@@ -142,7 +142,7 @@ impl Http2Client {
             headers.push(("content-length", len));
         }
         for (name, value) in more {
-            // Fields that begin with a colon come first, and only once.
+            // Fields that begin with a colon must come first, and only once.
             match headers
                 .iter_mut()
                 .find(|(known, _)| known == name && name.starts_with(':'))
@@ -178,7 +178,7 @@ impl Http2Client {
         }
     }
 
-    /// All bytes of a body, as soon as the windows allow, without the end of the stream.
+    /// Sends all bytes of a body as the windows allow, and does not end the stream.
     pub fn send_data(&mut self, stream: u32, mut data: &[u8]) {
         while !data.is_empty() {
             match self.send_what_fits(stream, data) {
@@ -188,7 +188,7 @@ impl Http2Client {
         }
     }
 
-    /// As many bytes of a body as the windows allow at once. Says how many those were.
+    /// Sends as many bytes of a body as the windows allow at once. Gives their number.
     pub fn send_what_fits(&mut self, stream: u32, data: &[u8]) -> usize {
         let of_stream = self.windows.entry(stream).or_insert(self.initial_window);
         let room = self.connection_window.min(*of_stream).max(0) as usize;
@@ -240,7 +240,7 @@ impl Http2Client {
         (reply.status, body)
     }
 
-    /// Has no more use for a stream.
+    /// Cancels a stream.
     pub fn cancel(&mut self, stream: u32) {
         const CANCEL: u32 = 8;
         self.write(frame::RST_STREAM, 0, stream, &CANCEL.to_be_bytes());
@@ -278,7 +278,7 @@ impl Http2Client {
         self.is_closed
     }
 
-    /// Takes in one frame: its kind and stream, or nothing if the connection has ended.
+    /// Takes one frame, and gives its kind and stream; `None` if the connection has ended.
     pub fn take(&mut self) -> Option<(u8, u32)> {
         self.flush();
         let mut head = [0; 9];
@@ -360,7 +360,7 @@ fn push_length(out: &mut Vec<u8>, len: usize) {
 
 /// The status is the first field of a reply's head (RFC 7541, appendices A and B).
 fn status(block: &[u8]) -> u16 {
-    // The size of the header table may be said first.
+    // An update of the header table's size may come first.
     let block = &block[block.iter().take_while(|byte| **byte & 0xe0 == 0x20).count()..];
     match block[0] {
         0x88 => 200,

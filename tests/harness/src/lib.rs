@@ -1,4 +1,4 @@
-//! What several test suites share. It reaches anabranch as its users do, through the program and over sockets, and
+//! Code that several test suites share. It uses anabranch as its users do, through the program and over sockets, and
 //! knows none of its types.
 
 pub mod allocation;
@@ -6,7 +6,9 @@ pub mod child;
 pub mod files;
 pub mod http1;
 pub mod http2;
+pub mod image;
 pub mod nats;
+pub mod process;
 pub mod program;
 pub mod sigv4;
 pub mod tls;

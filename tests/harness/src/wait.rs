@@ -1,11 +1,11 @@
-//! Waiting for what must happen, but nothing says when.
+//! Waits for events whose time is not known.
 
 use std::time::{Duration, Instant};
 
-/// Far more than anything takes: only what never happens meets it.
+/// Far more than anything takes: only an event that never comes takes longer.
 pub const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Looks every millisecond.
+/// Checks every millisecond.
 #[track_caller]
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();

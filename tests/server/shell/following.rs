@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdout, Stdio};
 
 use serde_json::Value;
 
-use super::{Shell, signal, texts};
+use super::{Shell, signal, signal_process, texts};
 use crate::PROGRAM;
 
 /// A tail that goes on.
@@ -152,6 +152,29 @@ fn a_tail_goes_on_when_its_server_is_started_again() {
     let mut rest = String::new();
     said.read_to_string(&mut rest).unwrap();
     assert_eq!((tail.child.wait().unwrap().code(), rest.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_tail_goes_on_when_its_server_that_was_stopped_goes_on() {
+    let shell = Shell::at_server(&[]);
+    shell.ok(&["create", "clicks", "--shards", "1"]);
+    shell.put("1\n", &["clicks"]);
+    let mut tail = Tail::start(&shell, &["clicks", "--from", "trim-horizon"]);
+    assert_eq!(tail.next(1), ["1"]);
+    let server = shell.server.as_ref().unwrap().id();
+    signal_process(server, "STOP");
+    let mut said = BufReader::new(tail.child.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(
+        line.contains("no answer has begun after 30 s") && line.ends_with("; trying again\n"),
+        "{line}"
+    );
+    signal_process(server, "CONT");
+    shell.put("2\n", &["clicks"]);
+    assert_eq!(tail.next(1), ["2"]);
+    signal(&tail.child, "INT");
+    assert_eq!(tail.child.wait().unwrap().code(), Some(0));
 }
 
 /// `get`, and `tail` without `--follow`, end although records come faster than they are shown.

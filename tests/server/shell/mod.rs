@@ -186,7 +186,11 @@ fn texts(rows: &[Value]) -> Vec<String> {
 }
 
 fn signal(child: &Child, name: &str) {
-    let process = child.id().to_string();
+    signal_process(child.id(), name);
+}
+
+fn signal_process(process: u32, name: &str) {
+    let process = process.to_string();
     let sent = Command::new("kill")
         .args(["-s", name, &process])
         .status()

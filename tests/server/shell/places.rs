@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anabranch::Store;
 use serde_json::Value;
@@ -201,6 +202,32 @@ fn an_endpoint_without_a_server_is_said_to_be_one() {
             error.contains("http://127.0.0.1:4567 or https://HOST"),
             "{wrong}: {error}"
         );
+    }
+}
+
+/// One that is stopped still takes connections.
+#[test]
+fn an_endpoint_that_does_not_answer_is_waited_for_half_a_minute() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let ended = std::thread::scope(|scope| {
+        let commands = [&["streams"][..], &["get", "a"], &["put", "a"], &["tail", "a"]];
+        let ran = commands.map(|arguments| {
+            let mut command = program(&[arguments, &["--endpoint", &url]].concat());
+            scope.spawn(move || {
+                let begun = Instant::now();
+                (ran(&mut command), begun.elapsed())
+            })
+        });
+        ran.map(|ran| ran.join().unwrap())
+    });
+    for (Ran { status, out, error }, took) in ended {
+        assert_eq!((status, out.as_str()), (5, ""), "{error}");
+        let said = format!(
+            "no answer from {url}: no answer has begun after 30 s; what listens there is stopped, or hangs"
+        );
+        assert!(error.contains(&said), "{error}");
+        assert!(took >= Duration::from_secs(30), "{took:?}");
     }
 }
 

@@ -206,6 +206,62 @@ fn what_cannot_be_is_a_wrong_command_line() {
 }
 
 #[test]
+fn a_name_is_checked_before_anything_is_done() {
+    let long = "x".repeat(129);
+    for shell in Shell::each() {
+        shell.ok(&["create", "clicks", "--shards", "1"]);
+        for (name, part) in [
+            ("../x", "\"..\" is no namespace"),
+            ("./x", "\".\" is no namespace"),
+            ("a/../x", "\"a/..\" is no namespace"),
+            ("a//x", "\"a/\" is no namespace"),
+            ("a b/x", "\"a b\" is no namespace"),
+            ("", "at least one character"),
+            ("a/", "at least one character"),
+            ("clicks!", "not '!'"),
+            ("cl\u{ef}cks", "not 'ï'"),
+            (&long, "at most 128 characters, this one has 129"),
+        ] {
+            for command in [
+                &["create", name][..],
+                &["streams", name],
+                &["put", name],
+                &["get", name],
+                &["tail", name],
+                &["split", name, "0"],
+                &["merge", name, "0", "1"],
+                &["trim", name, "--to", "-1h"],
+                &["delete", name, "--yes"],
+            ] {
+                let error = shell.refusal(2, command);
+                assert!(error.contains(part), "{command:?}: {error}");
+            }
+        }
+        let listed = shell.rows(&["streams"]);
+        assert_eq!((listed.len(), &listed[0]["stream"]), (1, &json!("clicks")));
+    }
+}
+
+#[test]
+fn behind_an_endpoint_no_name_has_a_namespace() {
+    let [directory, server] = Shell::each();
+    let name = "tenant-7/clicks";
+    for command in [
+        &["create", name][..],
+        &["streams", name],
+        &["put", name],
+        &["get", name],
+        &["delete", name, "--yes"],
+    ] {
+        let error = server.refusal(2, command);
+        assert!(error.contains("no slash in its name; --region says"), "{error}");
+    }
+    directory.ok(&["create", name, "--shards", "1"]);
+    directory.put("1\n", &[name]);
+    assert_eq!(directory.rows(&["get", name]).len(), 1);
+}
+
+#[test]
 fn the_help_says_what_a_command_takes_and_how_it_ends() {
     for command in [
         "streams", "create", "put", "get", "tail", "split", "merge", "trim", "delete",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anabranch::{ChannelOptions, Delivery, DeliveryOptions, Destination, DirectoryBuckets};
 use anabranch_harness::files::all_files;
+use anabranch_harness::http1::{Client, Head};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -24,6 +25,7 @@ on_each_backend!(
     channels_have_tags_and_policies_and_are_counted,
     a_channel_takes_its_time,
     a_channel_of_the_library_is_shown,
+    those_who_run_the_server_see_the_last_delivery_also_after_a_restart,
 );
 
 const ROLE: &str = "arn:aws:iam::000000000000:role/deliver";
@@ -677,4 +679,44 @@ fn a_channel_of_the_library_is_shown(backend: Backend) {
     assert_eq!(record["RecordFormatType"], "BYTE_ARRAY");
     let storage = &described["S3DestinationConfiguration"]["StorageConfiguration"];
     assert_eq!(storage["BucketARN"], "arn:aws:s3:::archive");
+}
+
+fn those_who_run_the_server_see_the_last_delivery_also_after_a_restart(backend: Backend) {
+    let mut bench = Bench::new(backend);
+    create(&bench.server, &new_channel("raw"));
+    bench.server.put("clicks", "k", "{}");
+    bench.server.advance(Duration::from_secs(300));
+    let at = bench.server.store.now();
+    assert_eq!(bench.delivery.deliver_due(), 1);
+    // One that has delivered nothing.
+    create_stream(&bench.server, "orders");
+    let mut idle = new_channel("idle");
+    idle["StreamConfigurationList"][0]["StreamARN"] = json!(stream_arn("orders"));
+    create(&bench.server, &idle);
+    bench.server.advance(Duration::from_secs(60));
+    for is_restarted in [false, true] {
+        if is_restarted {
+            bench.server.restart();
+        }
+        let get = |uri: &str| {
+            let head = Head {
+                method: "GET",
+                uri,
+                headers: Vec::new(),
+            };
+            Client::connect(bench.server.address).send(&head, b"")
+        };
+        let namespace = format!("{ACCOUNT}/{REGION}");
+        for (stream, last) in [("clicks", json!(at.as_millis())), ("orders", Value::Null)] {
+            let path = format!("/console/api/streams/{stream}/readers?namespace={namespace}");
+            let readers = get(&path).json();
+            assert_eq!(readers["channels"][0]["lastDelivery"], last, "{readers}");
+        }
+        let metrics = get("/metrics");
+        let name = "anabranch_channel_last_delivery_timestamp_seconds";
+        let lines = metrics.text().lines().filter(|line| line.starts_with(name));
+        let value = at.as_millis() as f64 / 1e3;
+        let labels = format!(r#"{{namespace="{namespace}",stream="clicks",channel="raw"}}"#);
+        assert_eq!(lines.collect::<Vec<_>>(), [format!("{name}{labels} {value:?}")]);
+    }
 }

@@ -6,6 +6,8 @@ mod budgets;
 mod calls;
 mod cbor;
 mod channels;
+#[cfg(feature = "nats")]
+mod cluster;
 mod connections;
 mod console;
 mod declared_errors;

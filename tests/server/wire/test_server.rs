@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "nats")]
+use anabranch::JetStream;
 use anabranch::kinesis::{Server, ServerGauges, ServerOptions};
 use anabranch::{Delivery, KeyRing, ManualClock, Memory, Namespace, Store, StoreOptions, Timestamp};
 use anabranch_harness::files::quick_parent;
@@ -13,6 +15,9 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+#[cfg(feature = "nats")]
+use super::cluster;
 
 /// `Thu Jan 22 01:22:02 UTC 2015`
 pub const START: Timestamp = Timestamp::from_millis(1_421_889_722_000);
@@ -25,6 +30,8 @@ pub const REGION: &str = "eu-west-1";
 pub enum Backend {
     Directory,
     Memory,
+    #[cfg(feature = "nats")]
+    Cluster,
 }
 
 /// Makes tests of functions that take a backend: one for each.
@@ -43,6 +50,16 @@ macro_rules! on_each_backend {
                 super::$test(crate::wire::test_server::Backend::Memory);
             })+
         }
+
+        #[cfg(feature = "nats")]
+        mod on_a_cluster {
+            $(#[test]
+            fn $test() {
+                if crate::wire::cluster::is_for(module_path!(), stringify!($test)) {
+                    super::$test(crate::wire::test_server::Backend::Cluster);
+                }
+            })+
+        }
     };
 }
 pub(crate) use on_each_backend;
@@ -51,6 +68,8 @@ pub(crate) use on_each_backend;
 enum Place {
     Directory(TempDir),
     Memory(Memory),
+    #[cfg(feature = "nats")]
+    Cluster(JetStream),
 }
 
 impl Place {
@@ -58,6 +77,8 @@ impl Place {
         match backend {
             Backend::Directory => Place::Directory(tempfile::tempdir_in(quick_parent()).unwrap()),
             Backend::Memory => Place::Memory(Memory::new()),
+            #[cfg(feature = "nats")]
+            Backend::Cluster => Place::Cluster(cluster::new_store()),
         }
     }
 
@@ -75,6 +96,8 @@ impl Place {
         let store = match self {
             Place::Directory(directory) => options.open(directory.path().join("data")),
             Place::Memory(memory) => options.open_in_memory(memory),
+            #[cfg(feature = "nats")]
+            Place::Cluster(at) => options.open_jetstream(at),
         };
         store.unwrap()
     }

@@ -13,7 +13,7 @@ use crate::log::{FollowedJournal, LogContext, LogPosition, Segment, SegmentEntry
 use crate::model::LogName;
 use crate::sync::{AtomicU64, Mutex};
 
-/// So often the journal is read again that was freed while it was read.
+/// How often the journal is read again if it was freed while it was read.
 const TRIES: usize = 100;
 
 /// Locks are taken in this order: a log's, the journal, the manifest, the catalog's state.
@@ -24,7 +24,7 @@ pub(super) struct Follower {
     pub(super) context: Arc<LogContext>,
     manifest: Mutex<FollowedManifest>,
     journal: Mutex<FollowedJournal>,
-    /// How often the catalog has changed. It changes while the catalog's state is locked.
+    /// How often the catalog has changed. Changed only while the catalog's state is locked.
     revision: AtomicU64,
 }
 
@@ -46,15 +46,16 @@ impl Follower {
         }
     }
 
-    /// Another number than before if the catalog has changed. Who has the catalog's state asks for that of this state.
+    /// A number that changes with the catalog. A caller that has the catalog's state locked gets the revision of that
+    /// state.
     pub(super) fn revision(&self) -> u64 {
         self.revision.load(Ordering::Acquire)
     }
 
-    /// Brings the catalog up to date. Says whether it has changed.
+    /// Brings the catalog up to date. Returns whether it has changed.
     ///
     /// # Errors
-    /// The manifest is gone, or damaged, or cannot be read.
+    /// The manifest is missing or damaged, or cannot be read.
     pub(super) fn catch_up(&self) -> Result<bool> {
         let mut manifest = self.manifest.lock();
         let note = || {
@@ -70,12 +71,12 @@ impl Follower {
         }
     }
 
-    /// Reads what the journal has got. Where it is damaged, what comes behind that is seen once it is in the segments.
-    /// Gives the number of [drops](FollowedJournal::drops).
+    /// Reads what was added to the journal. Frames behind damage in it are seen once they are in their segments. Gives
+    /// the number of [drops](FollowedJournal::drops).
     pub(super) fn read_journal(&self) -> Result<u64> {
         let mut journal = self.journal.lock();
         for _ in 0..TRIES {
-            // Before what it counts, so that no change is missed.
+            // Read before the journal, so that no change is missed.
             let revision = self.revision();
             let LogState { segments, end, .. } = self.catalog.read().journal.clone();
             let look_at_manifest = || self.catch_up().map(drop);
@@ -85,8 +86,8 @@ impl Follower {
                 Err(error @ Error::TooManyOpenFiles { .. }) => return Err(error),
                 Err(_) => {
                     self.catch_up()?;
-                    // It may have been freed, which this thread or another one has seen now. Then its frames are in their
-                    // segments.
+                    // The journal may have been freed, which this thread or another one has seen now. Then its frames
+                    // are in their segments.
                     if self.revision() == revision {
                         break;
                     }
@@ -96,14 +97,15 @@ impl Follower {
         Ok(journal.drops())
     }
 
-    /// What was read of the journal that belongs into a segment, from a position on; `None` if frames were let go of since
-    /// there were so many [drops](FollowedJournal::drops). They are in their segments, perhaps behind that position.
+    /// The frames of the journal that belong into a segment, from a position on; `None` if frames were dropped since
+    /// the number of [drops](FollowedJournal::drops) was read. Those are in their segments, perhaps behind that
+    /// position.
     pub(super) fn journaled(&self, segment: &Segment, position: LogPosition, drops: u64) -> Option<Bytes> {
         let journal = self.journal.lock();
         (journal.drops() == drops).then(|| journal.frames_from(segment, position))
     }
 
-    /// The last segment of a log, if it is the one of that salt and is written to.
+    /// The last segment of a log, if it has that salt and the log is written to.
     fn segment_written_to(&self, log: LogName, salt: u64) -> Option<(PathBuf, SegmentEntry)> {
         let state = self.catalog.read();
         let entry = written_to(&state, log).filter(|entry| entry.salt == salt)?;

@@ -20,7 +20,7 @@ use crate::log::{
 use crate::model::Clock;
 use crate::sync::{AtomicUsize, OnceLock, RwLock};
 
-/// Reads which logs there are. What is damaged is found when it is read.
+/// Reads from the manifest which logs exist. Damage is found when a log is read.
 pub(in crate::backend::local) fn open(
     options: &LocalOptions,
     directory: &Path,
@@ -50,7 +50,8 @@ pub(in crate::backend::local) fn open(
         }),
         spare_buffers: SpareBuffers::default(),
         options: LogOptions {
-            // A mapping shows what a file becomes that is written again, and ends the process where it is cut.
+            // A mapping would show the new bytes of a file that is written again, and would end the process where a
+            // file is cut.
             map_sealed_segments: false,
             ..options.for_logs()
         },
@@ -71,7 +72,7 @@ pub(in crate::backend::local) fn open(
     })
 }
 
-/// The other program says what its logs do.
+/// The ledger of a log that another program writes to. It records nothing.
 struct LedgerOfAnother;
 
 impl SegmentLedger for LedgerOfAnother {

@@ -13,25 +13,25 @@ use crate::model::{LogName, PutRecord, RecordNumber, Timestamp};
 use crate::seam::{Appended, LogChanges, LogPiece, LogRead, ReadLimit, RecordSink, ShownEnd, Waiting};
 use crate::sync::Mutex;
 
-/// So often what looks like damage is looked at.
+/// How often apparent damage is checked again.
 const TRIES: usize = 100;
 
-/// A shard's log. Each use begins with a look at what the other program has written.
+/// A shard's log. Each use first looks for what the other program has written.
 #[derive(Debug)]
 pub(super) struct FollowedShard {
     pub(super) name: LogName,
     follower: Arc<Follower>,
     log: FollowedLog,
     seen: Mutex<Seen>,
-    /// The last damage that is there.
+    /// The last damage that was confirmed, if it still exists.
     damage: Mutex<Option<Error>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Seen {
-    /// The follower's revision, if the log was ever looked at.
+    /// The follower's revision at the last look at the log.
     revision: Option<u64>,
-    /// How often the manifest named other segments than before.
+    /// How often the list of segments in the manifest has changed.
     lists: u64,
 }
 
@@ -57,14 +57,14 @@ impl FollowedShard {
         self.damage.lock().clone()
     }
 
-    /// Goes on to where the log ends now, and tells those who wait there.
+    /// Moves the end to where the log ends now, and raises the signals if it moved.
     ///
     /// # Errors
     /// As for [`FollowedLog::advance`].
     pub(super) fn look(&self) -> Result<()> {
         let mut has_changed = self.take_over();
         let advanced = match self.log.is_at_rest() {
-            // All its frames are in its segments.
+            // A log at rest has all of its frames in its segments.
             true => self
                 .log
                 .advance(|_, _| Some(Bytes::new()))
@@ -84,8 +84,8 @@ impl FollowedShard {
         self.settled(|| Ok(self.log.log().pieces(from)))
     }
 
-    /// The journal is read before the segment is, so what was written before is in one of them. Frames that another thread
-    /// let go of meanwhile have come into the segment, perhaps behind where this one looked.
+    /// The journal is read before the segment, so what was written before is in one of them. Frames that another thread
+    /// dropped meanwhile have come into the segment, perhaps behind the place where this one looked.
     fn advance_by_journal(&self) -> Result<bool> {
         loop {
             let drops = self.follower.read_journal()?;
@@ -97,7 +97,7 @@ impl FollowedShard {
         }
     }
 
-    /// Takes over what the catalog says of the log. Says whether other segments are named than before.
+    /// Takes over the segments and the recorded end from the catalog. Returns whether the segments have changed.
     fn take_over(&self) -> bool {
         let mut seen = self.seen.lock();
         let (revision, segments, rested) = {
@@ -116,8 +116,8 @@ impl FollowedShard {
         has_changed
     }
 
-    /// What is found once the log was looked at. What looks like damage may be a segment that was freed meanwhile, and has
-    /// become another one: it is believed if it is there twice under one list of segments.
+    /// Looks at the log and then calls `find`. Apparent damage may be a segment that was freed meanwhile and whose file
+    /// is another one now. So it is believed only if it is found twice under one list of segments.
     fn settled<T>(&self, mut find: impl FnMut() -> Result<T>) -> Result<T> {
         let mut met = None;
         let mut tries = 0;
@@ -153,7 +153,7 @@ impl ShardLog for FollowedShard {
         limit: &ReadLimit,
         sink: &mut dyn RecordSink,
     ) -> Poll<Result<LogRead>> {
-        // Where a read fails it has handed out nothing.
+        // A failed read has passed on no record.
         Poll::Ready(self.settled(|| self.log.log().read(from, horizon, limit, sink)))
     }
 

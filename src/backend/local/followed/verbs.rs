@@ -1,4 +1,4 @@
-//! The logs that another program writes to, and what they do for each verb.
+//! The verbs of logs that another program writes to.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,11 +23,11 @@ use crate::sync::{AtomicBool, AtomicU64, Mutex};
 pub(super) struct FollowedLogs {
     follower: Arc<Follower>,
     disk: Arc<dyn Disk>,
-    /// Those that were used.
+    /// The logs that were used.
     shards: Mutex<BTreeMap<LogName, Arc<FollowedShard>>>,
-    /// The follower's revision of which those who wait were told.
+    /// The follower's revision for which the signals were last raised.
     told: AtomicU64,
-    /// Whether the manifest could not be read when it was last looked at.
+    /// Whether the last look at the manifest failed.
     is_failing: AtomicBool,
 }
 
@@ -44,7 +44,7 @@ impl FollowedLogs {
 
     fn shard(&self, name: LogName) -> Result<Arc<FollowedShard>> {
         let Some(stream) = name.stream().filter(|_| name.shard().is_some()) else {
-            // What becomes of a queue's records only the program knows that gives them out.
+            // Only the program that gives out a queue's records knows what became of them.
             return Err(Error::ReadOnly);
         };
         let mut shards = self.shards.lock();
@@ -73,7 +73,7 @@ impl FollowedLogs {
         }
     }
 
-    /// Keeps no log that is not there any more. Those who wait there have been told.
+    /// Drops the logs that no longer exist. Their signals were raised before.
     fn forget_gone(&self) {
         let mut shards = self.shards.lock();
         let state = self.follower.catalog.read();
@@ -130,7 +130,7 @@ impl Logs for FollowedLogs {
     fn catch_up(&self) -> Result<bool> {
         let caught_up = self.follower.catch_up();
         let was_failing = self.is_failing.swap(caught_up.is_err(), Ordering::AcqRel);
-        // Also of what was found by a thread that read a log.
+        // Includes changes that a reading thread found.
         let revision = self.follower.revision();
         let has_changed = self.told.swap(revision, Ordering::AcqRel) != revision;
         if has_changed || (caught_up.is_err() && !was_failing) {
@@ -140,11 +140,11 @@ impl Logs for FollowedLogs {
         caught_up.map(|_| has_changed)
     }
 
-    /// Looks where the logs end that are watched.
+    /// Looks for new ends of the watched logs.
     fn maintain(&self, _: Duration, _: Moment) -> Result<()> {
         for shard in self.used() {
             if shard.changes().are_watched() {
-                // Those who wait are told, and find the error when they read.
+                // Waiting readers are woken, and get the error when they read.
                 let _ = shard.look();
             }
         }

@@ -1,14 +1,18 @@
 //! Calls of the Kinesis API, each waited for.
 
+use std::cell::Cell;
 use std::error::Error;
+use std::io::{self, IsTerminal};
+use std::pin::pin;
 use std::thread;
 use std::time::Duration;
 
 use anabranch::{Clock, SystemClock};
 use reqwest::redirect::Policy;
-use reqwest::{StatusCode, Url};
+use reqwest::{Response, StatusCode, Url};
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 
 use super::super::super::Failure;
 use super::answers;
@@ -23,6 +27,16 @@ const LONGEST_IDLE: Duration = Duration::from_secs(20);
 
 const PATIENCE_TO_CONNECT: Duration = Duration::from_secs(10);
 
+/// How long an answer may take to begin that no call waits for: the slowest is one that a disk holds up. An endpoint that is
+/// stopped still takes connections, so nothing else tells that it is.
+const PATIENCE_TO_ANSWER: Duration = Duration::from_secs(30);
+
+/// A call has a second more for so many bytes that are sent.
+const LEAST_BYTES_PER_SECOND: u64 = 64 << 10;
+
+/// After so long it is said that nothing has come.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// How often a call is made that the endpoint cannot answer at the time. The last wait is of about 3 s.
 const MOST_ATTEMPTS: u32 = 7;
 
@@ -35,6 +49,7 @@ pub(super) struct Client {
     url: Url,
     host: String,
     signer: Signer,
+    has_told_of_silence: Cell<bool>,
 }
 
 /// Why a call did not do what was asked.
@@ -89,6 +104,7 @@ impl Client {
             url,
             host,
             signer,
+            has_told_of_silence: Cell::new(false),
         })
     }
 
@@ -124,11 +140,12 @@ impl Client {
             request = request.header(name, value);
         }
         let answered = self.runtime.block_on(async {
-            let response = request.send().await?;
+            let response = self.begun(request.send(), body.len() as u64).await?;
             let status = response.status();
-            Ok::<_, reqwest::Error>((status, response.bytes().await?))
+            let answer = response.bytes().await;
+            Ok::<_, String>((status, answer.map_err(|error| deepest(&error))?))
         });
-        let (status, answer) = answered.map_err(|error| self.unanswered(deepest(&error), true))?;
+        let (status, answer) = answered.map_err(|reason| self.unanswered(reason, true))?;
         match status {
             StatusCode::OK if answer.is_empty() => Ok(Value::Null),
             StatusCode::OK => serde_json::from_slice(&answer).map_err(|_| {
@@ -139,6 +156,46 @@ impl Client {
             }),
             status => Err(self.refusal(status, &answer)),
         }
+    }
+
+    /// An answer to a call of so many bytes, once it has begun.
+    async fn begun(
+        &self,
+        call: impl Future<Output = reqwest::Result<Response>>,
+        bytes: u64,
+    ) -> Result<Response, String> {
+        let patience = PATIENCE_TO_ANSWER + Duration::from_secs(bytes / LEAST_BYTES_PER_SECOND);
+        let mut call = pin!(call);
+        let begun = match timeout(SILENCE, &mut call).await {
+            Ok(begun) => begun,
+            Err(_) => {
+                self.tell_of_silence(patience);
+                let begun = timeout(patience.saturating_sub(SILENCE), call).await;
+                begun.map_err(|_| {
+                    format!(
+                        "no answer has begun after {} s; what listens there is stopped, or hangs",
+                        patience.as_secs()
+                    )
+                })?
+            }
+        };
+        begun.map_err(|error| deepest(&error))
+    }
+
+    /// Once, to those who wait at a terminal.
+    fn tell_of_silence(&self, patience: Duration) {
+        if io::stderr().is_terminal() && !self.has_told_of_silence.replace(true) {
+            eprintln!(
+                "\r\x1b[Kanabranch: {} has not answered for {} s; waiting up to {} s",
+                self.shown_url(),
+                SILENCE.as_secs(),
+                patience.as_secs()
+            );
+        }
+    }
+
+    fn shown_url(&self) -> String {
+        self.url.as_str().trim_end_matches('/').to_owned()
     }
 
     fn refusal(&self, status: StatusCode, answer: &[u8]) -> CallError {
@@ -160,7 +217,7 @@ impl Client {
     }
 
     fn unanswered(&self, reason: String, may_pass: bool) -> CallError {
-        let url = self.url.as_str().trim_end_matches('/').to_owned();
+        let url = self.shown_url();
         let (reason, may_pass) = match reason.contains("certificate") {
             true => {
                 let reason = format!("{reason}; AWS_CA_BUNDLE names a file with certificates to trust");

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::super::Failure;
 use super::super::super::duration::duration;
+use super::super::name::StreamArgument;
 use super::super::output::OutputArguments;
 use super::super::position;
 use super::places::PlacesArguments;
@@ -20,7 +21,7 @@ pub(in crate::cli) struct MirrorArguments {
 
     /// What the stream is called at the target [default: as at the source]
     #[arg(long, value_name = "NAME")]
-    pub(super) to: Option<String>,
+    to: Option<StreamArgument>,
 
     /// How the shards of the target come about
     #[arg(long, value_enum, value_name = "HOW", default_value_t = LineageKind::Mirror)]
@@ -90,8 +91,8 @@ impl MirrorArguments {
         &self.places.stream
     }
 
-    pub(super) fn to(&self) -> &str {
-        self.to.as_deref().unwrap_or(self.stream())
+    pub(super) fn to(&self) -> &StreamArgument {
+        self.to.as_ref().unwrap_or(&self.places.stream)
     }
 
     pub(super) fn begin(&self) -> Result<Begin, Failure> {

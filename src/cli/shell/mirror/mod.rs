@@ -74,7 +74,9 @@ struct AtBoth<'a, S> {
 impl Work for AtSource<'_> {
     fn at(self, source: &mut impl Target) -> Result<(), Failure> {
         let arguments = self.0;
-        arguments.places.run_at_target(AtBoth { arguments, source })
+        arguments
+            .places
+            .run_at_target(arguments.to(), AtBoth { arguments, source })
     }
 }
 

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::super::super::Failure;
 use super::super::directory::Access;
+use super::super::name::StreamArgument;
 use super::super::place::{PlaceArguments, Work};
 #[cfg(feature = "nats")]
 use super::cluster::ClusterArguments;
@@ -24,7 +25,7 @@ pub(super) struct PlacesArguments {
 
     /// The stream; in a directory also as NAMESPACE/NAME
     #[arg(value_name = "STREAM")]
-    pub(super) stream: String,
+    pub(super) stream: StreamArgument,
 
     /// Where it is to be: as SOURCE
     #[arg(value_name = "TARGET")]
@@ -79,6 +80,7 @@ pub(super) struct PlacesArguments {
 /// What is told of one of the places.
 struct Side<'a> {
     place: &'a str,
+    stream: &'a StreamArgument,
     region: Option<&'a String>,
     keys: Option<&'a PathBuf>,
     access: Access,
@@ -106,6 +108,7 @@ impl PlacesArguments {
         self.run_at(
             &Side {
                 place: &self.source,
+                stream: &self.stream,
                 region: self.source_region.as_ref(),
                 keys: self.source_keys.as_ref(),
                 access: Access::Follow,
@@ -119,10 +122,11 @@ impl PlacesArguments {
     }
 
     /// Opens the target and does the work there.
-    pub(super) fn run_at_target(&self, work: impl Work) -> Result<(), Failure> {
+    pub(super) fn run_at_target(&self, to: &StreamArgument, work: impl Work) -> Result<(), Failure> {
         self.run_at(
             &Side {
                 place: &self.target,
+                stream: to,
                 region: self.target_region.as_ref().or(self.source_region.as_ref()),
                 keys: self.target_keys.as_ref(),
                 access: Access::Make,
@@ -147,15 +151,23 @@ impl PlacesArguments {
     }
 
     fn run_at(&self, side: &Side<'_>, work: impl Work) -> Result<(), Failure> {
+        let kind = Kind::of(side.place)?;
+        if matches!(kind, Kind::Endpoint(_) | Kind::Aws(_)) && side.stream.has_namespace() {
+            return Err(Failure::Usage(format!(
+                "{}: a stream behind an endpoint has no namespace, and no slash in its name; --to gives it another one at \
+                 the target",
+                side.stream
+            )));
+        }
         let region = side.region.cloned();
-        match Kind::of(side.place)? {
+        match kind {
             Kind::Directory(directory) => {
                 let place =
                     PlaceArguments::of_directory(directory, region, &self.account_id, side.keys.cloned());
-                place.run(side.access, work)
+                place.run(side.access, None, work)
             }
             Kind::Endpoint(url) => {
-                PlaceArguments::of_endpoint(url, region, &self.account_id).run(side.access, work)
+                PlaceArguments::of_endpoint(url, region, &self.account_id).run(side.access, None, work)
             }
             #[cfg(feature = "mirror")]
             Kind::Aws(region) => worked(

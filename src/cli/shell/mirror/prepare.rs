@@ -97,7 +97,7 @@ fn begun<S: Target>(
     }
     let reading = Reading::begin(source, stream, &shards, begin)?;
     let to = Identity {
-        stream: arguments.to().to_owned(),
+        stream: arguments.to().to_string(),
         created: found.and_then(|found| Identity::of(found).created),
     };
     let mut checkpoint = Checkpoint::new(Identity::of(row), to, arguments.lineage);
@@ -135,7 +135,7 @@ fn resumed<S: Target>(
             source_now.stream
         ));
     }
-    if target_then.stream != arguments.to() {
+    if target_then.stream != **arguments.to() {
         return refused(format!("its target is stream {}", target_then.stream));
     }
     if checkpoint.lineage != arguments.lineage {

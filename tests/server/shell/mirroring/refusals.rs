@@ -281,3 +281,29 @@ pub(super) fn private(directory: &Path) -> PathBuf {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     path
 }
+
+#[test]
+fn a_stream_of_a_namespace_gets_another_name_at_an_endpoint() {
+    let source = Shell::in_directory();
+    source.ok(&["create", "tenant-7/clicks", "--shards", "1"]);
+    source.put("1\n", &["tenant-7/clicks"]);
+    let target = Shell::at_server(&[]);
+    let mirror = |arguments: &[&str]| {
+        let mut command = PROGRAM.command();
+        command.args(["mirror", &place(&source), "tenant-7/clicks", &place(&target)]);
+        ran(command
+            .arg("--checkpoint")
+            .arg(checkpoint(&target))
+            .args(arguments))
+    };
+    let refused = mirror(&[]);
+    assert_eq!(refused.status, 2);
+    assert!(
+        refused.error.contains("has no namespace") && refused.error.contains("--to"),
+        "{}",
+        refused.error
+    );
+    assert_eq!(mirror(&["--to", "a/b/../c"]).status, 2);
+    assert_eq!(mirror(&["--to", "clicks"]).status, 0);
+    assert_eq!(target.rows(&["get", "clicks"]).len(), 1);
+}

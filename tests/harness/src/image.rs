@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -17,7 +18,7 @@ const NO_LOG_FLUSH: u32 = 2;
 
 /// An image, mounted until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Image {
+pub struct Image {
     file: PathBuf,
     mount_point: PathBuf,
     /// Removed after the image is unmounted.
@@ -25,13 +26,12 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Makes a file system of `bytes` and mounts it.
+    /// Makes a file system of `bytes` and mounts it, in a directory of its own below this one.
     ///
     /// # Errors
     /// What is missing on this machine, in words.
-    pub(crate) fn mount_new(bytes: u64) -> Result<Self, String> {
-        let directory =
-            tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).map_err(|error| error.to_string())?;
+    pub fn mount_new(parent: &Path, bytes: u64) -> Result<Self, String> {
+        let directory = tempfile::tempdir_in(parent).map_err(|error| error.to_string())?;
         let file = directory.path().join("image");
         File::create(&file)
             .and_then(|file| file.set_len(bytes))
@@ -47,12 +47,12 @@ impl Image {
         })
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.mount_point
     }
 
     /// A handle to cut the power with: opening it takes time that the cut must not wait for.
-    pub(crate) fn switch(&self) -> Switch {
+    pub fn switch(&self) -> Switch {
         let no_children = process::no_children();
         Switch {
             root: File::open(&self.mount_point).expect("a mounted file system opens"),
@@ -61,10 +61,19 @@ impl Image {
     }
 
     /// Mounts what a cut has left. No process may have a file open.
-    pub(crate) fn mount_again(&self) {
-        if let Err(reason) = run(Command::new("umount").arg(&self.mount_point)) {
-            let holders = holders(&self.mount_point).join("\n");
-            panic!("{reason}; in use by:\n{holders}");
+    pub fn mount_again(&self) {
+        self.mount_again_within(Duration::ZERO);
+    }
+
+    /// As [`mount_again`](Image::mount_again), once a process that was killed has let go of its files.
+    pub fn mount_again_within(&self, patience: Duration) {
+        let started = Instant::now();
+        while let Err(reason) = run(Command::new("umount").arg(&self.mount_point)) {
+            if started.elapsed() >= patience {
+                let holders = holders(&self.mount_point).join("\n");
+                panic!("{reason}; in use by:\n{holders}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
         mount(&self.file, &self.mount_point).expect("a file system survives that its power is cut");
     }
@@ -82,14 +91,14 @@ impl Drop for Image {
 
 /// Cuts the power.
 #[derive(Debug)]
-pub(crate) struct Switch {
+pub struct Switch {
     root: File,
     /// Dropped after the file.
     _no_children: NoChildren,
 }
 
 impl Switch {
-    pub(crate) fn cut(self) {
+    pub fn cut(self) {
         // SAFETY: the opcode is that of ext4, which reads one `u32` through the pointer and keeps nothing of it.
         let request = unsafe { rustix::ioctl::Setter::<EXT4_IOC_SHUTDOWN, u32>::new(NO_LOG_FLUSH) };
         // SAFETY: as above; the file is a directory of an ext4 file system.

@@ -14,25 +14,25 @@ static DESCRIPTORS: RwLock<()> = RwLock::new(());
 /// No process is made while there is one of these.
 #[derive(Debug)]
 #[must_use = "files are kept from children for as long as this lives"]
-pub(crate) struct NoChildren {
+pub struct NoChildren {
     _held: RwLockReadGuard<'static, ()>,
 }
 
 /// To be taken before a file of an image is opened, and dropped after it is closed.
-pub(crate) fn no_children() -> NoChildren {
+pub fn no_children() -> NoChildren {
     NoChildren {
         _held: DESCRIPTORS.read().unwrap_or_else(PoisonError::into_inner),
     }
 }
 
 /// Starts the program.
-pub(crate) fn spawn(command: &mut Command) -> io::Result<Child> {
+pub fn spawn(command: &mut Command) -> io::Result<Child> {
     let _alone = DESCRIPTORS.write().unwrap_or_else(PoisonError::into_inner);
     command.spawn()
 }
 
 /// Runs the program to its end.
-pub(crate) fn output(command: &mut Command) -> io::Result<Output> {
+pub fn output(command: &mut Command) -> io::Result<Output> {
     let command = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -1,0 +1,214 @@
+//! Reading every message of a store on all servers that have it, and comparing.
+
+mod finding;
+mod followed_log;
+mod late;
+mod stream;
+mod window;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_json::json;
+
+use super::api::{Api, Failure, REQUEST_LIMIT};
+use super::check::is_offline;
+use super::cluster::Cluster;
+use super::options::JetStream;
+use super::stored_catalog::{reader, stored_catalog};
+use super::subjects::Names;
+use crate::catalog::{CatalogState, StreamState};
+use crate::error::{Error, Result};
+use crate::model::{LogName, StreamId, Timestamp};
+
+pub use finding::{ReplicaDamage, ReplicaFinding};
+use stream::StreamVerifier;
+
+/// What was found when a store on a cluster was verified.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ClusterVerification {
+    /// What is not as it was written.
+    pub findings: Vec<ReplicaFinding>,
+    /// How much was read.
+    pub checked: ClusterChecked,
+}
+
+/// How much was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClusterChecked {
+    /// Streams of JetStream, with the catalog's.
+    pub streams: u64,
+    /// Subjects, each of which is a log.
+    pub logs: u64,
+    /// Messages, each counted once for all servers that have it.
+    pub messages: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Bytes of the messages, each counted once.
+    pub bytes: u64,
+    /// Messages that were read of one server.
+    pub copies: u64,
+}
+
+/// How far a verification is.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClusterProgress {
+    /// The JetStream stream that is being read.
+    pub stream: String,
+    /// The sequence that was reached in it.
+    pub sequence: u64,
+    /// Its last sequence.
+    pub last: u64,
+}
+
+impl ClusterVerification {
+    /// Whether all that was read is as it was written, on each server.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        !self.findings.iter().any(ReplicaFinding::is_damage)
+    }
+}
+
+impl JetStream {
+    /// Reads every message of the store that is there now, on each server that has it, and compares: checksums, that each
+    /// message follows from the one before, that all servers have the same ones. Says which server has something else.
+    /// Changes nothing, and may run while the store is open: what is put or freed meanwhile is left out.
+    ///
+    /// A server gives what it has in memory of what was written or read a few seconds before, without a look at its
+    /// disk.
+    ///
+    /// ```no_run
+    /// # fn main() -> anabranch::Result<()> {
+    /// use anabranch::JetStream;
+    ///
+    /// let verification = JetStream::at("nats://a,b,c")?.verify(&mut |_| {})?;
+    /// for finding in &verification.findings {
+    ///     println!("{finding}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Cluster`] if it cannot be reached, or does not answer; [`Error::NotAStore`] if it has no stream of the
+    /// store; [`Error::Io`] if credentials or certificates cannot be read. Damage is not an error but a finding.
+    pub fn verify(&self, on_progress: &mut dyn FnMut(&ClusterProgress)) -> Result<ClusterVerification> {
+        let cluster = Cluster::connect(self)?;
+        let verified = verify(&cluster, &Names::of(&self.store), on_progress);
+        cluster.close();
+        verified
+    }
+}
+
+fn verify(
+    cluster: &Arc<Cluster>,
+    names: &Names,
+    on_progress: &mut dyn FnMut(&ClusterProgress),
+) -> Result<ClusterVerification> {
+    let shared = reader(cluster.clone(), names.clone());
+    let streams = {
+        let of_task = shared.clone();
+        let listed = cluster.run(async move { of_task.known_streams().await })?;
+        listed.map_err(|failure| failure.into_error("list its streams"))?
+    };
+    if streams.is_empty() {
+        return Err(Error::NotAStore {
+            path: names.store().into(),
+        });
+    }
+    let mut verification = ClusterVerification::default();
+    let catalog = {
+        let of_task = shared.clone();
+        cluster.run(async move { stored_catalog(&of_task).await })?
+    };
+    // What keeps it from being read is found when its messages are.
+    let state = match catalog {
+        Ok(state) => state,
+        Err(Error::Corrupt { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    let known = Known {
+        names,
+        state: state.as_ref(),
+        now: SystemTime::now().into(),
+    };
+    let is_catalog = |name: &str| name == names.catalog_stream();
+    let of_the_store = streams.iter().filter(|stream| {
+        stream.is_ours && (is_catalog(&stream.name) || names.stream_of(&stream.name).is_some())
+    });
+    let mut were_silent = BTreeSet::new();
+    for stream in of_the_store {
+        let info = info_of(cluster, &stream.name)?;
+        // It was deleted meanwhile.
+        let Some(info) = info else { continue };
+        let verifier = StreamVerifier::new(cluster, &known, &stream.name, info);
+        verifier.run(&mut were_silent, &mut verification, on_progress)?;
+    }
+    Ok(verification)
+}
+
+/// What there is to know of the store besides its messages.
+struct Known<'a> {
+    names: &'a Names,
+    /// Of the moment at which the verification began.
+    state: Option<&'a CatalogState>,
+    now: Timestamp,
+}
+
+impl Known<'_> {
+    fn stream(&self, name: &str) -> Option<(StreamId, Option<&StreamState>)> {
+        let id = self.names.stream_of(name)?;
+        Some((id, self.state.and_then(|state| state.stream(id))))
+    }
+
+    /// Of a log, for people.
+    fn shown(&self, log: LogName) -> Option<String> {
+        let state = self.state?.stream(log.stream()?)?;
+        let of = match log {
+            LogName::Shard(_, shard) => shard.to_string(),
+            LogName::Queue(_, queue) => format!("queue {queue}"),
+            LogName::CommitJournal => return None,
+        };
+        state.log(log).map(|_| format!("{of} of {}", state.name.local))
+    }
+
+    /// Records of the stream that arrived before may be gone, as far as this machine's clock tells.
+    fn horizon(&self, state: &StreamState) -> Timestamp {
+        match state.retention.duration() {
+            Some(retention) => self.now.saturating_sub(retention).max(state.horizon_floor),
+            None => state.horizon_floor,
+        }
+    }
+}
+
+/// What a stream's leader says of it when its verification begins.
+struct Info {
+    last: u64,
+    /// Each server that is to have it, and whether it is heard.
+    servers: BTreeMap<String, bool>,
+}
+
+fn info_of(cluster: &Arc<Cluster>, stream: &str) -> Result<Option<Info>> {
+    let (api, verb) = (Api::of(cluster.clone()), format!("STREAM.INFO.{stream}"));
+    let answer = cluster.run(async move { api.request(verb, &json!({}), REQUEST_LIMIT).await })?;
+    let answer = match answer {
+        Err(Failure::NoSuchStream) => return Ok(None),
+        answer => answer.map_err(|failure| failure.into_error("say what a stream has"))?,
+    };
+    let leader = answer["cluster"]["leader"]
+        .as_str()
+        .map(|leader| (leader.to_owned(), true));
+    let others = answer["cluster"]["replicas"].as_array();
+    let others = others.into_iter().flatten().filter_map(|replica| {
+        let name = replica["name"].as_str()?;
+        Some((name.to_owned(), !is_offline(replica)))
+    });
+    Ok(Some(Info {
+        last: answer["state"]["last_seq"].as_u64().unwrap_or_default(),
+        servers: leader.into_iter().chain(others).collect(),
+    }))
+}

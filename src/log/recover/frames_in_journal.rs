@@ -1,0 +1,266 @@
+//! Where a commit journal has the frames of other logs. The frames stay in the journal's files, so that those who look
+//! at a store have no more of a journal in memory than what they are just reading.
+//!
+//! A program that has the store may drop a journal's segment meanwhile, and write to its file. It does so once all that
+//! the segment has is in other segments. So a frame that is not where it was any more need not be laid over anything.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::survey::SurveyedFrame;
+use crate::disk::{DiskFile, Pieces};
+use crate::error::{Error, Result};
+use crate::log::format::frame::{FrameHeader, FrameSeed};
+use crate::log::format::frame_home::FrameHome;
+use crate::log::format::identity::LogIdentity;
+use crate::log::format::log_end::LogPosition;
+use crate::log::format::segment_header::{PAGE_BYTES, SegmentEntry};
+use crate::model::{LogName, RecordNumber};
+use crate::sync::Mutex;
+
+/// The places of frames in a journal, by the segment that the frames belong to. A frame takes some thirty bytes here.
+#[derive(Debug)]
+pub(crate) struct FramesInJournal {
+    store: u128,
+    files: Vec<JournalFile>,
+    homes: HashMap<FrameHome, (FrameSeed, Vec<FramePlace>)>,
+}
+
+/// The frames of one segment that a journal has.
+#[derive(Debug)]
+pub(crate) struct JournaledSegment {
+    files: Vec<JournalFile>,
+    seed: FrameSeed,
+    base: LogPosition,
+    /// In the order of their positions.
+    frames: Vec<FramePlace>,
+}
+
+/// A segment of the journal.
+#[derive(Clone, Debug)]
+struct JournalFile {
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct FramePlace {
+    /// In its log.
+    position: LogPosition,
+    /// In the file of the journal's segment.
+    offset: u64,
+    bytes: u32,
+    file: u32,
+}
+
+impl FramesInJournal {
+    /// None yet, of a store's journal.
+    pub(crate) fn new(store: u128) -> Self {
+        Self {
+            store,
+            files: Vec::new(),
+            homes: HashMap::new(),
+        }
+    }
+
+    /// The next frames are of this file.
+    pub(crate) fn begin_file(&mut self, path: &Path, file: Arc<dyn DiskFile>) {
+        let path = path.to_owned();
+        self.files.push(JournalFile { path, file });
+    }
+
+    /// Takes in where the frames are that a frame of the journal has, as far as they are whole and wanted: asked with the log, the
+    /// segment's salt and the position.
+    pub(crate) fn take_in(
+        &mut self,
+        of_journal: &SurveyedFrame,
+        is_wanted: impl Fn(LogName, u64, LogPosition) -> bool,
+    ) {
+        let Some(file) = self.files.len().checked_sub(1) else {
+            return;
+        };
+        for (offset, record) in of_journal.placed_records() {
+            let Some(home) = FrameHome::parse(record.partition_key.as_str()) else {
+                continue;
+            };
+            let identity = LogIdentity {
+                store: self.store,
+                name: home.log,
+            };
+            let seed = FrameSeed::new(identity, home.salt);
+            let header = FrameHeader::decode_anywhere(&record.data, &seed);
+            let Some(FrameHeader { position, .. }) =
+                header.filter(|header| is_wanted(home.log, home.salt, header.position))
+            else {
+                continue;
+            };
+            let (_, frames) = self.homes.entry(home).or_insert_with(|| (seed, Vec::new()));
+            frames.push(FramePlace {
+                position,
+                offset,
+                bytes: record.data.len() as u32,
+                file: file as u32,
+            });
+        }
+    }
+
+    /// Those that belong to a segment; `None` if there are none.
+    pub(crate) fn of_segment(&self, log: LogIdentity, entry: &SegmentEntry) -> Option<Arc<JournaledSegment>> {
+        let (seed, frames) = self.homes.get(&FrameHome::of(log, entry.salt))?;
+        let base = entry.base_position;
+        let is_inside = |frame: &&FramePlace| {
+            let end = offset_in_segment(base, frame).and_then(|at| at.checked_add(frame.bytes.into()));
+            end.is_some_and(|end| end <= entry.bytes)
+        };
+        let mut frames: Vec<_> = frames.iter().filter(is_inside).copied().collect();
+        // One that was written twice is as it was written last.
+        frames.reverse();
+        frames.sort_by_key(|frame| frame.position);
+        frames.dedup_by_key(|frame| frame.position);
+        let segment = JournaledSegment {
+            files: self.files.clone(),
+            seed: seed.clone(),
+            base,
+            frames,
+        };
+        (!segment.frames.is_empty()).then(|| Arc::new(segment))
+    }
+
+    /// The frames that belong to segments with none of the salts that are known of their logs, and how many records are
+    /// in those of one segment that begin at a position or behind it.
+    pub(crate) fn records_elsewhere(
+        &self,
+        from: impl Fn(LogName, u64) -> Option<LogPosition>,
+    ) -> Vec<(LogName, RecordNumber, u64)> {
+        let mut elsewhere = Vec::new();
+        for (&FrameHome { log: name, salt }, (seed, frames)) in &self.homes {
+            let Some(from) = from(name, salt) else {
+                continue;
+            };
+            let wanted = frames.iter().filter(|frame| frame.position >= from);
+            let headers = wanted.filter_map(|frame| {
+                let bytes = frame.read(&self.files, seed)?;
+                FrameHeader::decode_anywhere(&bytes, seed)
+            });
+            let counted = headers.map(|header| (header.first_record, u64::from(header.count)));
+            let all = counted.reduce(|(first, count), (next, more)| (first.min(next), count + more));
+            elsewhere.extend(all.map(|(first, records)| (name, first, records)));
+        }
+        elsewhere.sort_unstable();
+        elsewhere
+    }
+}
+
+impl JournaledSegment {
+    /// Whether it has frames at an offset of the segment's file, or behind it.
+    pub(crate) fn reaches_behind(&self, offset: u64) -> bool {
+        let last = self.frames.last();
+        last.and_then(|last| offset_in_segment(self.base, last)) >= Some(offset)
+    }
+
+    /// The frames, each with its offset in the segment's file.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for one that is not in the journal any more as it was.
+    pub(crate) fn frames(&self) -> impl Iterator<Item = Result<(u64, Bytes)>> {
+        self.frames.iter().map(|frame| {
+            let bytes = frame.read(&self.files, &self.seed);
+            let offset = offset_in_segment(self.base, frame);
+            offset.zip(bytes).ok_or_else(|| frame.is_gone(&self.files))
+        })
+    }
+
+    /// The same without those frames that are not wanted: asked with the offset in the segment's file.
+    ///
+    /// # Errors
+    /// As for [`frames`](Self::frames).
+    pub(crate) fn filtered(&self, is_wanted: impl Fn(u64, &Bytes) -> bool) -> Result<Option<Self>> {
+        let mut frames = Vec::new();
+        for (place, frame) in self.frames.iter().zip(self.frames()) {
+            let (offset, bytes) = frame?;
+            frames.extend(is_wanted(offset, &bytes).then_some(*place));
+        }
+        let segment = Self {
+            files: self.files.clone(),
+            seed: self.seed.clone(),
+            base: self.base,
+            frames,
+        };
+        Ok((!segment.frames.is_empty()).then_some(segment))
+    }
+}
+
+/// The frames of a segment, to be laid over its file.
+#[derive(Debug)]
+pub(crate) struct JournaledPieces {
+    segment: Arc<JournaledSegment>,
+    /// The frame that was read last. One that is longer than what is read at a time is asked for again.
+    last: Mutex<Option<(u64, Bytes)>>,
+}
+
+impl JournaledPieces {
+    pub(crate) fn of(segment: Arc<JournaledSegment>) -> Self {
+        Self {
+            segment,
+            last: Mutex::default(),
+        }
+    }
+
+    fn read(&self, at: u64, frame: &FramePlace) -> Option<Bytes> {
+        let mut last = self.last.lock();
+        if let Some((_, bytes)) = last.as_ref().filter(|(offset, _)| *offset == at) {
+            return Some(bytes.clone());
+        }
+        // It is let go of before the next one is read.
+        *last = None;
+        let bytes = frame.read(&self.segment.files, &self.segment.seed)?;
+        *last = Some((at, bytes.clone()));
+        Some(bytes)
+    }
+}
+
+impl Pieces for JournaledPieces {
+    fn end(&self) -> u64 {
+        let last = self.segment.frames.last();
+        let end = last.and_then(|last| {
+            let offset = offset_in_segment(self.segment.base, last)?;
+            offset.checked_add(last.bytes.into())
+        });
+        end.unwrap_or(0)
+    }
+
+    fn within(&self, from: u64, to: u64) -> Vec<(u64, Bytes)> {
+        let base = self.segment.base;
+        let frames = &self.segment.frames;
+        let begins = |frame: &FramePlace| offset_in_segment(base, frame).unwrap_or(u64::MAX);
+        let first = frames.partition_point(|frame| begins(frame).saturating_add(frame.bytes.into()) <= from);
+        let within = frames[first..].iter().take_while(|frame| begins(frame) < to);
+        within
+            .filter_map(|frame| Some((begins(frame), self.read(begins(frame), frame)?)))
+            .collect()
+    }
+}
+
+impl FramePlace {
+    /// The frame, if it is still there.
+    fn read(&self, files: &[JournalFile], seed: &FrameSeed) -> Option<Bytes> {
+        let JournalFile { file, .. } = files.get(self.file as usize)?;
+        let mut bytes = vec![0; self.bytes as usize];
+        file.read_exact_at(&mut bytes, self.offset).ok()?;
+        let header = FrameHeader::decode_anywhere(&bytes, seed)?;
+        (header.position == self.position).then(|| bytes.into())
+    }
+
+    fn is_gone(&self, files: &[JournalFile]) -> Error {
+        let path = files.get(self.file as usize).map(|file| file.path.as_path());
+        let reason = "a frame that the journal had is not there any more";
+        Error::corrupt(path.unwrap_or(Path::new("")), self.offset, reason)
+    }
+}
+
+fn offset_in_segment(base: LogPosition, frame: &FramePlace) -> Option<u64> {
+    PAGE_BYTES.checked_add(frame.position.0.checked_sub(base.0)?)
+}
