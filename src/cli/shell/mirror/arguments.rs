@@ -27,6 +27,10 @@ pub(in crate::cli) struct MirrorArguments {
     #[arg(long, value_enum, value_name = "HOW", default_value_t = LineageKind::Mirror)]
     pub(super) lineage: LineageKind,
 
+    /// Begin also where the stream is at the target already; what is in it stays
+    #[arg(long)]
+    pub(super) existing: bool,
+
     /// How many shards a target has that is made with --lineage flatten [default: as many as the source has open]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(super) shards: Option<u32>,

@@ -78,6 +78,14 @@ fn begun<S: Target>(
     found: Option<&StreamRow>,
 ) -> Result<Prepared<S::Cursor>, Failure> {
     let (stream, begin) = (arguments.stream(), arguments.begin()?);
+    if found.is_some() && !arguments.existing {
+        return Err(Failure::Refused(format!(
+            "stream {} is at the target already, and no checkpoint says that a mirror has made it: name the checkpoint \
+             with --checkpoint, another stream with --to, or say --existing to put all that the source has behind what \
+             is in it",
+            arguments.to()
+        )));
+    }
     let shards = Reading::first_shards(source, stream, begin)?;
     let ranges: Vec<_> = shards.iter().map(|shard| shard.range).collect();
     if arguments.lineage == LineageKind::Mirror {
@@ -89,8 +97,8 @@ fn begun<S: Target>(
         }
         if found.is_some() && !has_ranges(target, arguments.to(), &ranges)? {
             return Err(Failure::Refused(format!(
-                "stream {} is at the target already, with other shards than {stream} has where the mirror begins: \
-                 delete it, choose another name with --to, or use --lineage flatten",
+                "stream {} at the target has other shards than {stream} where the mirror begins: delete it, choose \
+                 another name with --to, or use --lineage flatten",
                 arguments.to()
             )));
         }

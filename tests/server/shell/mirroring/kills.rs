@@ -65,7 +65,7 @@ fn a_target_that_was_there_has_no_more_than_a_page_of_each_shard_twice() {
         streams.create_stream("clicks", 2).unwrap();
         put_numbers(streams, 0..3_000);
     });
-    kill_behind(&source, &target, 100, &["--rate", "300"]);
+    kill_behind(&source, &target, 100, &["--existing", "--rate", "300"]);
     mirror(&source, &target, &[]);
     for (key, of_key) in numbers(&target, "clicks") {
         // What was put before the kill is a beginning of what was put behind it.

@@ -101,12 +101,14 @@ fn a_target_of_other_shards_is_not_touched() {
         target.ok(&["create", "clicks", "--shards", "3"]);
         let error = refusal(1, &source, &target, &[]);
         assert!(
-            error.contains("at the target already, with other shards"),
+            error.contains("clicks is at the target already") && error.contains("--existing"),
             "{error}"
         );
+        let error = refusal(1, &source, &target, &["--existing"]);
+        assert!(error.contains("at the target has other shards"), "{error}");
         assert_eq!(target.rows(&["get", "clicks"]).len(), 0);
         assert!(!checkpoint(&target).exists());
-        mirror(&source, &target, &["--lineage", "flatten"]);
+        mirror(&source, &target, &["--existing", "--lineage", "flatten"]);
         assert_eq!(target.rows(&["get", "clicks"]).len(), 10);
     }
 }
