@@ -135,11 +135,7 @@ impl Stream {
     /// stream, [`Error::Corrupt`] in front of damage (the records before it are returned first), [`Error::Io`],
     /// [`Error::Closed`].
     pub fn get_records(&self, from: &ShardIterator, limit: &ReadLimit) -> Result<RecordBatch> {
-        if from.stream != self.id() {
-            return Err(Error::StreamNotFound {
-                name: format!("number {}", from.stream),
-            });
-        }
+        self.check_iterator(from)?;
         let (view, log) = self.readable(from.shard)?;
         let mut records = Records {
             of: view.identity,
@@ -174,6 +170,16 @@ impl Stream {
             records,
             is_encrypted: self.is_encrypted(),
         })
+    }
+
+    /// Refuses an iterator of another stream.
+    pub(super) fn check_iterator(&self, iterator: &ShardIterator) -> Result<()> {
+        match iterator.stream == self.id() {
+            true => Ok(()),
+            false => Err(Error::StreamNotFound {
+                name: format!("number {}", iterator.stream),
+            }),
+        }
     }
 
     /// Whether a sequence number can have been given out by now, as far as its time says. That must not be later than

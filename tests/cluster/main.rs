@@ -9,6 +9,7 @@ mod failures;
 mod forwarding;
 mod http_load;
 mod load;
+mod mirrored;
 mod misled;
 mod nemesis;
 mod outages;
