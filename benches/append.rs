@@ -1,7 +1,7 @@
 //! Putting records into one shard: throughput and latency beside the raw limit of the same disk.
 //!
 //! `cargo bench -p anabranch-benches --bench append`, or with `-- synced/1KiB` for the cases whose names contain that.
-//! What is compared, and what each column means, is in `docs/performance.md`.
+//! `docs/performance.md` explains the comparison and each column.
 
 use anabranch::Durability;
 use anabranch::bench::raw::RawFile;

@@ -1,5 +1,5 @@
-//! Consumers of a queue: what many that wait cost while nothing comes, and when a record wakes one of them; and the memory
-//! of as many records in flight as there can be.
+//! Consumers of a queue: the cost of many that wait while nothing comes, and when a record wakes one of them; and the
+//! memory for the most records in flight.
 //!
 //! `cargo bench -p anabranch-benches --bench consumers`, with a part of a case's name behind `--` for some of them.
 
@@ -130,8 +130,8 @@ fn waiting(settings: &Settings, scratch: &Scratch, name: String, consumers: usiz
     ])
 }
 
-/// So many threads that each take one record at a time, and tell when they had it, until the queue is deleted. They tell once
-/// it is acknowledged, so that the next put has the disk for itself.
+/// This many threads, which each take one record at a time and report when they got it, until the queue is deleted.
+/// They report after the acknowledgement, so that the next put has the disk for itself.
 fn consume(queue: &Queue, consumers: usize) -> (Vec<JoinHandle<()>>, Receiver<Instant>) {
     let (tell, told) = mpsc::channel();
     let threads = (0..consumers).map(|_| {
@@ -161,7 +161,7 @@ fn in_flight(scratch: &Scratch, name: String) -> Outcome<Vec<Cell>> {
     for _ in 0..RECORDS / BATCH {
         stream.put_records(&batch)?;
     }
-    // They are the consumers' memory, and do not count.
+    // The receipts are the consumers' memory, and do not count.
     let of_receipts = (RECORDS * size_of::<Receipt>() / 1024) as u64;
     let mut receipts = Vec::with_capacity(RECORDS);
     let before = anonymous_kib();

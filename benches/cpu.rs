@@ -1,6 +1,6 @@
-//! What the processor spends, without waiting for a disk: hashing, numbers, putting, reading, and the API.
+//! Processor time without waits for a disk: hashing, numbers, putting, reading, and the API.
 //!
-//! `cargo bench -p anabranch-benches --bench cpu`, or with `-- put` for what contains that.
+//! `cargo bench -p anabranch-benches --bench cpu`, or with `-- put` for the cases whose names contain that.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -85,7 +85,7 @@ fn puts(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Finding, checksums and slicing; the pages are in memory.
+/// Look-up, checksums and slicing; the pages are in memory.
 fn reads(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("get_records, 10 MiB");
     for record_bytes in [100, 1 << 10, 16 << 10] {
@@ -155,10 +155,10 @@ fn api(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What goes into one stream before it gives its segments to the next: not more than stays in memory.
+/// The bytes put to one stream before the next one gets its segments: no more than stays in memory.
 const STREAM_BYTES: usize = 64 << 20;
 
-/// Adds up the time of parts that are not too large.
+/// Sums the time of parts of at most `most` iterations.
 fn in_parts(iterations: u64, most: u64, mut part: impl FnMut(u64) -> Duration) -> Duration {
     let mut left = iterations;
     let mut took = Duration::ZERO;

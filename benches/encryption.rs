@@ -1,4 +1,4 @@
-//! What encryption costs: an encrypted stream beside one that is not, in the same store and in turns.
+//! The cost of encryption: an encrypted stream and a plain one, in the same store and in turns.
 //!
 //! `cargo bench -p anabranch-benches --bench encryption`, with a part of a case's name behind `--` for some of them.
 
@@ -17,7 +17,7 @@ use measure::settings::Settings;
 
 const KEY: &str = "alias/bench";
 
-/// Where puts do not wait for the disk, each side of a round writes no more.
+/// If puts do not wait for the disk, each side of a round writes at most this.
 const MOST_BYTES: u64 = 256 << 20;
 
 struct Case {
@@ -135,7 +135,7 @@ impl Case {
         ])
     }
 
-    /// One side of a round, in a stream of its own, whose segments the next one gets.
+    /// One side of a round, in a new stream. The next side gets its segments.
     fn write(&self, settings: &Settings, store: &Store, name: &str, is_encrypted: bool) -> Outcome<Run> {
         let stream = create(store, name, is_encrypted)?;
         warm_up(&stream, 1)?;

@@ -58,7 +58,8 @@ fn main() -> Outcome<()> {
                 run(&mut writers, Limits::window(settings.window))
             },
             || {
-                // Beside what fills the store, so that all that was acknowledged can be read back without reading that.
+                // In another stream than the one that fills the store, so that all acknowledged records can be read
+                // back without reading that one.
                 number += 1;
                 let beside = store.create_stream(&format!("measured-{mebibytes}-{number}"), 1)?;
                 measure::load::warm_up(&beside, 1)?;
@@ -92,7 +93,7 @@ fn main() -> Outcome<()> {
     report.save()
 }
 
-/// Adds so much to the stream that the size is about.
+/// Adds this much to the stream that determines the size.
 fn fill(directory: &std::path::Path, mebibytes: usize) -> Outcome<()> {
     let store = StoreOptions::new()
         .durability(Durability::Written)

@@ -2,8 +2,8 @@
 //!
 //! `cargo bench -p anabranch-benches --bench http`, or with `-- PutRecords` for the cases whose names contain that.
 //!
-//! Each server is a process of its own; the client is this one, on the same processors, with a thread and a connection
-//! for each caller.
+//! Each server is a separate process. The client is this process, on the same processors, with a thread and a
+//! connection for each caller.
 
 use std::convert::Infallible;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -37,7 +37,7 @@ use tokio::net::TcpListener;
 /// Set for the processes that serve.
 const SERVE: &str = "ANABRANCH_BENCH_SERVE";
 const DIRECTORY: &str = "ANABRANCH_BENCH_SERVE_DIR";
-/// What the bare server answers to GetRecords.
+/// The bare server's answer to GetRecords.
 const PAGE: &str = "page.json";
 
 fn main() -> Outcome<()> {
@@ -86,7 +86,7 @@ fn main() -> Outcome<()> {
     report.save()
 }
 
-/// Processor time of both servers, and the requests that they answered in it.
+/// Processor time of both servers, and the requests that they answered in that time.
 #[derive(Debug, Default)]
 struct ServerCpu {
     bare: Spent,
@@ -133,7 +133,7 @@ fn row(name: &str, figures: &Comparison, cpu: &ServerCpu, records: usize) -> Vec
     ]
 }
 
-/// PutRecord, or PutRecords of several; every round into a stream of its own, which is read back and deleted.
+/// PutRecord, or PutRecords of several. Every round puts into a new stream, which is read back and deleted.
 fn puts(
     settings: &Settings,
     scratch: &Scratch,
@@ -183,7 +183,7 @@ fn puts(
     Ok((comparison, cpu))
 }
 
-/// The writer of what only warms up.
+/// The writer number of the warm-up.
 const NOBODY: u64 = u64::MAX;
 
 /// Brings the stream's segments near the size that they keep.
@@ -233,7 +233,7 @@ fn trim_horizon(client: &mut HttpClient, stream: &str) -> Outcome<String> {
         .to_owned())
 }
 
-/// The largest page that there is, again and again.
+/// Reads the largest page repeatedly.
 fn pages(
     settings: &Settings,
     scratch: &Scratch,
@@ -257,7 +257,7 @@ fn pages(
         "ShardIteratorType": "TRIM_HORIZON",
     });
     let mut iterator = call(&mut client, "GetShardIterator", &from)?["ShardIterator"].take();
-    // Behind what warmed up: records of 1 KiB.
+    // Behind the records of the warm-up: records of 1 KiB.
     let (page, records) = loop {
         let body = json!({"ShardIterator": iterator}).to_string();
         let page = client.call("GetRecords", &body)?.to_vec();
@@ -353,7 +353,7 @@ struct PageRecord<'a> {
     data: &'a str,
 }
 
-/// A server that runs until it is told to stop.
+/// A server that runs until it is stopped.
 struct ServerProcess {
     child: Child,
     url: String,

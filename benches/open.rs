@@ -1,9 +1,9 @@
-//! Opening a store: against its size, after a clean close and after none, and with thousands of shards.
+//! Opening a store: against its size, after a clean close and after a crash, and with thousands of shards.
 //!
 //! `cargo bench -p anabranch-benches --bench open`, or with `-- size` for one part, `-- mostly-idle` for one row of
 //! shards.
 //!
-//! Each store is opened by a process of its own, which tells how long it took and what it had in memory and open.
+//! A new process opens each store, and reports how long it took, its memory, and its open files.
 
 use std::path::Path;
 use std::process::Command;
@@ -177,7 +177,7 @@ struct Opening {
     files_after_puts: f64,
 }
 
-/// Opens copies of a directory, so that each opener finds it as it was left. It puts to so many shards of each stream.
+/// Opens copies of a directory, so that each opener finds the same state. It puts to this many shards of each stream.
 fn openings(settings: &Settings, scratch: &Scratch, directory: &Path, written: usize) -> Outcome<Opening> {
     let mut told: Vec<Vec<f64>> = Vec::new();
     for _ in 0..settings.rounds {

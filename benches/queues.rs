@@ -1,8 +1,8 @@
-//! Receiving and acknowledging one record as a stream grows: neither may get slower. Beside one `fdatasync` of one file with
-//! as many bytes as an entry of a queue's log has about.
+//! Receiving and acknowledging one record as a stream grows: neither may get slower. They are compared with one
+//! `fdatasync` of one file with about as many bytes as an entry of a queue's log.
 //!
-//! `cargo bench -p anabranch-benches --bench queues`; `ANABRANCH_BENCH_RECORDS=1000,10000000` chooses the lengths, and a
-//! part of a case's name behind `--` some cases.
+//! `cargo bench -p anabranch-benches --bench queues`; `ANABRANCH_BENCH_RECORDS=1000,10000000` chooses the lengths, and
+//! a part of a case's name behind `--` some cases.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ const RECORD_BYTES: usize = 100;
 const ENTRY_BYTES: usize = 40;
 const BATCH: usize = 500;
 
-/// Of each round, so that a short stream has enough for all of them.
+/// In each round, so that a short stream has enough for all rounds.
 const SHARE_OF_A_ROUND: usize = 16;
 const MOST_OF_A_ROUND: usize = 2_000;
 
@@ -83,7 +83,7 @@ fn name(length: usize, case: &str) -> String {
     format!("{length}-records/{case}")
 }
 
-/// A stream of so many records with its queues.
+/// A stream of this many records with its queues.
 fn fill(directory: &Path, length: usize) -> Outcome<()> {
     let store = StoreOptions::new()
         .durability(Durability::Written)

@@ -122,8 +122,8 @@ fn sequential(settings: &Settings, scratch: &Scratch, report: &mut Report) -> Ou
     Ok(())
 }
 
-/// The same segments through mappings and through buffers, as the library and the server have it by default. Each time the
-/// store is opened and read twice: once through fresh mappings, once through those that are there.
+/// The same segments through mappings and through buffers, which are the defaults of the library and the server. Each
+/// time the store is opened and read twice: first through new mappings, then through existing ones.
 fn unmapped(settings: &Settings, scratch: &Scratch, report: &mut Report) -> Outcome<()> {
     report.section(
         "Unmapped: sealed segments in the page cache, through mappings and through buffers",
@@ -336,7 +336,7 @@ fn seek_once(stream: &Stream, position: StartingPosition) -> Outcome<f64> {
     }
 }
 
-/// A store with one shard and about so much in it, closed cleanly.
+/// A store with one shard and about this much data, closed cleanly.
 fn fill(directory: &Path, mebibytes: usize, record_bytes: usize, batch: usize) -> Outcome<()> {
     let store = StoreOptions::new()
         .durability(Durability::Written)
@@ -356,7 +356,7 @@ fn fill(directory: &Path, mebibytes: usize, record_bytes: usize, batch: usize) -
     Ok(store.close()?)
 }
 
-/// Puts until the time is over; microseconds of each call.
+/// Puts until the time is over. Gives the microseconds of each call.
 fn produce(stream: &Stream, epoch: Instant, window: Duration, batch: usize) -> Outcome<Vec<f64>> {
     let keys = keys(0, batch);
     let mut data = vec![7; 1024];

@@ -1,8 +1,8 @@
-//! What resharding, house-keeping and copies cost those who write meanwhile: p99 and the worst of durable puts with and
-//! without.
+//! The effect of resharding, house-keeping and copies on concurrent writers: p99 and maximum of durable puts with and
+//! without them.
 //!
-//! `cargo bench -p anabranch-benches --bench resharding`, or with `-- trim` for one part: split-merge, trim, delete, snapshot,
-//! backup.
+//! `cargo bench -p anabranch-benches --bench resharding`, or with `-- trim` for one part: split-merge, trim, delete,
+//! snapshot, backup.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -70,9 +70,9 @@ enum Disturbance {
     Trim,
     /// Another stream of 16 MiB is deleted.
     Delete,
-    /// The store is copied as it is at one moment, while puts wait for that.
+    /// The store is copied as of one moment, while puts wait for that.
     Snapshot,
-    /// It is copied from beside, as by `anabranch backup`.
+    /// The store is copied from outside, as by `anabranch backup`.
     Backup,
 }
 
@@ -118,7 +118,7 @@ fn row(name: &str, figures: &Comparison, disturbances: u64) -> Vec<Cell> {
     ]
 }
 
-/// The alone side stands where other benchmarks have the raw limit.
+/// The undisturbed side has the place that the raw limit has in other benchmarks.
 fn measure(
     settings: &Settings,
     scratch: &Scratch,
@@ -216,7 +216,7 @@ fn measure(
 
 const HOUR_MILLIS: u64 = 3_600_000;
 
-/// A stream of so many full segments; with a clock, an hour between each and the next, and the first one about to expire.
+/// A stream of this many full segments. With a clock, they are an hour apart, and the first one is about to expire.
 fn fill(store: &Store, name: &str, segments: u64, clock: Option<&AtomicU64>) -> Outcome<Stream> {
     let stream = store.create_stream(name, 1)?;
     let keys = keys(0, 64);
@@ -256,7 +256,7 @@ fn split_and_merge(stream: &Stream) -> Outcome<()> {
     Ok(())
 }
 
-/// The time, and as much later as was asked for.
+/// The time, moved ahead as far as requested.
 #[derive(Debug)]
 struct ClockAhead(&'static AtomicU64);
 

@@ -1,4 +1,5 @@
-//! Batches of 500 records over many shards, durable on return: beside one `fdatasync` of one file with the same bytes.
+//! Batches of 500 records over many shards, durable on return, compared with one `fdatasync` of one file with the same
+//! bytes.
 //!
 //! `cargo bench -p anabranch-benches --bench shards`, or with `-- 64-shards` for the cases whose names contain that.
 

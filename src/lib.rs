@@ -91,8 +91,8 @@ mod trace;
 
 #[cfg(feature = "nats")]
 pub use backend::jetstream::{
-    CheckedReplica, CheckedServer, CheckedStream, ClusterCheck, ClusterChecked, ClusterProblem,
-    ClusterProgress, ClusterVerification, JetStream, ReplicaDamage, ReplicaFinding,
+    CheckedReplica, CheckedServer, CheckedStream, ClusterCheck, ClusterChecked, ClusterCopied,
+    ClusterProblem, ClusterProgress, ClusterVerification, JetStream, ReplicaDamage, ReplicaFinding,
 };
 pub use backend::memory::Memory;
 pub use backend::{ClusterStats, ReplicaStats, StorageStats};

@@ -59,7 +59,7 @@ impl Case {
         format!("{durability}/{size}/{writers}-writers/by-{batch}{shards}{store}")
     }
 
-    /// Runs both sides in turns. A run that lost a record is an error, not a figure.
+    /// Runs both sides in turns. A run that lost a record is an error, and gives no figure.
     pub fn measure(&self, settings: &Settings, scratch: &Scratch, raw: &RawFile) -> Outcome<Comparison> {
         self.measure_unnamed(settings, scratch, raw)
             .map_err(|error| format!("{}: {error}", self.name()).into())
@@ -90,7 +90,7 @@ impl Case {
                     writers.push(StoreWriter::new(stream.clone(), writer, keys, self.record_bytes));
                 }
                 let figures = run(&mut writers, self.limits(settings))?;
-                // Written back before the other side has its turn, and read back, at whatever level.
+                // Written before the other side has its turn, and read back, at every level.
                 store.maintain()?;
                 verify(&stream, &writers)?;
                 last = Some((stream, writers));

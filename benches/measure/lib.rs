@@ -1,9 +1,8 @@
-//! What the benchmarks of disk paths share: writers, interleaved rounds, and the report.
+//! Code that the benchmarks of disk paths share: writers, interleaved rounds, and the report.
 //!
-//! A disk is not a quiet place, so nothing here is compared across runs. Every figure of the store is taken beside
-//! the same bytes through plain `pwrite` and `fdatasync`, in turns, on the same disk, and the ratio of the two in one
-//! round is what counts; the median of the rounds is reported. The raw side is what `anabranch bench` measures with
-//! too (`anabranch::bench`).
+//! Disks vary, so figures are not compared across runs. Every figure of the store is taken in turns with the same bytes
+//! through plain `pwrite` and `fdatasync` on the same disk. The result of a round is the ratio of the two; the median
+//! of the rounds is reported. `anabranch bench` measures the raw side with the same code (`anabranch::bench`).
 
 pub mod beside;
 pub mod load;

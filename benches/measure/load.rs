@@ -1,4 +1,4 @@
-//! What is written, by whom, and the check that it is all there afterwards.
+//! The records that are written, their writers, and the check that all of them can be read afterwards.
 
 use anabranch::bench::batch::{Batch, Ledger, stamp_of};
 use anabranch::bench::run::Writer;
@@ -6,7 +6,7 @@ use anabranch::{HashKey, PutRecord, PutResult, ReadLimit, ShardFilter, StartingP
 
 use crate::Outcome;
 
-/// The writer of what only warms up.
+/// The writer number of the warm-up.
 const NOBODY: u64 = u64::MAX;
 
 /// Puts to a stream.
@@ -19,7 +19,7 @@ pub struct StoreWriter {
 }
 
 impl StoreWriter {
-    /// A writer of batches of so many records as there are keys.
+    /// A writer of batches, with one record for each key.
     pub fn new(stream: Stream, writer: usize, keys: Vec<String>, record_bytes: usize) -> Self {
         Self {
             stream,
@@ -96,8 +96,8 @@ pub fn warm_up(stream: &Stream, shards: usize) -> Outcome<()> {
     Ok(())
 }
 
-/// Checks that all that was acknowledged can be read: every writer's records up to its last, each once, in order where
-/// one shard has them all, whole, and under the number that was given.
+/// Checks that all acknowledged records can be read: every writer's records up to its last, each once, in order if one
+/// shard has them all, whole, and under the number that was given.
 pub fn verify(stream: &Stream, writers: &[StoreWriter]) -> Outcome<()> {
     let shards = stream.shards(&ShardFilter::FromTrimHorizon)?;
     let record_bytes = writers.first().map_or(0, |writer| writer.batch.record_bytes);

@@ -1,4 +1,4 @@
-//! Two sides in turns, and what each did.
+//! Two sides in turns, and their figures.
 
 use anabranch::bench::run::{self, Limits, Writer};
 
@@ -6,7 +6,7 @@ use crate::Outcome;
 use crate::process::{OthersShare, processor_time, wait_for_quiet};
 use crate::settings::Settings;
 
-/// What the writers of one run did.
+/// The figures of the writers of one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
     pub operations: u64,
@@ -18,11 +18,11 @@ pub struct Run {
     pub worst_micros: f64,
     /// Processor time of this process for each operation, all threads together.
     pub cpu_micros: f64,
-    /// 0 to 1 of the processors, taken by others meanwhile.
+    /// The share of the processors, 0 to 1, that other processes took meanwhile.
     pub others: f64,
 }
 
-/// Runs all writers at once, each in a thread of its own unless it is alone.
+/// Runs all writers at once, each in a separate thread unless there is only one.
 pub fn run<W: Writer>(writers: &mut [W], limits: Limits) -> Outcome<Run> {
     let others = OthersShare::begin();
     let processor = processor_time();
@@ -47,11 +47,11 @@ pub struct Comparison {
     rounds: Vec<(Run, Run)>,
 }
 
-/// Others may take this share of the processors in a round that counts.
+/// Other processes may take this share of the processors in a round that counts.
 pub const QUIET: f64 = 0.15;
 
-/// Runs both sides in turns: A B, B A, A B, ... The first round warms up and does not count. Rounds that others
-/// disturbed are repeated, as many times again as rounds were asked for; then the quietest count.
+/// Runs both sides in turns: A B, B A, A B, ... The first round warms up and does not count. Rounds that other
+/// processes disturbed are repeated, at most as many times as rounds were requested; then the quietest count.
 pub fn interleave(
     settings: &Settings,
     mut raw: impl FnMut() -> Outcome<Run>,
@@ -95,7 +95,7 @@ impl Comparison {
         median(self.rounds.iter().map(|(_, store)| of(store)).collect())
     }
 
-    /// The most that other processes took of the processors, in the median round.
+    /// The largest share of the processors that other processes took, in the median round.
     pub fn others(&self) -> f64 {
         median(
             self.rounds

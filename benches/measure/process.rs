@@ -1,4 +1,4 @@
-//! What the kernel says about this process, and about the others.
+//! The kernel's figures of this process, and of the others.
 
 use std::fs;
 use std::path::Path;
@@ -33,7 +33,7 @@ pub fn read_calls() -> u64 {
     field(&io, "syscr:")
 }
 
-/// How often the disk below a path was told to flush its cache since the system started, by anybody.
+/// How often the cache of the disk below a path was flushed since the system started, by any process.
 pub fn device_flushes(path: &Path) -> Option<u64> {
     let device = rustix::fs::stat(path).ok()?.st_dev;
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
@@ -48,7 +48,7 @@ pub fn processor_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// Waits until other processes take no more than this share of the processors, or patience is at its end.
+/// Waits until other processes take no more than this share of the processors, or until the patience is over.
 pub fn wait_for_quiet(share: f64, patience: Duration) {
     const SAMPLE: Duration = Duration::from_millis(100);
     let begun = Instant::now();
@@ -64,7 +64,7 @@ pub fn wait_for_quiet(share: f64, patience: Duration) {
 /// Processes that do a part of this one's work.
 static FAMILY: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
-/// Does not take a child for somebody else from now on.
+/// From now on counts a child as part of this process.
 pub fn count_as_own(child: u32) {
     FAMILY.lock().unwrap_or_else(PoisonError::into_inner).push(child);
 }

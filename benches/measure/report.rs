@@ -1,4 +1,4 @@
-//! The table that people read, and the JSON that programs do.
+//! The table for people, and the JSON for programs.
 
 use std::fmt::Write;
 
@@ -46,7 +46,7 @@ impl Cell {
     }
 }
 
-/// Rows under named columns. Each row is printed as soon as it is there.
+/// Rows under named columns. Each row is printed as soon as it is complete.
 #[derive(Debug)]
 pub struct Report {
     name: &'static str,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Outcome;
 
-/// A directory that is removed with all that is in it.
+/// A directory that is removed with its contents.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
@@ -34,7 +34,7 @@ impl Scratch {
         &self.path
     }
 
-    /// A name in here, whatever had it removed.
+    /// A path in this directory. Removes an earlier file or directory there.
     pub fn fresh(&self, name: &str) -> Outcome<PathBuf> {
         let path = self.path.join(name);
         remove_if_there(&path)?;
@@ -55,7 +55,7 @@ pub fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Copies a directory as it lies there, while others may write to it: what a crash of the process would leave.
+/// Copies a directory while others may write to it: the copy is what a crash of the process would leave.
 pub fn copy_directory(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
@@ -80,7 +80,7 @@ pub fn bytes_on_disk(path: &Path) -> io::Result<u64> {
     Ok(bytes)
 }
 
-/// All files below a directory whose name ends so, in the order of their paths.
+/// All files below a directory whose names have this ending, in the order of their paths.
 pub fn files_ending(path: &Path, ending: &str) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(path)? {

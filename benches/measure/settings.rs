@@ -1,10 +1,10 @@
-//! What the person who runs a benchmark can choose.
+//! The settings of a benchmark.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Read from the environment, so that `cargo bench --bench append` alone is a whole command.
+/// Read from the environment, so that `cargo bench --bench append` alone is a complete command.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// `ANABRANCH_BENCH_DIR`: where the data goes. Default: a directory under cargo's target directory.
@@ -15,8 +15,8 @@ pub struct Settings {
     pub rounds: usize,
     /// `ANABRANCH_BENCH_SETTLE_MS`: the pause after each side of a round.
     pub settle: Duration,
-    /// `ANABRANCH_BENCH_PATIENCE`: how many seconds to wait, before each side of a round, for other processes to leave
-    /// most of the processors alone.
+    /// `ANABRANCH_BENCH_PATIENCE`: how many seconds to wait, before each side of a round, until other processes use
+    /// little of the processors.
     pub patience: Duration,
     /// Arguments: only cases whose name contains one of them are run.
     filters: Vec<String>,
@@ -51,7 +51,7 @@ pub fn from_env<T: FromStr>(name: &str, default: T) -> T {
         .unwrap_or(default)
 }
 
-/// Cargo's target directory, which this program lies in: it has a tag.
+/// Cargo's target directory, which contains this program: it has a tag.
 pub fn target_directory() -> PathBuf {
     let program = std::env::current_exe().unwrap_or_default();
     program

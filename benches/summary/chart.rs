@@ -8,7 +8,7 @@ const LEFT: f64 = 80.0;
 const RIGHT: f64 = 190.0;
 const TOP: f64 = 48.0;
 const BOTTOM: f64 = 56.0;
-/// Between two names at the right.
+/// The least distance between two names at the right.
 const NAME_HEIGHT: f64 = 15.0;
 
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,7 @@ pub struct Axis {
 enum Kind {
     Logarithmic,
     FromZero,
-    /// Places 0, 1, 2, ...
+    /// The places 0, 1, 2, ..., with names.
     Named(&'static [&'static str]),
 }
 
@@ -66,7 +66,7 @@ impl Chart {
         }
     }
 
-    /// The line of that name, which is new if there was none.
+    /// The line of this name. Makes it if there is none.
     pub fn line(&mut self, name: &str) -> &mut Line {
         let at = self.lines.iter().position(|line| line.name == name);
         let at = at.unwrap_or_else(|| {
@@ -131,7 +131,7 @@ impl Chart {
         );
     }
 
-    /// The lines, each with its name where it ends, as far apart as they can be read.
+    /// The lines, each with its name at its end, far enough apart to be readable.
     fn curves(&self, svg: &mut String, x: &Scale, y: &Scale) {
         let mut names = Vec::new();
         let mut others = 0;
@@ -185,7 +185,7 @@ impl Chart {
     }
 }
 
-/// Anabranch stands out, the limit is dashed, and peers are told apart.
+/// Anabranch is emphasized, the limit is dashed, and each peer has its colour.
 #[derive(Clone, Copy, Debug)]
 struct Style {
     color: &'static str,
@@ -221,7 +221,7 @@ impl Style {
 #[derive(Clone, Debug)]
 struct Scale {
     kind: Kind,
-    /// Values to be marked in place of round ones.
+    /// Values to mark instead of round ones.
     marked: Vec<f64>,
     low: f64,
     high: f64,
@@ -251,7 +251,7 @@ impl Scale {
         }
     }
 
-    /// Marks the values that were measured, where they are powers of something.
+    /// Marks the measured values if they are powers of a number.
     fn mark(&mut self, values: impl Iterator<Item = f64>) {
         if matches!(self.kind, Kind::Logarithmic) {
             self.marked = values.collect();
@@ -289,7 +289,7 @@ impl Scale {
                     .collect()
             }
             Kind::Logarithmic => {
-                // Few decades are marked at their twos and fives too.
+                // If there are few decades, their twos and fives are marked too.
                 let marks: &[f64] = match (self.high / self.low).log10() {
                     decades if decades > 4.0 => &[1.0],
                     _ => &[1.0, 2.0, 5.0],

@@ -1,9 +1,9 @@
-//! What the store is to reach, and whether it does.
+//! The goals of the store, and whether it reaches them.
 
 use super::DURABLE;
 use super::results::Results;
 
-/// A path, its goal, and what was measured: middle, lowest and highest.
+/// A path, its goal, and its measurement: middle, lowest and highest.
 struct Goal {
     path: &'static str,
     goal: String,
@@ -136,7 +136,7 @@ fn goals(results: &Results) -> Vec<Goal> {
             2.0,
         ),
     ] {
-        // A reader that verifies nothing is no peer to one that does.
+        // A reader without verification is not comparable to one with it.
         let best = results
             .section("peers", section)
             .into_iter()

@@ -1,7 +1,7 @@
-//! The goals beside what was measured, and pictures of it, from the JSON that the benchmarks wrote.
+//! The goals and the measurements, and pictures of these, from the JSON that the benchmarks wrote.
 //!
-//! `cargo bench -p anabranch-benches --bench summary`, after the benchmarks; `benches/run` does both. The table is printed,
-//! for `docs/performance.md`; the pictures go to `docs/pictures`.
+//! `cargo bench -p anabranch-benches --bench summary`, after the benchmarks; `benches/run` does both. The table is
+//! printed, for `docs/performance.md`; the pictures go to `docs/pictures`.
 
 mod chart;
 mod goals;
@@ -51,7 +51,7 @@ const DURABLE: [(f64, &str); 3] = [
     (64.0, "Durable on return, 1 KiB records, 64 writers"),
 ];
 
-/// The name without what is said about it.
+/// The name without the remarks behind it.
 fn short(engine: &str) -> &str {
     engine.split(':').next().unwrap_or(engine)
 }

@@ -1,4 +1,4 @@
-//! What the benchmarks wrote.
+//! The output of the benchmarks.
 
 use std::fs;
 use std::io;

@@ -18,10 +18,10 @@ pub(super) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 /// The name, in numbers, of all streams without series. No stream can have this name.
 const OTHERS: &str = "(others)";
 
-/// So many channels have series: the first ones of the oldest streams that have some.
+/// How many channels have series: the first ones of the oldest streams that have any.
 const MOST_CHANNELS: usize = 100;
 
-/// The buckets that are shown: powers of two between these, of which Prometheus keeps a series each.
+/// The buckets that are shown: powers of two between these. Prometheus keeps a series for each.
 struct Shown {
     least: u64,
     most: u64,
@@ -256,7 +256,7 @@ impl Numbers {
         )
     }
 
-    /// Of a store on a cluster alone. `docs/cluster.md` has the names.
+    /// For stores on a cluster only. `docs/cluster.md` has the names.
     fn write_cluster(&self, to: &mut Exposition<'_>) -> fmt::Result {
         let Some(cluster) = &self.store.cluster else {
             return Ok(());

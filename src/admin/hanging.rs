@@ -1,4 +1,4 @@
-//! A sync that hangs: told to the log while it does, since its caller hears of it only once it ends.
+//! Logs a sync that hangs while it hangs, since its caller learns of it only when it ends.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use tracing::warn;
 
 use crate::Store;
 
-/// A sync that has not ended after so long ends late or never.
+/// A sync that takes longer than this ends late or never.
 pub(super) const STUCK: Duration = Duration::from_secs(10);
 
-/// Between two looks at what is under way.
+/// The time between two checks for syncs that hang.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Tells the log of a sync that hangs: after 10 s, and whenever it has taken twice as long as when it was last told. Ends
-/// when the store is closed. Waits for nothing but the time.
+/// Logs a sync that hangs: after 10 s, and each time its duration has doubled since the last line. Ends when the store
+/// is closed. Never waits except for the time.
 pub(crate) async fn tell_of_hanging_syncs(store: &Store) {
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -31,21 +31,21 @@ pub(crate) async fn tell_of_hanging_syncs(store: &Store) {
     }
 }
 
-/// What was told of the sync that hangs.
+/// The last line about the sync that hangs.
 #[derive(Debug, Default)]
 struct Told {
     taken: Option<Duration>,
 }
 
 impl Told {
-    /// How long the oldest sync has taken so far, if that is to be told now.
+    /// How long the oldest sync has taken so far, if it is to be logged now.
     fn news(&mut self, oldest: Option<Duration>) -> Option<Duration> {
         let stuck = oldest.filter(|taken| *taken >= STUCK);
         let Some(taken) = stuck else {
             self.taken = None;
             return None;
         };
-        // One that has taken less than what was told is another one.
+        // A sync that has taken less time than the logged one is another one.
         let known = self.taken.filter(|known| *known <= taken);
         let is_news = known.is_none_or(|known| taken >= known.saturating_mul(2));
         if is_news {

@@ -62,7 +62,7 @@ pub(super) struct StreamNumbers {
     pub(super) segment_bytes: u64,
     pub(super) replicas: Option<ReplicaStats>,
     pub(super) oldest_arrival: Option<Timestamp>,
-    /// When objects were last made of the records of each channel that has delivered any.
+    /// The time of the last object of each channel that has delivered records.
     pub(super) last_deliveries: Vec<(String, Timestamp)>,
 }
 

@@ -86,8 +86,8 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
         plan: &mut RemovalPlan<'_>,
     ) -> Result<Vec<Arc<dyn ShardLog>>>;
 
-    /// Takes over into the catalog the changes of another program, where there can be one, and changes that were not known
-    /// to be durable and are by now. Returns whether there were any.
+    /// Adds to the catalog the changes of another program, where there can be one, and changes whose durability was
+    /// unknown and is known now. Returns whether there were any.
     ///
     /// # Errors
     /// The state of the store is no longer known.
@@ -130,8 +130,8 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
     /// How long the oldest sync under way has taken so far. Waits for nothing.
     fn oldest_sync(&self) -> Option<Duration>;
 
-    /// For how long the cluster with the logs has not answered. `None` while it answers, and without a cluster. Waits for
-    /// nothing.
+    /// How long the cluster with the logs has not answered. `None` while it answers, and without a cluster. Never
+    /// waits.
     fn unanswered_for(&self) -> Option<Duration> {
         None
     }
@@ -139,7 +139,7 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
     /// The room where the logs are, if that is known. May wait for the disk, unlike the other queries.
     fn space(&self) -> Option<Space>;
 
-    /// The store is about to be closed: from now on no call waits for long for an answer that may never come.
+    /// Says that the store is about to be closed: from now on no call waits long for an answer that may never come.
     fn begin_close(&self) {}
 
     /// Makes everything durable that was taken in, commits the `last` edits with it, and drops the logs. Wakes all

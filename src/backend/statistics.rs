@@ -17,44 +17,45 @@ pub(crate) struct LogStatistics {
     pub(crate) storage: StorageStats,
     /// The logs in which damage was found since the store was opened.
     pub(crate) damaged: Vec<(LogName, Error)>,
-    /// Of all logs together, where a cluster keeps them.
+    /// Of all logs together, for a store on a cluster.
     pub(crate) cluster: Option<ClusterStats>,
-    /// The servers that have the logs of the stream; of all streams together, of the one with the fewest that are current.
+    /// The servers that have the logs of the stream. For all streams together, those of the stream with the fewest
+    /// current servers.
     pub(crate) replicas: Option<ReplicaStats>,
 }
 
-/// What is asked of a cluster that keeps a store, since the store was opened.
+/// Counts of the calls to a cluster since the store was opened.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ClusterStats {
-    /// How long each append took that went in, in microseconds: a group of records, or edits. Their count is how many
-    /// there were.
+    /// How long each successful append took, in microseconds: of a group of records, or of edits. Their count is the
+    /// number of appends.
     pub append_micros: Histogram,
-    /// Appends that were refused: another one was under way or had come before. They are tried again unless the store is
-    /// fenced or its cluster full.
+    /// Appends that were refused because another one was in progress or had come first. They are tried again unless the
+    /// store is fenced or its cluster full.
     pub refused_appends: u64,
-    /// Appends that were not answered. What became of them was looked up.
+    /// Appends that were not answered. Their results were looked up.
     pub unknown_appends: u64,
-    /// How many times a stream was found to have another leader. They are looked at once a minute.
+    /// How many times a stream had another leader than before. Leaders are looked up once a minute.
     pub leader_changes: u64,
-    /// For how long nothing was answered, of all that is asked; `None` while there are answers.
+    /// How long no request has been answered; `None` while there are answers.
     pub unanswered_for: Option<Duration>,
 }
 
-/// The servers of a cluster that have a stream, as they were within the last minute.
+/// The servers of a cluster that have a stream, as of at most a minute ago.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReplicaStats {
-    /// On how many servers it is to be.
+    /// The number of servers that should have it.
     pub wanted: u64,
-    /// How many have all that the leader has, or nearly, the leader included.
+    /// The number of servers, the leader included, that have everything the leader has, or nearly everything.
     pub current: u64,
-    /// How many operations the one lacks that lacks the most.
+    /// The number of operations that the server furthest behind lacks.
     pub lag: u64,
 }
 
 impl ReplicaStats {
-    /// Of two streams, those of the one with fewer that are current.
+    /// Of two streams, the servers of the one with fewer current ones.
     #[cfg(feature = "nats")]
     pub(crate) fn worse(self, other: Self) -> Self {
         let missing = |of: &Self| (of.wanted.saturating_sub(of.current), of.lag);

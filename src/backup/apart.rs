@@ -1,4 +1,4 @@
-//! A copy is made beside its store.
+//! Keeps a copy outside its store.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use crate::disk::{Disk, parent_of};
 use crate::error::{Error, InvalidArgument, Result};
 
-/// Refuses a destination inside the directory of the store that is copied, and one that the store is inside of. Each of them
-/// would be a part of the other, and be moved or removed with it.
+/// Refuses a destination inside the directory of the copied store, or around it. One would be a part of the other, and
+/// would be moved or removed with it.
 pub(crate) fn check_is_apart(disk: &dyn Disk, source: &Path, destination: &Path) -> Result<()> {
     let (from, to) = (resolved(disk, source)?, resolved(disk, destination)?);
-    // That the two are one is told as for every other directory that is not empty.
+    // If the two are the same, the error is that for every directory that is not empty.
     match from != to && (from.starts_with(&to) || to.starts_with(&from)) {
         true => Err(InvalidArgument::CopyInside {
             store: source.to_owned(),
@@ -21,7 +21,7 @@ pub(crate) fn check_is_apart(disk: &dyn Disk, source: &Path, destination: &Path)
     }
 }
 
-/// Where a path leads to, of which the last parts need not be there.
+/// The place that a path leads to. Its last parts need not exist.
 fn resolved(disk: &dyn Disk, path: &Path) -> Result<PathBuf> {
     match disk.resolve(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => match (parent_of(path), path.file_name()) {

@@ -1,25 +1,25 @@
-//! The records that are written, and the account of those that were acknowledged.
+//! The records that are written, and the check that acknowledged ones are read back.
 
 use super::Outcome;
 
-/// Who wrote a record, and the how-manieth of that writer it is: the first bytes of its data.
+/// The first bytes of a record's data: its writer, and its number among the writer's records.
 pub const STAMP_BYTES: usize = 16;
 
-/// One operation's records, one behind the other; the bytes behind the stamps are noise that stays the same.
+/// The records of one operation, one behind the other. The bytes behind the stamps are noise that does not change.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// With room for what fills the last page.
+    /// With room to fill the last page.
     pub bytes: Vec<u8>,
-    /// Of each record's data.
+    /// The length of each record's data.
     pub record_bytes: usize,
-    /// Whose records they are.
+    /// The writer of the records.
     pub writer: u64,
     /// The number of the next record.
     pub next: u64,
 }
 
 impl Batch {
-    /// So many records of so many bytes each, at least 16, that are not stamped yet.
+    /// This many records with data of this many bytes, at least 16, that are not stamped yet.
     pub fn new(writer: u64, records: usize, record_bytes: usize) -> Self {
         let noise = noise(record_bytes);
         let mut bytes = Vec::with_capacity(records * record_bytes + 4096);
@@ -62,12 +62,12 @@ pub struct Ledger {
     noise: Vec<u8>,
     /// For each writer, whether each of its records was seen.
     seen: Vec<Vec<bool>>,
-    /// For each writer the number that comes next, where order is promised.
+    /// For each writer the next number, if order is promised.
     next: Option<Vec<u64>>,
 }
 
 impl Ledger {
-    /// Expects so many records of each writer; in order if one log has them all.
+    /// Expects this many records of each writer; in order if one log has them all.
     pub fn new(acknowledged: impl IntoIterator<Item = u64>, record_bytes: usize, is_ordered: bool) -> Self {
         let seen: Vec<_> = acknowledged
             .into_iter()
@@ -80,10 +80,10 @@ impl Ledger {
         }
     }
 
-    /// Takes note of a record that was read, and says whose it is and its number.
+    /// Notes a record that was read, and gives its writer and number.
     ///
     /// # Errors
-    /// It is none that was acknowledged, was read before, or came too early.
+    /// The record was not acknowledged, was read before, or came too early.
     pub fn read(&mut self, data: &[u8]) -> Outcome<(usize, u64)> {
         let (writer, number) = stamp_of(data);
         let at = usize::try_from(writer)?;
@@ -107,10 +107,10 @@ impl Ledger {
         Ok((at, number))
     }
 
-    /// How many records there are.
+    /// The number of records.
     ///
     /// # Errors
-    /// One that was acknowledged was not read.
+    /// An acknowledged record was not read.
     pub fn close(self) -> Outcome<u64> {
         let mut records = 0;
         for (writer, seen) in self.seen.iter().enumerate() {
@@ -128,7 +128,7 @@ impl Ledger {
     }
 }
 
-/// Bytes that do not compress, so that no engine and no disk gains by trying.
+/// Bytes that do not compress, so that no engine and no disk can save work.
 pub fn noise(bytes: usize) -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     (0..bytes)
@@ -147,7 +147,7 @@ mod tests {
 
     const RECORD_BYTES: usize = 40;
 
-    /// What two writers of three records each wrote, in order.
+    /// The records of two writers with three records each, in order.
     fn written() -> Vec<Vec<u8>> {
         let mut records = Vec::new();
         for writer in 0..2 {

@@ -1,6 +1,7 @@
-//! HTTP/1.1 for one caller at a time, on one connection: as little as can be between the load and the server.
+//! HTTP/1.1 for one caller at a time, on one connection, with as little work as possible between the load and the
+//! server.
 //!
-//! It knows what the Kinesis API sends: bodies with a length. It does not follow, retry or decode anything.
+//! It handles the answers of the Kinesis API: bodies with a length. It does not follow, retry or decode anything.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use super::Outcome;
 
-/// Longer than any request takes that will be answered.
+/// Longer than any request takes that is answered.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection that is kept.
@@ -43,8 +44,8 @@ impl HttpClient {
         })
     }
 
-    /// The head of a request to an operation of Kinesis, with a body of this length. Its signature is none: servers for
-    /// tests do not verify it.
+    /// The head of a request to an operation of Kinesis, with a body of this length. It has no valid signature: servers
+    /// for tests do not verify it.
     pub fn head(&self, operation: &str, body_bytes: usize) -> String {
         format!(
             "POST / HTTP/1.1\r\n\
@@ -95,7 +96,7 @@ impl HttpClient {
         }
     }
 
-    /// Sends a request that is made for the occasion.
+    /// Sends a request that is made for this call.
     pub fn call(&mut self, operation: &str, body: &str) -> Outcome<&[u8]> {
         let request = self.head(operation, body.len()) + body;
         self.send(request.as_bytes())

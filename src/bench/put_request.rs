@@ -5,11 +5,11 @@ use base64_simd::{Out, STANDARD};
 use super::batch::Batch;
 use super::http_client::HttpClient;
 
-/// What a stamp and the two bytes behind it are in base64.
+/// The length in base64 of a stamp and the two bytes behind it.
 const STAMP_CHARS: usize = 24;
 const STAMPED_BYTES: usize = 18;
 
-/// Sending costs about as much as a copy, so that what is measured is the server.
+/// Sending costs about as much as a copy, so the measurement is of the server.
 #[derive(Debug)]
 pub struct PutRequest {
     bytes: Vec<u8>,
@@ -79,7 +79,7 @@ impl PutRequest {
         &self.bytes
     }
 
-    /// How many records each writer has put, when all requests were answered.
+    /// How many records each writer has put, if all requests were answered.
     pub fn records(&self) -> u64 {
         self.batch.next
     }

@@ -1,4 +1,4 @@
-//! The raw limit: the same bytes through `pwrite` and `fdatasync`, with nothing around them.
+//! The raw limit: the same bytes through `pwrite` and `fdatasync` alone.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -13,7 +13,7 @@ use super::run::Writer;
 
 const PAGE_BYTES: usize = 4096;
 
-/// A file whose blocks were all written before, which writes go round and round in.
+/// A file whose blocks were all written before. Writes start again at its beginning when they reach its end.
 #[derive(Debug)]
 pub struct RawFile {
     file: File,
@@ -22,7 +22,7 @@ pub struct RawFile {
 }
 
 impl RawFile {
-    /// A file of at least so many bytes, all of them zero and synced.
+    /// A file of at least this many bytes, all of them zero and synced.
     pub fn fill(path: &Path, bytes: u64) -> io::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
@@ -66,22 +66,23 @@ impl RawFile {
         self.file.sync_data()
     }
 
-    /// Begins on a page again.
+    /// The next write begins on a page again.
     pub fn realign(&self) {
         self.next.store(0, Ordering::Relaxed);
     }
 }
 
-/// A queue in front of a file: a thread that comes while no other writes takes what has gathered, writes it with one
-/// `pwrite`, and syncs it with one `fdatasync`; the others wait.
+/// A queue in front of a file. If no other thread is writing, a thread takes all bytes that have gathered, writes them
+/// with one `pwrite`, and syncs them with one `fdatasync`; the others wait.
 ///
-/// No thread is woken under the lock or for nothing, and the next to write is woken before those who are done: with many
+/// No thread is woken under the lock or without a reason, and the next writer is woken before the threads whose bytes
+/// are written. With many writers on few processors this matters, and a limit has to include it.
 /// writers on few processors that is worth much, and a limit has to have it.
 #[derive(Debug)]
 pub struct RawQueue<'a> {
     file: &'a RawFile,
     state: Mutex<QueueState>,
-    /// By parity of the group that is waited for.
+    /// By the parity of the group that a thread waits for.
     written: [Condvar; 2],
 }
 
@@ -159,12 +160,12 @@ pub enum RawPath<'a> {
     Written(&'a RawFile),
     /// `pwrite` of whole pages and `fdatasync`.
     Synced(&'a RawFile),
-    /// The same, for all that has gathered meanwhile.
+    /// The same, for all bytes that have gathered meanwhile.
     Queued(&'a RawQueue<'a>),
 }
 
 impl<'a> RawWriter<'a> {
-    /// Writes batches of so many records.
+    /// Writes batches of this many records.
     pub fn new(path: RawPath<'a>, writer: usize, records: usize, record_bytes: usize) -> Self {
         Self {
             batch: Batch::new(writer as u64, records, record_bytes),

@@ -1,4 +1,4 @@
-//! Running writers at once for a while, and what they did.
+//! Runs writers at the same time for a while, and counts their work.
 
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -7,18 +7,18 @@ use hdrhistogram::Histogram;
 
 use super::Outcome;
 
-/// Does one operation after another, and keeps account of what was acknowledged.
+/// Does one operation after another, and counts what was acknowledged.
 pub trait Writer: Send {
     /// Does one operation, and gives its failure.
     fn write(&mut self) -> Outcome<()>;
 }
 
-/// When a run ends: after a time, or after so many operations of each writer.
+/// When a run ends: after a time, or after this many operations of each writer.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// No operation begins later than this.
     pub window: Duration,
-    /// No writer does more.
+    /// No writer does more operations.
     pub operations_each: u64,
 }
 
@@ -32,7 +32,7 @@ impl Limits {
     }
 }
 
-/// What the writers did.
+/// The counts and times of the writers.
 #[derive(Clone, Debug)]
 pub struct Figures {
     /// How long they took, all together.
@@ -54,7 +54,7 @@ impl Default for Figures {
 }
 
 impl Figures {
-    /// How many there were.
+    /// The number of operations.
     pub fn operations(&self) -> u64 {
         self.latencies.len()
     }
@@ -64,13 +64,13 @@ impl Figures {
         self.operations() as f64 / self.seconds
     }
 
-    /// The latency in microseconds that this share of the operations, from 0 to 1, does not exceed; share 1 is the
-    /// worst.
+    /// The latency in microseconds that this share of the operations, from 0 to 1, does not exceed. Share 1 is the
+    /// worst latency.
     pub fn micros(&self, share: f64) -> f64 {
         self.latencies.value_at_quantile(share) as f64 / 1000.0
     }
 
-    /// Takes in what was done in another stretch of time.
+    /// Adds the figures of a later stretch of time.
     pub fn add_later(&mut self, later: &Figures) {
         self.seconds += later.seconds;
         self.add_latencies(later);
@@ -83,7 +83,7 @@ impl Figures {
     }
 }
 
-/// Runs all writers at once, each in a thread of its own unless it is alone.
+/// Runs all writers at once, each in a separate thread unless there is only one.
 ///
 /// # Errors
 /// The first failure of a writer.

@@ -21,7 +21,7 @@ pub(crate) struct ChannelState {
     /// For each shard with delivered records: the next record to deliver, or `None` if the shard is delivered to its
     /// end.
     pub(crate) next: BTreeMap<ShardId, Option<RecordNumber>>,
-    /// When an object was last made of its records.
+    /// The time of its last object.
     pub(crate) last_delivery: Option<Timestamp>,
     pub(crate) labels: Labels,
 }
@@ -95,7 +95,7 @@ impl ChannelState {
             _ => None,
         };
     }
-    /// Notes of several threads can come in another order than their objects.
+    /// Several threads may note objects in another order than they made them.
     pub(super) fn note_delivery(&mut self, at: Timestamp) {
         self.last_delivery = self.last_delivery.max(Some(at));
     }

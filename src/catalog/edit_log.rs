@@ -22,14 +22,15 @@ pub(crate) trait EditLog: Send + std::fmt::Debug {
     /// Refuses if no edit can be appended any more.
     fn check(&self) -> Result<()>;
 
-    /// Makes a list of edits durable, all together or not at all, if the log is at the revision that the caller expects.
+    /// Makes a list of edits durable, all together or not at all, if the log is at the revision that the caller
+    /// expects.
     fn append(&mut self, edits: &[Edit], expected: Revision) -> Result<Revision>;
 
-    /// Gives the edits of an [`append`](Self::append) that failed because it was not known whether they are durable, once
-    /// they are known to be. Gives each list once.
+    /// Gives the edits of an [`append`](Self::append) that failed because their durability was unknown, once they are
+    /// known to be durable. Gives each list once.
     ///
     /// # Errors
-    /// It is still not known. No edit can be appended until it is.
+    /// Their durability is still unknown. No edit can be appended until it is known.
     fn finish(&mut self) -> Result<Option<(Vec<Edit>, Revision)>> {
         Ok(None)
     }

@@ -173,11 +173,11 @@ impl Catalog {
         offered
     }
 
-    /// Applies edits that were not known to be durable when they were made, and are known to be now. Does not wait for an
-    /// edit that is under way.
+    /// Applies edits whose durability was unknown when they were made, and is known now. Does not wait for an edit that
+    /// is being made.
     ///
     /// # Errors
-    /// It is still not known.
+    /// Their durability is still unknown.
     #[cfg(feature = "nats")]
     pub(crate) fn finish(&self) -> Result<()> {
         match self.tail.try_lock() {
@@ -197,8 +197,8 @@ impl Catalog {
         Ok(())
     }
 
-    /// Applies durable edits. A plan made against this very state applies to it. An edit that does not is a defect in this
-    /// crate, and going on would be worse than stopping.
+    /// Applies durable edits. A plan made for this state applies to it. If an edit does not apply, this crate has a
+    /// defect, and going on would be worse than stopping.
     fn apply(&self, tail: &mut Tail, edits: &[Edit]) -> Result<()> {
         if let Err(reason) = self.state.write().apply_all(edits) {
             return Err(tail.log.stop(reason));

@@ -12,7 +12,7 @@ struct Taken {
     lists: Vec<Vec<Edit>>,
     offered: usize,
     fails_next: Option<Error>,
-    /// Whether the list that fails is not known to be there.
+    /// Whether it is unknown if the failed list is durable.
     is_in_doubt: bool,
     late: Option<Vec<Edit>>,
     stopped: Option<&'static str>,

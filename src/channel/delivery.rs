@@ -132,8 +132,8 @@ impl Delivery {
     /// ```
     ///
     /// # Errors
-    /// [`Error::ReadOnly`] if the store is only read: what is delivered could not be noted. [`Error::Closed`]; [`Error::Io`] if
-    /// there can be no more threads.
+    /// [`Error::ReadOnly`] if the store is read-only: deliveries could not be noted. [`Error::Closed`]; [`Error::Io`]
+    /// if no thread can be started.
     pub fn start(&self) -> Result<()> {
         self.shared.store.check_takes_notes()?;
         let mut threads = self.threads.lock();
@@ -148,9 +148,9 @@ impl Delivery {
         Ok(())
     }
 
-    /// Delivers what is due by the store's clock, of all channels but those that a thread is at, whether or not one failed
-    /// just now. Gives how many objects that made: none in a store that is only read, where each channel fails with
-    /// [`Error::ReadOnly`] before anything is put. Blocks.
+    /// Delivers everything that is due by the store's clock, in all channels except those that a thread is working on,
+    /// even if their last delivery failed. Gives the number of objects that were made. A read-only store makes none,
+    /// and each channel fails with [`Error::ReadOnly`] before an object is put. Blocks.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -210,7 +210,7 @@ impl Delivery {
         self.shared.schedule.lock().problem(key)
     }
 
-    /// Whether there can be objects as a destination asks for, and its buckets are there. Blocks.
+    /// Whether objects can be made as a destination asks for, and its buckets exist. Blocks.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {

@@ -151,16 +151,16 @@ struct Backlog {
     /// When the first of them arrived; `None` if there is none.
     oldest: Option<Timestamp>,
     end: BacklogEnd,
-    /// What is delivered of them, if that could not be noted.
+    /// The delivered positions of these records, if they could not be noted.
     unnoted: Option<Delivered>,
 }
 
-/// What of a shard is delivered.
+/// The delivered part of a shard.
 #[derive(Clone, Copy, Debug)]
 struct Delivered {
-    /// Up to where: the shard's end if it is no record.
+    /// The end of that part; `None` is the shard's end.
     next: Option<RecordNumber>,
-    /// When an object was made of it, if one was.
+    /// When an object was made of it, if one was made.
     made: Option<Timestamp>,
 }
 
@@ -220,7 +220,7 @@ impl Round<'_> {
     /// Delivers what is due, one object of each shard at a time. A failure in one shard does not hold up the others.
     pub(super) fn run(&self, progress: &mut Progress) -> RoundOutcome {
         let mut outcome = RoundOutcome::default();
-        // Where nothing is ever noted, each object would be put again and again, beside those of the store's writer.
+        // If nothing is ever noted, each object would be put again and again, besides those of the store's writer.
         let plan = self.stream().check_takes_notes().and_then(|()| self.plan());
         match plan {
             Ok(Some(plan)) => self.run_by(&plan, progress, &mut outcome),
@@ -443,7 +443,7 @@ impl Round<'_> {
         shard: ShardId,
         from: RecordNumber,
     ) -> Result<Option<(Option<RecordNumber>, usize)>, DeliveryError> {
-        // What could not be noted would be put again and again.
+        // Records that cannot be noted would be put again and again.
         self.stream().check_notes_now()?;
         let destination = &plan.destination;
         let mut builder = ObjectBuilder::new(destination.format, destination.compression)?;
@@ -477,7 +477,7 @@ impl Round<'_> {
         Ok(Some((next, objects)))
     }
 
-    /// Notes what is delivered of a shard.
+    /// Notes the delivered part of a shard.
     fn note(
         &self,
         shard: ShardId,

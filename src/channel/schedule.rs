@@ -37,7 +37,7 @@ pub(super) struct Schedule {
 struct Known {
     progress: Progress,
     problem: Option<DeliveryProblem>,
-    /// How many rounds in a row have failed and made no object.
+    /// The number of rounds in a row that have failed and made no object.
     fruitless: u32,
     /// When it is due, by the monotonic clock.
     due: Duration,

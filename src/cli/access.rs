@@ -1,4 +1,4 @@
-//! Who may come in: `--credentials`, TLS, and which hosts and web pages are let in.
+//! Access: `--credentials`, TLS, and which hosts and web pages are admitted.
 
 use std::path::{Path, PathBuf};
 
@@ -83,10 +83,10 @@ pub(super) struct AccessArguments {
     tls_dir: Option<PathBuf>,
 }
 
-/// What TLS is spoken with.
+/// The TLS of the server.
 pub(super) struct Tls {
     pub(super) identity: TlsIdentity,
-    /// What clients have to trust, if nothing that they know has signed it.
+    /// The certificate that clients have to trust, if no authority that they know has signed it.
     pub(super) self_signed: Option<PathBuf>,
 }
 
@@ -116,9 +116,9 @@ impl AccessArguments {
         Ok(file)
     }
 
-    /// The options with all else that does not need the data directory.
+    /// The options with everything that does not need the data directory.
     pub(super) fn given_to(&self, mut options: ServerOptions) -> ServerOptions {
-        // A name in the certificate is one that clients use.
+        // Clients use the names in the certificate.
         for host in self.allow_host.iter().chain(&self.tls_name) {
             options = options.allow_host(host);
         }
@@ -128,7 +128,7 @@ impl AccessArguments {
         options.allow_unsigned_beyond_loopback(self.allow_unsigned_beyond_loopback)
     }
 
-    /// What to speak TLS with, if that is wanted. There may be no data directory.
+    /// The TLS to use, if any. There may be no data directory.
     pub(super) fn tls(&self, data_dir: Option<&Path>) -> Result<Option<Tls>, Failure> {
         if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
             let identity = TlsIdentity::read(certificate, key).map_err(|error| match error {

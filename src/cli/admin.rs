@@ -1,4 +1,4 @@
-//! Where the pages are for those who run the server: health, metrics and version.
+//! Where the pages are served for people who run the server: health, metrics and version.
 
 use anabranch::kinesis::ServerOptions;
 use clap::{ArgMatches, Args};

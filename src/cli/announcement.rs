@@ -1,4 +1,4 @@
-//! How a server says where it serves: on standard output, and in the file of `--url-file`.
+//! Announces the server's address: on standard output, and in the file of `--url-file`.
 
 use std::fs;
 use std::io::{self, ErrorKind, Write};
@@ -10,26 +10,26 @@ use tracing::warn;
 
 use super::Failure;
 
-/// What is said of a server that takes requests.
+/// The facts about a server that takes requests.
 #[derive(Debug)]
 pub(super) struct Announcement<'a> {
     pub(super) url: String,
-    /// Where health and metrics are, if that is not beside the API.
+    /// The address of health and metrics, if they are not beside the API.
     pub(super) admin_url: Option<String>,
     pub(super) region: &'a str,
-    /// Where the streams are, for people.
+    /// The place of the streams, for people.
     pub(super) place: String,
     pub(super) is_read_only: bool,
-    /// The server that has the store, if that is another one; empty if it is not ready yet.
+    /// The server that has the store, if it is another one; empty if that is not ready yet.
     pub(super) passes_on_to: Option<&'a str>,
-    /// What is as slow or as limited as on AWS, for people.
+    /// The delays and limits of AWS that are emulated, for people.
     pub(super) emulated: Option<&'a str>,
     pub(super) needs_key: bool,
     /// The certificate that clients have to trust.
     pub(super) self_signed: Option<&'a Path>,
 }
 
-/// For whom an [`Announcement`] is.
+/// The reader of an [`Announcement`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Audience {
     People,
@@ -89,7 +89,7 @@ impl Announcement<'_> {
         writeln!(out)?;
         writeln!(out, "From Python:")?;
         writeln!(out, "    import boto3")?;
-        // A client that has to have a key of the file finds it where its user has put it.
+        // A client that needs a key of the file finds it where its user has put it.
         let key = match self.needs_key {
             true => "",
             false => ", aws_access_key_id=\"any\", aws_secret_access_key=\"any\"",
@@ -108,13 +108,13 @@ impl Announcement<'_> {
     }
 }
 
-/// Where clients on this machine reach a server that listens on `address`.
+/// The URL at which clients on this machine reach a server that listens on `address`.
 pub(super) fn url(address: SocketAddr, is_tls: bool) -> String {
     let scheme = if is_tls { "https" } else { "http" };
     format!("{scheme}://{}", reachable(address))
 }
 
-/// An address to connect to, also when we listen on all of them.
+/// An address to connect to, even if the server listens on all of them.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -124,16 +124,16 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// A file that has the URL of the server for as long as it takes new requests.
+/// A file that has the URL of the server as long as it takes new requests.
 #[derive(Debug)]
 pub(super) struct UrlFile {
     path: PathBuf,
-    /// The file that this server has put there.
+    /// The version of the file that this server has written.
     written: Option<FileVersion>,
 }
 
 impl UrlFile {
-    /// Refuses a path at which something else is than the URL of a server. Changes nothing.
+    /// Refuses a path with anything but the URL of a server. Changes nothing.
     pub(super) fn at(path: &Path) -> Result<UrlFile, Failure> {
         match read_start(path) {
             Ok(text) if is_url_line(&text) => {}
@@ -152,8 +152,8 @@ impl UrlFile {
         })
     }
 
-    /// Removes the file of an earlier server, now that this one has the store: a program that waits for the file must not
-    /// find a server that is gone.
+    /// Removes the file of an earlier server, now that this one has the store. A program that waits for the file must
+    /// not find a server that has ended.
     pub(super) fn remove_earlier(&self) -> Result<(), Failure> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(refused("remove", &self.path, &error)),
@@ -161,13 +161,13 @@ impl UrlFile {
         }
     }
 
-    /// Writes the file as a whole: a program that finds it finds all of the URL.
+    /// Writes the file as a whole: a program that finds it finds the complete URL.
     pub(super) fn write(&mut self, url: &str) -> Result<(), Failure> {
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{:016x}", fastrand::u64(..)));
         let aside = self.path.with_file_name(name);
         let written = (|| {
-            // It must be ours, and no link to a file of others.
+            // It must be a new file, and no link to another one.
             let mut file = fs::File::options().write(true).create_new(true).open(&aside)?;
             writeln!(file, "{url}")?;
             fs::rename(&aside, &self.path)?;
@@ -180,7 +180,7 @@ impl UrlFile {
         Ok(())
     }
 
-    /// Removes the file, unless another server has put its own there.
+    /// Removes the file, unless another server has replaced it.
     pub(super) fn remove(&mut self) {
         let Some(written) = self.written.take() else {
             return;
@@ -199,10 +199,10 @@ impl Drop for UrlFile {
     }
 }
 
-/// More than any URL has.
+/// Longer than any URL.
 const LONGEST_URL_LINE: u64 = 4096;
 
-/// What the file begins with. Only what a server wrote is text of a few bytes.
+/// The beginning of the file. Only a short text can be a server's.
 fn read_start(path: &Path) -> io::Result<String> {
     use io::Read;
     if !fs::metadata(path)?.is_file() {
@@ -215,7 +215,7 @@ fn read_start(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// An empty file is of a script that made it before.
+/// A script may have made an empty file before.
 fn is_url_line(text: &str) -> bool {
     let line = text.strip_suffix('\n').unwrap_or(text);
     let is_url = line.starts_with("http://") || line.starts_with("https://");

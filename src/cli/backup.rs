@@ -13,16 +13,24 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::counted::Counted;
 use super::verify::ProgressLine;
+#[cfg(feature = "nats")]
+use {super::copied_cluster, super::engine::ClusterOfTool, clap::ArgMatches};
 
 #[derive(Debug, Args)]
 pub(super) struct BackupArguments {
-    /// The store's directory
+    /// The store's directory. Not with --engine
     #[arg(value_name = "DIR")]
-    directory: PathBuf,
+    #[cfg_attr(not(feature = "nats"), arg(required = true))]
+    directory: Option<PathBuf>,
 
     /// Where the backup is made: a directory that is empty, or is not there yet
     #[arg(value_name = "DEST")]
-    destination: PathBuf,
+    #[cfg_attr(not(feature = "nats"), arg(required = true))]
+    destination: Option<PathBuf>,
+
+    #[cfg(feature = "nats")]
+    #[command(flatten)]
+    engine: ClusterOfTool,
 
     /// Write all bytes once more, instead of sharing what is not written to any more where the file system can do that
     #[arg(long)]
@@ -44,27 +52,51 @@ shared.
 An interrupted backup does not open, and is removed by the next one into the same directory. The keys of encrypted
 streams are not in a backup: keep the file of --keys elsewhere.
 
+With --engine, of a store on a cluster: reads each message on all servers that have it, and writes to DEST what
+`anabranch restore --engine` makes the store of again, with the same sequence numbers.
+
+Examples:
+  anabranch backup /var/lib/anabranch /backups/monday
+  anabranch backup --engine nats://a,b,c /backups/monday
+
 Exit status:
   0  done, and sound
   1  the store is damaged, or the copy is; nothing is left in DEST
   2  could not be done: DEST is not empty, no room, no permission, not a store";
 
+impl BackupArguments {
+    /// Decides between a directory and a cluster.
+    #[cfg(feature = "nats")]
+    pub(super) fn settle(&mut self, matches: &ArgMatches) -> Result<(), String> {
+        self.engine.settle(matches, self.destination.is_some())
+    }
+}
+
 /// Makes the backup; 1 if the store is damaged.
 pub(super) fn run(arguments: &BackupArguments) -> Result<ExitCode, Failure> {
+    #[cfg(feature = "nats")]
+    if let (Some(cluster), Some(destination)) = (arguments.engine.given()?, &arguments.directory) {
+        return copied_cluster::back_up(&cluster, destination, arguments.json);
+    }
+    let (Some(directory), Some(destination)) = (&arguments.directory, &arguments.destination) else {
+        return Err(Failure::Usage(
+            "what is to be copied, and where to: `anabranch backup DIR DEST`, or --engine nats://HOST[:PORT],... DEST"
+                .to_owned(),
+        ));
+    };
     let mut line = ProgressLine::default();
     let sharing = match arguments.copy {
         true => Sharing::Nothing,
         false => Sharing::WherePossible,
     };
-    let copied =
-        Inspection::of(&arguments.directory).back_up(&arguments.destination, sharing, &mut |progress| {
-            line.show(progress);
-        });
+    let copied = Inspection::of(directory).back_up(destination, sharing, &mut |progress| {
+        line.show(progress);
+    });
     line.clear();
     ended(copied, arguments.json)
 }
 
-/// Says what was copied, or why it was not.
+/// Reports the copy, or the error.
 pub(super) fn ended(copied: Result<Copied, Error>, as_json: bool) -> Result<ExitCode, Failure> {
     let copied = match copied {
         Ok(copied) => copied,
@@ -75,7 +107,7 @@ pub(super) fn ended(copied: Result<Copied, Error>, as_json: bool) -> Result<Exit
         Err(error) => return Err(Failure::Inspection(error)),
     };
     let out = &mut io::stdout().lock();
-    // The status is given also where standard output is closed.
+    // The exit status is given even if standard output is closed.
     let _ = match as_json {
         true => writeln!(out, "{}", json_of(&copied)),
         false => print(out, &copied),

@@ -1,4 +1,4 @@
-//! `--buckets`: where channels deliver to.
+//! `--buckets`: the place that channels deliver to.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -63,7 +63,7 @@ impl fmt::Display for Place {
 }
 
 impl BucketArguments {
-    /// Has threads deliver the store's channels from now on; nothing does if no place was given.
+    /// Starts threads that deliver the store's channels. Without a place there are none.
     pub(super) fn deliver(&self, store: &Store, region: &str) -> Result<Option<Arc<Delivery>>, Failure> {
         let Some(place) = &self.buckets else {
             return Ok(None);

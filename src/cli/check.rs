@@ -1,4 +1,4 @@
-//! `anabranch check`: what is wrong with a cluster?
+//! `anabranch check`: finds errors of a cluster.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -37,7 +37,7 @@ Exit status:
   1  something is
   2  the cluster was not reached";
 
-/// Says what was found; 1 if something is wrong.
+/// Prints the findings; 1 if something is wrong.
 pub(super) fn run(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
     let given = arguments.engine.given()?;
     let no_engine =
@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
         .check()
         .map_err(Failure::Inspection)?;
     let out = &mut io::stdout().lock();
-    // The status is given also where standard output is closed.
+    // The exit status is given even if standard output is closed.
     let _ = match arguments.json {
         true => writeln!(out, "{}", as_json(&checked)),
         false => print(out, &checked),

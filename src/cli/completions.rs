@@ -1,4 +1,4 @@
-//! `anabranch completions`: what a shell needs to complete the command line.
+//! `anabranch completions`: the script by which a shell completes the command line.
 
 use std::process::ExitCode;
 

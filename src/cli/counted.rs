@@ -1,4 +1,4 @@
-//! How many there are of something, for people.
+//! Counts with their nouns, for people.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! `anabranch dump`: what is in a store.
+//! `anabranch dump`: the contents of a store.
 
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
@@ -100,7 +100,7 @@ impl DumpArguments {
         self.engine.settle(matches, self.directory.is_some())
     }
 
-    /// Hands out what is to be shown of the store.
+    /// Gives the items of the store that are to be shown.
     fn dump(
         &self,
         options: &DumpOptions,
@@ -116,7 +116,7 @@ impl DumpArguments {
     }
 }
 
-/// Shows it; 1 if something could not be shown.
+/// Shows them; 1 if something could not be shown.
 pub(super) fn run(arguments: &DumpArguments) -> Result<ExitCode, Failure> {
     let mut options = DumpOptions::of(match arguments.what {
         What::Manifest => DumpWhat::Manifest,
@@ -139,7 +139,7 @@ pub(super) fn run(arguments: &DumpArguments) -> Result<ExitCode, Failure> {
             true => writeln!(out, "{}", as_json(&item)),
             false => print(&mut out, &item, arguments.base64),
         };
-        // Where standard output is closed no more is wanted.
+        // If standard output is closed, no more output is wanted.
         match written {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
@@ -265,7 +265,7 @@ fn shown_fingerprint(fingerprint: Option<u64>) -> Option<String> {
     fingerprint.map(|fingerprint| format!("{fingerprint:016x}"))
 }
 
-/// On standard error, behind what is shown already.
+/// On standard error, behind the items that were shown already.
 fn print_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
     out.flush()?;
     writeln!(io::stderr(), "{finding}")

@@ -1,4 +1,4 @@
-//! How arguments say how long something takes.
+//! Durations in arguments.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `--emulate`: what is to be as on AWS.
+//! `--emulate`: the limits and delays of AWS.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -31,7 +31,7 @@ impl FromStr for Emulated {
     }
 }
 
-/// What is emulated, in words. `None` if nothing is.
+/// The emulated limits and delays, in words. `None` without any.
 pub(super) fn in_words(transition_delay: Duration, limits: Limits) -> Option<String> {
     let delays = (!transition_delay.is_zero()).then(|| format!("delays of {transition_delay:?}"));
     let limits = (limits != Limits::NONE).then(|| limits.to_string());

@@ -114,7 +114,7 @@ impl EngineArguments {
     /// Decides between options that exclude each other.
     ///
     /// # Errors
-    /// What to say where both were given in the same way.
+    /// The message if both were given in the same way.
     pub(super) fn settle(&mut self, matches: &ArgMatches) -> Result<(), String> {
         for other in ["data_dir", "ephemeral", "read_only", "keys"] {
             if decide(matches, "engine", other)? == Holds::Second {
@@ -131,7 +131,7 @@ impl EngineArguments {
         self.engine.is_some()
     }
 
-    /// Where the streams are, for people.
+    /// The place of the streams, for people.
     pub(super) fn place(&self) -> Option<String> {
         let cluster = self.cluster.as_ref()?;
         Some(format!("{cluster}/{}", self.options.engine_store))

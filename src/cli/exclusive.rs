@@ -1,7 +1,8 @@
-//! Options that exclude each other and can be given as variables of the environment.
+//! Options that exclude each other and can be given as environment variables.
 //!
-//! The parser's own conflicts take a variable for an option that was typed: an image or a unit that sets one could never be
-//! told otherwise. Here the command line wins, and only what was given in the same way is refused.
+//! The parser's own conflicts treat a variable like an option on the command line, so an option could not override a
+//! variable that an image or a unit sets. Here the command line takes precedence, and only options given in the same
+//! way are refused.
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
@@ -9,7 +10,7 @@ use clap::parser::ValueSource;
 /// Which of two options holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Holds {
-    /// What was given of them.
+    /// Both, as far as they were given.
     All,
     First,
     Second,
@@ -18,7 +19,7 @@ pub(super) enum Holds {
 /// Decides between two options, by their names in [`ArgMatches`]. A flag that is `false` is not given.
 ///
 /// # Errors
-/// What to say where both were given in the same way.
+/// The message if both were given in the same way.
 pub(super) fn decide(matches: &ArgMatches, first: &str, second: &str) -> Result<Holds, String> {
     match (source(matches, first), source(matches, second)) {
         (None, _) | (_, None) => Ok(Holds::All),

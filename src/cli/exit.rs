@@ -1,4 +1,4 @@
-//! How the program ends when it fails: what it says, and with which status.
+//! The end of the program after a failure: its message, and its exit status.
 
 use std::fmt;
 use std::io;
@@ -9,18 +9,18 @@ use std::time::SystemTime;
 use anabranch::kinesis::BindError;
 use anabranch::{Error, Timestamp};
 
-/// Why the program cannot do what it was asked.
+/// Why the program failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The command line is wrong in a way that only shows later.
+    /// An error of the command line that the parser does not find.
     Usage(String),
     /// The store cannot be opened or closed.
     Store(Error),
-    /// The store cannot be looked into, or not be repaired.
+    /// The store cannot be inspected or repaired.
     Inspection(Error),
     /// The server cannot listen.
     Bind(BindError),
-    /// The system refused something else.
+    /// The system refused another operation.
     System { doing: &'static str, source: io::Error },
     /// A command at the shell cannot open a directory, or its store refuses something.
     Directory(Error),
@@ -32,16 +32,16 @@ pub(crate) enum Failure {
         reason: String,
         may_pass: bool,
     },
-    /// What was asked for is refused, or what was given cannot be used.
+    /// The request is refused, or an argument or the input cannot be used.
     Refused(String),
-    /// Standard output takes no more.
+    /// Standard output cannot be written.
     Output(io::Error),
     /// A command failed half way.
     After { done: String, failure: Box<Failure> },
 }
 
 impl Failure {
-    /// Says on standard error what is wrong and what to do.
+    /// Prints the error, and what can be done, on standard error.
     pub(crate) fn report(&self) -> ExitCode {
         eprintln!("anabranch: {}", self.message());
         ExitCode::from(self.status())
@@ -61,12 +61,12 @@ impl Failure {
         ExitCode::from(self.status())
     }
 
-    /// Whether the same may work a little later.
+    /// Whether the same call may work a little later.
     pub(super) fn may_pass(&self) -> bool {
         matches!(self, Failure::Endpoint { may_pass: true, .. })
     }
 
-    /// What is wrong, in one line.
+    /// The error, in one line.
     pub(super) fn first_line(&self) -> String {
         let message = self.message();
         message.lines().next().unwrap_or_default().to_owned()

@@ -1,4 +1,4 @@
-//! The streams that are there when the server begins to serve: `--create-stream clicks:2@eu-west-1`.
+//! The streams that are made before the server begins to serve: `--create-stream clicks:2@eu-west-1`.
 
 use std::collections::BTreeMap;
 
@@ -8,16 +8,16 @@ use tracing::info;
 
 use super::Failure;
 
-/// One stream to be there: `NAME`, `NAME:SHARDS`, and either with `@REGION`.
+/// A stream to make: `NAME`, `NAME:SHARDS`, and either with `@REGION`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct InitialStream {
     name: String,
     shard_count: u32,
-    /// `None` is that of the server.
+    /// `None` is the region of the server.
     region: Option<String>,
 }
 
-/// Reads one of the arguments.
+/// Parses one of the arguments.
 pub(super) fn parse(text: &str) -> Result<InitialStream, String> {
     let (text, region) = match text.split_once('@') {
         Some((text, region)) => (text, Some(region)),
@@ -55,8 +55,8 @@ pub(super) fn parse(text: &str) -> Result<InitialStream, String> {
     })
 }
 
-/// Makes those of the streams that are not there, and leaves those that are as they are. None is made if not all can be
-/// within `shard_limit`.
+/// Makes the streams that do not exist, and leaves the others unchanged. Makes none if not all can be made within
+/// `shard_limit`.
 pub(super) fn create(
     store: &Store,
     streams: &[InitialStream],

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM, for commands that have something to finish first.
+//! SIGINT and SIGTERM, for commands that have to finish something first.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -20,7 +20,7 @@ struct State {
 }
 
 impl Interruption {
-    /// Takes signals from now on; `on_raise` is called at the first one, by another thread.
+    /// Handles signals from now on. Another thread calls `on_raise` at the first one.
     pub(super) fn watch(on_raise: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_io().build()?;
         let (mut interrupt, mut terminate) = {
@@ -53,7 +53,7 @@ impl Interruption {
         *self.state.lock()
     }
 
-    /// Waits for so long, or until it is raised; says whether it is.
+    /// Waits for this long, or until it is raised. Gives whether it is raised.
     pub(super) fn wait(&self, limit: Duration) -> bool {
         let guard = self.state.lock();
         let waited = self

@@ -31,7 +31,7 @@ enum LogFormat {
     Json,
 }
 
-/// The target of what this program and its library log.
+/// The target of the log lines of this program and its library.
 const OURS: &str = "anabranch";
 
 impl LogArguments {
@@ -57,7 +57,7 @@ impl LogArguments {
     }
 }
 
-/// The filter in full: a level that names no target is ours, and the libraries under us get no more than info of it.
+/// The complete filter: a level without a target is for this program, and other libraries log at most info by it.
 fn directives(filter: &str) -> String {
     let (mut level, mut named) = (None, Vec::new());
     for directive in filter.split(',').map(str::trim).filter(|part| !part.is_empty()) {

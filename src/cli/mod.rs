@@ -1,4 +1,4 @@
-//! The command line: what it takes, and how a failure leaves the program. One file per subcommand.
+//! The command line: its arguments, and the exit status. There is one file for each subcommand.
 
 mod access;
 mod admin;
@@ -10,6 +10,8 @@ mod buckets;
 mod check;
 mod cluster;
 mod completions;
+#[cfg(feature = "nats")]
+mod copied_cluster;
 mod counted;
 mod dump;
 mod duration;
@@ -164,6 +166,10 @@ impl CommandLine {
             #[cfg(feature = "nats")]
             (Some(Command::Verify(verify)), Some((_, matches))) => verify.settle(matches),
             #[cfg(feature = "nats")]
+            (Some(Command::Backup(backup)), Some((_, matches))) => backup.settle(matches),
+            #[cfg(feature = "nats")]
+            (Some(Command::Restore(restore)), Some((_, matches))) => restore.settle(matches),
+            #[cfg(feature = "nats")]
             (Some(Command::Dump(dump)), Some((_, matches))) => dump.settle(matches),
             _ => Ok(()),
         };
@@ -184,7 +190,7 @@ fn served(arguments: &serve::ServeArguments) -> ExitCode {
     }
 }
 
-/// A tool that looks into a store has two answers, which scripts tell apart; failing to is a third.
+/// A tool that inspects a store has two results with different exit statuses; a failure has a third.
 fn inspected(done: Result<ExitCode, Failure>) -> ExitCode {
     done.unwrap_or_else(|failure| {
         failure.report();

@@ -1,8 +1,8 @@
-//! A line on standard error that says how far a command is.
+//! A line on standard error with the progress of a command.
 
 use std::io::{self, IsTerminal, Write};
 
-/// Shown on a terminal only. Gone when it is dropped.
+/// Shown on a terminal only. It is erased when this is dropped.
 #[derive(Debug)]
 pub(super) struct ProgressLine {
     is_shown: bool,

@@ -1,4 +1,4 @@
-//! `anabranch repair`: what a repair would do and lose; with `--yes`, doing it.
+//! `anabranch repair`: shows what a repair would do and lose; with `--yes`, does it.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -73,26 +73,26 @@ pub(super) fn run(arguments: &RepairArguments) -> Result<ExitCode, Failure> {
     Ok(report.end(&Outcome::Applied(repaired)))
 }
 
-/// What became of a plan.
+/// The result of a plan.
 enum Outcome {
-    /// It was only to be told.
+    /// The plan was only to be shown.
     Planned,
-    /// It sets segments aside, and it was not said that it may.
+    /// It sets segments aside, which was not allowed.
     NeedsSetAside,
-    /// It was done; `None` if there was nothing to do.
+    /// It was applied; `None` if there was nothing to do.
     Applied(Option<Repaired>),
 }
 
-/// What is said of a repair. The exit status is given also where standard output is closed.
+/// The report of a repair. The exit status is given even if standard output is closed.
 struct Report {
     is_needed: bool,
     is_hopeless: bool,
-    /// The plan, if all is to be one JSON object.
+    /// The plan, if the output is one JSON object.
     json: Option<Value>,
 }
 
 impl Report {
-    /// Says at once what is planned, unless it is to be JSON.
+    /// Prints the plan at once, unless the output is JSON.
     fn of(plan: &RepairPlan, is_json: bool) -> Report {
         let json = is_json.then(|| plan_as_json(plan));
         if json.is_none() {
@@ -236,7 +236,7 @@ fn loss_as_json(loss: &Loss) -> Value {
     object
 }
 
-/// What was done, if anything was: where the copies are, and what is damaged still.
+/// Adds the result, if the plan was applied: where the copies are, and the remaining damage.
 fn add_outcome(object: &mut Value, outcome: &Outcome) {
     let repaired = match outcome {
         Outcome::Applied(repaired) => repaired.as_ref(),

@@ -1,4 +1,4 @@
-//! `anabranch restore`: a store from a backup.
+//! `anabranch restore`: makes a store from a backup.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,6 +9,8 @@ use clap::Args;
 use super::Failure;
 use super::backup::ended;
 use super::verify::ProgressLine;
+#[cfg(feature = "nats")]
+use {super::copied_cluster, super::engine::ClusterOfTool, clap::ArgMatches};
 
 #[derive(Debug, Args)]
 pub(super) struct RestoreArguments {
@@ -17,8 +19,15 @@ pub(super) struct RestoreArguments {
     backup: PathBuf,
 
     /// Where the store is to be: a directory that is empty, or is not there yet
+    ///
+    /// Not with --engine.
     #[arg(value_name = "DIR")]
-    directory: PathBuf,
+    #[cfg_attr(not(feature = "nats"), arg(required = true))]
+    directory: Option<PathBuf>,
+
+    #[cfg(feature = "nats")]
+    #[command(flatten)]
+    engine: ClusterOfTool,
 
     /// Print one JSON object instead of text
     #[arg(long)]
@@ -33,6 +42,9 @@ The restored store is the same store as the one that was backed up, at the momen
 shard leaves out at least 2^40 numbers, so that none that was given out since is given out again. Do not let both go on:
 they would be two stores with one name.
 
+With --engine, of a backup that was made of a store on a cluster: makes its streams on a cluster that has none of them.
+The store has the name that it had.
+
 An interrupted restore does not open, and is removed by the next one into the same directory.
 
 Exit status:
@@ -40,10 +52,28 @@ Exit status:
   1  the backup is damaged, or the copy is; nothing is left in DIR
   2  could not be done: DIR is not empty, no room, no permission, not a backup";
 
+impl RestoreArguments {
+    /// Decides between a directory and a cluster.
+    #[cfg(feature = "nats")]
+    pub(super) fn settle(&mut self, matches: &ArgMatches) -> Result<(), String> {
+        self.engine.settle(matches, self.directory.is_some())
+    }
+}
+
 /// Restores; 1 if the backup is damaged.
 pub(super) fn run(arguments: &RestoreArguments) -> Result<ExitCode, Failure> {
+    #[cfg(feature = "nats")]
+    if let Some(cluster) = arguments.engine.given()? {
+        return copied_cluster::restore(&cluster, &arguments.backup, arguments.json);
+    }
+    let Some(directory) = &arguments.directory else {
+        return Err(Failure::Usage(
+            "where is the store to be? `anabranch restore BACKUP DIR`, or BACKUP --engine nats://HOST[:PORT],..."
+                .to_owned(),
+        ));
+    };
     let mut line = ProgressLine::default();
-    let copied = Inspection::of(&arguments.backup).restore(&arguments.directory, &mut |progress| {
+    let copied = Inspection::of(&arguments.backup).restore(directory, &mut |progress| {
         line.show(progress);
     });
     line.clear();

@@ -1,4 +1,4 @@
-//! `--keys` and `--credentials`: files with secrets. A running server takes up what changes in them.
+//! `--keys` and `--credentials`: files with secrets. A running server follows their changes.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,19 +10,19 @@ use tracing::{info, warn};
 
 use super::Failure;
 
-/// How often a server looks whether a file has changed.
+/// How often a server checks whether a file has changed.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is in such a file. Clones share it.
+/// The contents of such a file. Clones share them.
 pub(super) trait Secrets: Sized + Send + 'static {
-    /// Reads it, or says why not.
+    /// Reads them, or gives the reason why it cannot.
     fn read(path: &Path) -> Result<Self, String>;
 
-    /// Is from now on what is in the file now.
+    /// Replaces these contents by the changed ones.
     fn take_up(&self, changed: &Self);
 }
 
-/// A file with secrets, and what was read from it last.
+/// A file with secrets, and the contents that were read last.
 #[derive(Debug)]
 pub(super) struct SecretFile<S> {
     path: PathBuf,
@@ -32,7 +32,7 @@ pub(super) struct SecretFile<S> {
 
 impl<S: Secrets> SecretFile<S> {
     pub(super) fn read(path: &Path) -> Result<SecretFile<S>, Failure> {
-        // Before the contents: what changes in between is read again.
+        // Read before the contents, so that a change in between causes another read.
         let version = FileVersion::of(path);
         let secrets = S::read(path).map_err(Failure::Usage)?;
         Ok(SecretFile {
@@ -42,7 +42,7 @@ impl<S: Secrets> SecretFile<S> {
         })
     }
 
-    /// Takes up what changes in the file, for as long as this is awaited. A file that cannot be used changes nothing.
+    /// Follows changes of the file as long as this is awaited. A file that cannot be used changes nothing.
     pub(super) async fn follow(mut self) {
         loop {
             tokio::time::sleep(INTERVAL).await;

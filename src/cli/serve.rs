@@ -185,7 +185,7 @@ impl ServeArguments {
     /// Decides between options that exclude each other.
     ///
     /// # Errors
-    /// What to say where both were given in the same way.
+    /// The message if both were given in the same way.
     pub(super) fn settle(&mut self, matches: &ArgMatches) -> Result<(), String> {
         if decide(matches, "ephemeral", "data_dir")? == Holds::Second {
             self.ephemeral = false;
@@ -197,7 +197,7 @@ impl ServeArguments {
         }
         self.engine.settle(matches)?;
         if self.engine.is_given() {
-            // What the environment says beside.
+            // The environment may set these as well.
             (self.ephemeral, self.read_only, self.keys) = (false, false, None);
         }
         self.access.settle(matches)?;
@@ -205,7 +205,7 @@ impl ServeArguments {
     }
 
     fn transition_delay(&self) -> Duration {
-        /// About what AWS takes.
+        /// About as long as on AWS.
         const OF_AWS: Duration = Duration::from_secs(10);
         let emulates_delays = self.emulate.iter().any(|emulated| emulated.delays);
         let default = if emulates_delays { OF_AWS } else { Duration::ZERO };
@@ -217,7 +217,7 @@ impl ServeArguments {
         limits.fold(Limits::NONE, Limits::and)
     }
 
-    /// Where the streams are, for people.
+    /// The place of the streams, for people.
     fn place(&self) -> String {
         match self.engine.place() {
             Some(cluster) => cluster,
@@ -234,7 +234,7 @@ impl ServeArguments {
         self.listen.as_deref().unwrap_or(default)
     }
 
-    /// What is kept in memory survives nothing.
+    /// A store in memory survives nothing.
     fn durability_name(&self) -> &'static str {
         match self.durability {
             _ if self.engine.is_given() => "synced by a majority",
@@ -245,7 +245,7 @@ impl ServeArguments {
         }
     }
 
-    /// Whether all that the server says is JSON.
+    /// Whether all output of the server is JSON.
     pub(super) fn logs_json(&self) -> bool {
         self.log.is_json()
     }
@@ -258,7 +258,7 @@ impl ServeArguments {
         }
     }
 
-    /// Where the server may keep something beside the store.
+    /// A directory in which the server may keep other files than the store.
     fn directory_to_write(&self) -> Option<&Path> {
         let has_directory = !self.ephemeral && !self.read_only && !self.engine.is_given();
         has_directory.then_some(&*self.data_dir)
@@ -285,7 +285,7 @@ impl From<DurabilityLevel> for Durability {
     }
 }
 
-/// Serves until SIGINT, SIGTERM or SIGHUP. A second one does not wait for anything.
+/// Serves until SIGINT, SIGTERM or SIGHUP. After a second one it does not wait for anything.
 pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     arguments.log.start()?;
     let url_file = arguments.url_file.as_deref().map(UrlFile::at).transpose()?;
@@ -341,13 +341,13 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         };
         let served = runtime.block_on(serve(arguments, options, tls.as_ref(), opened));
         if let Some(delivery) = delivery {
-            // What it is still putting then is put again by the next server.
+            // The next server repeats puts that have not ended by then.
             delivery.stop_within(arguments.shutdown_grace);
         }
         served
     });
     let closed = store.close().map_err(Failure::Store);
-    // Whatever still runs has no answer to give any more.
+    // Tasks that still run have no answers to send.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served.and(closed)?;
     let data_dir = arguments.place();
@@ -355,7 +355,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What a store does of itself is told, and what is wrong is a warning.
+/// Logs a store's event. Errors are warnings.
 fn log_event(event: &StoreEvent, place: &str) {
     match event {
         StoreEvent::StreamScaled { stream, .. } => info!(stream, "{event}"),
@@ -401,7 +401,7 @@ fn store_options(
     options
 }
 
-/// How many of the files that this process may have open are for what.
+/// How the files that this process may have open are divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Descriptors {
     segments: usize,
@@ -412,7 +412,7 @@ impl Descriptors {
     fn divide(limit: u64) -> Descriptors {
         const MOST_SEGMENTS: u64 = 4096;
         const MOST_CONNECTIONS: u64 = 8192;
-        /// The manifest, the journal, directories, segments that are being prepared, and what the runtime needs.
+        /// For the manifest, the journal, directories, segments that are being prepared, and the runtime.
         const OTHERS: u64 = 64;
         let rest = limit.saturating_sub(OTHERS + limit / 16);
         let segments = (rest / 7 * 4).clamp(1, MOST_SEGMENTS);
@@ -438,7 +438,7 @@ fn server_options(arguments: &ServeArguments, descriptors: Descriptors) -> Serve
     arguments.access.given_to(options)
 }
 
-/// A store that is open, and what that took.
+/// An open store, and how long opening it took.
 struct Opened {
     store: Store,
     took: Duration,
@@ -716,9 +716,9 @@ fn shown(directory: &Path) -> String {
         .to_string()
 }
 
-/// Ready at the first SIGINT, SIGTERM, or SIGHUP, which comes when a terminal is closed, and if asked for at the end of
-/// standard input. A second signal ends the process, whatever it is doing: what was acknowledged is as safe as the durability
-/// level says.
+/// Ready at the first SIGINT, SIGTERM, or SIGHUP (which comes when a terminal is closed), and if requested at the end
+/// of standard input. A second signal ends the process at any point: acknowledged records are as safe as the durability
+/// level promises.
 fn stop_signal(with_stdin: bool) -> io::Result<impl Future<Output = ()>> {
     const STDIN_END: &str = "standard input has ended";
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -739,7 +739,7 @@ fn stop_signal(with_stdin: bool) -> io::Result<impl Future<Output = ()>> {
             () = stdin_ended => STDIN_END,
         };
         info!(reason, "stopping: no more connections, and requests are finished");
-        // A program that closes our standard input may send a signal too, and means one stop by both.
+        // A program that closes our standard input may also send a signal, and means the same stop.
         let signals = if reason == STDIN_END { 2 } else { 1 };
         tokio::spawn(async move {
             for _ in 0..signals {
@@ -755,15 +755,15 @@ fn stop_signal(with_stdin: bool) -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Ready when there is no more to read. What comes before is passed over.
+/// Ready at the end of standard input. The input is ignored.
 fn stdin_end() -> io::Result<oneshot::Receiver<()>> {
     const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
     let (ended, receiver) = oneshot::channel();
-    // A thread of its own: a read of a terminal cannot be taken back, and the runtime would wait for it.
+    // In a separate thread, because a read of a terminal cannot be cancelled, and the runtime would wait for it.
     let name = "anabranch-stdin".to_owned();
     std::thread::Builder::new().name(name).spawn(move || {
         let mut stdin = io::stdin().lock();
-        // The program that started us may have made it one that does not block.
+        // The program that started us may have made it non-blocking.
         while let Err(error) = io::copy(&mut stdin, &mut io::sink()) {
             match error.kind() {
                 ErrorKind::WouldBlock => std::thread::sleep(BETWEEN_LOOKS),
@@ -783,7 +783,7 @@ mod tests {
 
     use super::*;
 
-    /// What is logged meanwhile.
+    /// The log of `work`.
     fn logged(work: impl FnOnce()) -> String {
         let mut file = tempfile::tempfile().unwrap();
         let subscriber = tracing_subscriber::fmt()

@@ -1,4 +1,4 @@
-//! Tells the service manager that started the server (systemd, with `Type=notify`) how far it is.
+//! Tells the service manager that started the server (systemd, with `Type=notify`) the state of the server.
 
 use std::ffi::OsStr;
 use std::io;
@@ -8,7 +8,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use tracing::warn;
 
-/// The variable in which the manager says where it listens.
+/// The variable with the manager's socket.
 const SOCKET: &str = "NOTIFY_SOCKET";
 
 /// The server takes requests.
@@ -21,7 +21,7 @@ pub(super) fn tell_stopping() {
     tell("STOPPING=1\nSTATUS=Stopping\n");
 }
 
-/// Does nothing where no manager listens. One that cannot be told is no reason not to serve.
+/// Does nothing without a manager. The server also serves if the manager cannot be told.
 fn tell(state: &str) {
     let Some(socket) = std::env::var_os(SOCKET).filter(|socket| !socket.is_empty()) else {
         return;
@@ -31,7 +31,7 @@ fn tell(state: &str) {
     }
 }
 
-/// A name that begins with `@` is none of the file system.
+/// A name that begins with `@` is not in the file system.
 fn send(socket: &OsStr, state: &[u8]) -> io::Result<()> {
     let address = match socket.as_bytes().strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name)?,

@@ -1,4 +1,4 @@
-//! How arguments say how many bytes something takes.
+//! Numbers of bytes in arguments.
 
 /// A number of bytes, or one with a unit: `65536`, `64KiB`, `16MiB`, `1GiB`.
 pub(super) fn size(text: &str) -> Result<u64, String> {

@@ -1,4 +1,4 @@
-//! How much a server takes of its disk, and how it reads from it.
+//! The space that a server takes on its disk, and how it reads.
 
 use anabranch::StoreOptions;
 use clap::Args;

@@ -62,7 +62,7 @@ impl VerifyArguments {
     }
 }
 
-/// Says what was found; 1 if it is damage.
+/// Prints the findings; 1 if there is damage.
 pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitCode, Failure> {
     #[cfg(feature = "nats")]
     if let Some(cluster) = arguments.engine.given()? {
@@ -84,7 +84,7 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitCode, Failure> {
         true => writeln!(out, "{}", as_json(&verification)),
         false => print(out, &verification, arguments.all),
     };
-    // The status is given also where standard output is closed.
+    // The exit status is given even if standard output is closed.
     let _ = printed;
     Ok(match verification.is_sound() {
         true => ExitCode::SUCCESS,
@@ -92,7 +92,7 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitCode, Failure> {
     })
 }
 
-/// There is neither a directory nor a cluster.
+/// The failure if neither a directory nor a cluster is given.
 pub(super) fn no_store(what: &str) -> Failure {
     Failure::Usage(format!(
         "there is no store: `anabranch {what} DIR`, or --engine nats://HOST[:PORT],..."
@@ -186,7 +186,7 @@ pub(super) fn finding_as_json(finding: &Finding) -> Value {
     })
 }
 
-/// How far it is, on a terminal only.
+/// The progress, on a terminal only.
 #[derive(Debug)]
 pub(super) struct ProgressLine {
     is_shown: bool,

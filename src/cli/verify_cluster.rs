@@ -1,4 +1,4 @@
-//! `anabranch verify --engine`: has each server of a cluster every message as it was written?
+//! `anabranch verify --engine`: checks that each server of a cluster has every message as it was written.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -10,14 +10,14 @@ use super::Failure;
 use super::counted::Counted;
 use super::progress_line::ProgressLine;
 
-/// How it is told.
+/// The form of the output.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Told {
     pub(super) as_json: bool,
     pub(super) all: bool,
 }
 
-/// Says what was found; 1 if it is damage.
+/// Prints the findings; 1 if there is damage.
 pub(super) fn run(cluster: &JetStream, told: Told) -> Result<ExitCode, Failure> {
     let progress = ProgressLine::default();
     let verified = cluster.verify(&mut |at| {
@@ -26,7 +26,7 @@ pub(super) fn run(cluster: &JetStream, told: Told) -> Result<ExitCode, Failure> 
     drop(progress);
     let verification = verified.map_err(Failure::Inspection)?;
     let out = &mut io::stdout().lock();
-    // The status is given also where standard output is closed.
+    // The exit status is given even if standard output is closed.
     let _ = match told.as_json {
         true => writeln!(out, "{}", as_json(&verification)),
         false => print(out, &verification, told.all),

@@ -38,7 +38,7 @@ pub(crate) fn sync_ancestors(disk: &dyn Disk, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The directory above a path; that of a single name is where the program is.
+/// The directory above a path. For a single name it is the program's working directory.
 pub(crate) fn parent_of(path: &Path) -> Option<&Path> {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Some(Path::new(".")).filter(|dot| *dot != path),

@@ -72,11 +72,11 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// `NotFound` if there is none.
     fn kind(&self, path: &Path) -> io::Result<EntryKind>;
 
-    /// The path that this one leads to, without symbolic links, `.` and `..`. The default looks at the path alone, as on a disk
-    /// without symbolic links.
+    /// The path that this one leads to, without symbolic links, `.` and `..`. The default uses the path alone, as on a
+    /// disk without symbolic links.
     ///
     /// # Errors
-    /// `NotFound` if nothing is there.
+    /// `NotFound` if there is no such file or directory.
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
         let mut resolved = PathBuf::new();
         for component in path.components() {
@@ -89,7 +89,7 @@ pub trait Disk: Debug + Send + Sync + 'static {
         Ok(resolved)
     }
 
-    /// Gives a file another name, replacing what had that name. A crash leaves the one name or the other.
+    /// Renames a file, and replaces a file that has the new name. A crash leaves one of the two names.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Gives the file at `from`, which is no longer written to, the second name `to`, which must not exist.

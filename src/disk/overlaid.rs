@@ -1,4 +1,4 @@
-//! Files that have other bytes in some places.
+//! Files with other bytes laid over some places.
 
 use std::fmt;
 use std::io;
@@ -22,16 +22,16 @@ impl Overlaid {
     }
 }
 
-/// Pieces that are read instead of what a file has. They do not overlap.
+/// Pieces that are read instead of a file's bytes. They do not overlap.
 pub(crate) trait Pieces: fmt::Debug + Send + Sync {
     /// The offset behind the last one.
     fn end(&self) -> u64;
 
-    /// Those that reach into a stretch, each with its offset. One that cannot be had any more is left out.
+    /// The pieces that reach into a stretch, each with its offset. A piece that cannot be read any more is left out.
     fn within(&self, from: u64, to: u64) -> Vec<(u64, Bytes)>;
 }
 
-/// Puts what is laid over a file, each piece with its offset, into what was read of the file from `offset`.
+/// Copies the pieces laid over a file, each with its offset, over the bytes that were read of the file from `offset`.
 pub(super) fn lay_over<'a>(
     buffer: &mut [u8],
     offset: u64,

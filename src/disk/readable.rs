@@ -17,7 +17,7 @@ pub(crate) struct ReadablePages {
     /// `None` without a file: only the bytes that are laid over it can be read.
     file: Option<Arc<dyn DiskFile>>,
     unreadable: Mutex<BTreeMap<u64, io::Error>>,
-    /// What is taken instead of what the file has.
+    /// The pieces laid over the file.
     overlaid: Option<Box<dyn Pieces>>,
 }
 
@@ -26,7 +26,7 @@ impl ReadablePages {
         Self::with_pieces(Some(file), None)
     }
 
-    /// As if the pieces were written to the file, or are all that there is of it.
+    /// As if the pieces were written to the file, or were all of it.
     pub(crate) fn with_pieces(file: Option<Arc<dyn DiskFile>>, overlaid: Option<Box<dyn Pieces>>) -> Self {
         Self {
             file,
@@ -71,7 +71,7 @@ impl DiskFile for ReadablePages {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        // Before the file: a piece that cannot be had any more is in the file by then.
+        // Read before the file: if a piece cannot be read any more, the file has its bytes by then.
         let end = offset + buffer.len() as u64;
         let overlaid = self.overlaid.as_ref();
         let overlaid = overlaid.map(|pieces| pieces.within(offset, end));
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(&some, b"e jou");
     }
 
-    /// What it had is written to the file at the moment at which it is asked for it.
+    /// When it is asked for its piece, it writes the piece to the file and gives none.
     #[derive(Debug)]
     struct JustDropped(Arc<dyn DiskFile>);
 

@@ -49,8 +49,10 @@ pub enum InvalidArgument {
     #[error("a store in memory cannot be copied into a directory")]
     SnapshotInMemory,
 
-    /// A store on a cluster has no directory that could be copied.
-    #[error("a store on a cluster cannot be copied into a directory yet")]
+    /// The numbers of a cluster do not fit into a store in a directory: `JetStream::back_up` copies its streams.
+    #[error(
+        "a store on a cluster is not copied by its opener: `anabranch backup --engine` and JetStream::back_up do it"
+    )]
     SnapshotOfCluster,
 
     /// More records than one append to a shard on a cluster can have.
@@ -210,7 +212,7 @@ pub enum InvalidArgument {
     CopyInside {
         /// The store's directory.
         store: PathBuf,
-        /// Where the copy was to be made.
+        /// The destination of the copy.
         destination: PathBuf,
     },
 

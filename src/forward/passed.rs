@@ -12,13 +12,13 @@ use super::connection::Sender;
 use super::pool::{Patience, Pool};
 use crate::http::BrokenOff;
 
-/// What comes of the other server. At its end the connection is free for the next request.
+/// The bytes that come from the other server. At their end the connection is free for the next request.
 pub(super) struct Passed {
     from: Incoming,
     pool: Arc<Pool>,
-    /// Until the end.
+    /// Held until the end.
     connection: Option<(Sender, OwnedSemaphorePermit)>,
-    /// Ready when no more of it is waited for.
+    /// Ready when the rest is no longer waited for.
     is_over: Pin<Box<dyn Future<Output = Patience> + Send>>,
 }
 
@@ -37,7 +37,7 @@ impl Passed {
                 Patience::NoStreams => is_stream,
                 Patience::Nothing => true,
             };
-            // The pool is there for as long as this is.
+            // The pool exists as long as this.
             patience
                 .wait_for(is_over)
                 .await

@@ -1,4 +1,4 @@
-//! Another server, and the connections with it.
+//! Another server, and the connections to it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,20 +38,20 @@ pub(crate) enum Unpassed {
     /// Nothing of it has reached the other server.
     #[error("{0}")]
     NotSent(String),
-    /// As many are on their way as may be.
+    /// The limit of requests in flight is reached.
     #[error("too many requests are on their way")]
     Full,
-    /// The other server may have done what it asks for.
+    /// The other server may have carried out the request.
     #[error("{0}")]
     Unknown(String),
 }
 
 impl Peer {
-    /// The server at this address, which shows this certificate (in base64) if it speaks TLS, and knows what is passed on
-    /// to it by `token`. At most `most_connections` requests are on their way at once.
+    /// The server at this address. If it uses TLS, it shows this certificate (in base64). It recognizes requests that
+    /// are passed on to it by `token`. At most `most_connections` requests are in flight at once.
     ///
     /// # Errors
-    /// Why nothing can be passed on to it.
+    /// The reason why nothing can be passed on to it.
     pub(crate) fn new(
         url: &str,
         certificate: Option<&str>,
@@ -78,7 +78,7 @@ impl Peer {
         })
     }
 
-    /// Sends a request whose body has come as a whole, once, and gives the answer's head as soon as it is there.
+    /// Sends a request whose body is complete, once, and gives the head of the answer as soon as it has come.
     pub(crate) async fn pass(&self, head: &Parts, body: &Bytes) -> Result<Reply, Unpassed> {
         let permit = Arc::clone(&self.connections).try_acquire_owned();
         let permit = permit.map_err(|_| Unpassed::Full)?;
@@ -97,12 +97,12 @@ impl Peer {
         }
     }
 
-    /// Has no request wait for this server any more: it is gone, or another one has its place.
+    /// From now on no request waits for this server: it is gone, or another one has its place.
     pub(crate) fn give_up(&self) {
         self.pool.give_up();
     }
 
-    /// Ends answers that have no end of their own, in order: this server stops.
+    /// Ends answers that would never end, in order, because this server is stopping.
     pub(crate) fn end_streams(&self) {
         self.pool.end_streams();
     }

@@ -1,4 +1,4 @@
-//! Showing what is in a store on a cluster.
+//! Showing the contents of a store on a cluster.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ use crate::error::{Error, InvalidArgument, Result};
 use crate::model::{RecordNumber, Shard, Timestamp};
 
 impl JetStream {
-    /// Shows one layer of the store on the cluster, item by item, until `on_item` says to stop, as
-    /// [`Inspection::dump`](crate::inspect::Inspection::dump) does of one in a directory. Changes nothing, and may run while
-    /// the store is open.
+    /// Shows one layer of the store on the cluster, item by item, until `on_item` asks to stop, as
+    /// [`Inspection::dump`](crate::inspect::Inspection::dump) does for a store in a directory. Changes nothing, and may
+    /// run while the store is open.
     ///
-    /// There are no segments, and frames are not shown. Where the path of a file would be told, the stream of the cluster
-    /// and the subject are; where an offset would be, the sequence of the message. Of a log that is damaged on all servers,
-    /// what is before the damage is shown, and that as a [`DumpItem::Finding`].
+    /// There are no segments, and frames are not shown. In place of the path of a file, an item has the stream of the
+    /// cluster and the subject; in place of an offset, the sequence of the message. If a log is damaged on all servers,
+    /// the records before the damage are shown, and the damage as a [`DumpItem::Finding`].
     ///
     /// ```no_run
     /// # fn main() -> anabranch::Result<()> {
@@ -39,9 +39,9 @@ impl JetStream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NotAStore`] if the cluster has no store of the name; [`Error::Corrupt`] if its catalog is damaged on all
-    /// servers; [`Error::StreamNotFound`] for a stream that it does not have; [`Error::InvalidArgument`] for segments and
-    /// frames; [`Error::Cluster`] if it cannot be reached, or does not answer.
+    /// [`Error::NotAStore`] if the cluster has no store of the name; [`Error::Corrupt`] if its catalog is damaged on
+    /// all servers; [`Error::StreamNotFound`] for a stream that it does not have; [`Error::InvalidArgument`] for
+    /// segments and frames; [`Error::Cluster`] if it cannot be reached, or does not answer.
     pub fn dump(
         &self,
         options: &DumpOptions,

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::log::{FramesInJournal, SegmentEntry};
 
 impl NamedLog {
-    /// Whether the journal has frames behind the end at which the log is said to rest.
+    /// Whether the journal has frames behind the end of the log that the manifest records.
     pub(super) fn goes_on_in(&self, frames: &FramesInJournal) -> bool {
         let (Some(end), Some(last)) = (&self.end, self.segments.last()) else {
             return false;
@@ -23,14 +23,14 @@ impl NamedLog {
         journaled.is_some_and(|journaled| journaled.reaches_behind(last.offset_of(end.position)))
     }
 
-    /// Takes what the journal has of the last segment, if the next opener puts it back.
+    /// Takes the journal's frames of the last segment, if the next opener puts them back.
     pub(super) fn take_journaled(&mut self, frames: &FramesInJournal) {
         if let (None, Some(last)) = (&self.end, self.segments.last().copied()) {
             self.take_journaled_of(&last, frames);
         }
     }
 
-    /// Takes what the journal has of any segment.
+    /// Takes the journal's frames of all segments.
     pub(super) fn take_all_journaled(&mut self, frames: &FramesInJournal) {
         for segment in self.segments.clone() {
             self.take_journaled_of(&segment, frames);
@@ -70,13 +70,13 @@ impl Inspection {
         findings
     }
 
-    /// Where all frames are that a journal has and that are whole, and what was found by the same reading.
+    /// The places of all whole frames of a journal, and the findings of the same reading.
     pub(super) fn read_journal(&self, journal: &NamedLog, is_held: bool) -> (FramesInJournal, Vec<Finding>) {
         let mut frames = FramesInJournal::new(journal.identity.store);
         let mut findings = Vec::new();
         for (at, entry) in journal.segments.iter().enumerate() {
             let path = journal.directory.join(entry.file_name());
-            // One that does not open has no frames, which the check tells.
+            // A journal that does not open has no frames; the check reports it.
             if let Ok(file) = self.disk.open(&path, OpenMode::Read) {
                 frames.begin_file(&path, file);
             }

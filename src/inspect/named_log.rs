@@ -26,9 +26,9 @@ pub(super) struct NamedLog {
     pub(super) end: Option<LogEnd>,
     /// The shard, where the manifest can be read.
     pub(super) shard: Option<Shard>,
-    /// Frames that the commit journal has of segments, by the segment's first record.
+    /// The commit journal's frames of segments, by the segment's first record.
     pub(super) journaled: BTreeMap<RecordNumber, Arc<JournaledSegment>>,
-    /// Of the commit journal: whether it may have what the segments of other logs lack.
+    /// For the commit journal: whether it may have frames that the segments of other logs lack.
     pub(super) is_needed: bool,
 }
 

@@ -366,7 +366,7 @@ impl RepairPlan {
             });
         }
         let put_back = self.frames_to_put_back(logs)?;
-        // An opener puts back what the last segment of an interrupted log lacks.
+        // An opener puts back the frames that the last segment of an interrupted log lacks.
         let is_damage =
             |(log, entry, _): &PutBack<'_>| log.end.is_some() || log.segments.last() != Some(entry);
         if self.steps.is_empty() && !put_back.iter().any(is_damage) {
@@ -393,7 +393,7 @@ impl RepairPlan {
         Ok(())
     }
 
-    /// Frames that the journal has and that are not in their segments as they should be.
+    /// The journal's frames that are missing or different in their segments.
     fn frames_to_put_back<'a>(&self, logs: &'a [NamedLog]) -> Result<Vec<PutBack<'a>>> {
         let mut put_back = Vec::new();
         for log in logs {

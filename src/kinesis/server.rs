@@ -152,6 +152,7 @@ impl From<RuleError> for BindError {
 impl Server {
     /// Listens, but accepts no connection before [`run_until`](Server::run_until). Needs a tokio runtime with I/O and
     /// time enabled.
+    ///
     /// # Errors
     /// If listening on the address fails, or an option is invalid.
     pub async fn bind(store: Store, options: ServerOptions) -> Result<Server, BindError> {
@@ -261,6 +262,20 @@ impl ServerOptions {
     }
 }
 
+async fn while_hanging_syncs_are_told(store: &Store, serving: impl Future<Output = ()>) {
+    let telling = async {
+        tell_of_hanging_syncs(store).await;
+        // The store is closed; the server goes on, and its answers say so.
+        pending::<()>().await;
+    };
+    tokio::select! {
+        // So that a simulated server does the same in each run.
+        biased;
+        () = serving => {}
+        () = telling => {}
+    }
+}
+
 /// Listens where the options say. Gives whom they let in there, too.
 pub(super) async fn listen(options: &ServerOptions) -> Result<(TcpListener, Admission), BindError> {
     let admission = admission(options, &options.listen)?;
@@ -274,7 +289,7 @@ pub(super) async fn listen(options: &ServerOptions) -> Result<(TcpListener, Admi
     Ok((listener, admission))
 }
 
-/// The address of the pages for those who run the server, if they have one of their own.
+/// Listens on the address of the pages for people who run the server, if they have an address of their own.
 pub(super) async fn bind_admin(
     options: &ServerOptions,
     desk: Arc<Desk>,
@@ -291,20 +306,6 @@ pub(super) async fn bind_admin(
         return Err(BindError::AdminBeyondLoopback { address });
     }
     Ok(Some(AdminAddress::new(listener, desk, admission, &options.http)))
-}
-
-async fn while_hanging_syncs_are_told(store: &Store, serving: impl Future<Output = ()>) {
-    let telling = async {
-        tell_of_hanging_syncs(store).await;
-        // The store is closed, and the server goes on to say so.
-        pending::<()>().await;
-    };
-    tokio::select! {
-        // So that a simulated server does the same in each run.
-        biased;
-        () = serving => {}
-        () = telling => {}
-    }
 }
 
 /// An address that other machines can reach, if there is one.

@@ -19,7 +19,7 @@ pub(crate) struct Descent<'a> {
     horizon: Timestamp,
 }
 
-/// Positions, and what has become of some of them.
+/// Positions, and the changes of some of them.
 struct Moved<'a> {
     before: &'a Positions,
     changes: BTreeMap<ShardId, Option<RecordNumber>>,
@@ -56,13 +56,14 @@ impl<'a> Descent<'a> {
         gone.is_none_or(|gone| gone.may_have_had(from))
     }
 
-    /// What becomes of positions once a reader is through with a shard. Children begin when all of their parents are done
-    /// with, at their first record; where the reader misses nothing of them, or was told of it by their parent, at the trim
-    /// horizon.
+    /// Moves positions on when a reader has finished a shard. Children begin when all of their parents are finished.
+    /// They begin at their first record; or at the trim horizon, if the reader misses no records of them, or their
+    /// parent has reported the loss.
     ///
-    /// A child that has expired is listed if records of it are missed: a reader that comes to it is told.
+    /// A child that has expired is listed if records of it are missed: a reader that comes to it gets an error.
     ///
-    /// Of a shard that is kept all children are, so only they and what they wait for are looked at, and not all shards.
+    /// All children of a kept shard are kept, so only these and the shards they wait for are looked at, and not all
+    /// shards.
     pub(super) fn pass(
         &self,
         positions: &Positions,
@@ -103,12 +104,12 @@ impl<'a> Descent<'a> {
         next.into_changes()
     }
 
-    /// Begins a child all of whose parents are done with. Gives whether it begins at the trim horizon.
+    /// Begins a child whose parents are all finished. Gives whether it begins at the trim horizon.
     fn begin(&self, next: &mut Moved<'_>, child: &Child, passed: ShardId, is_at_horizon: bool) -> bool {
         let mut is_at_horizon = is_at_horizon;
         for parent in child.parents().filter(|parent| *parent != passed) {
             if next.get(parent) == Some(RecordNumber::END) {
-                // Records of this one were read, and those that followed them are missed.
+                // The reader has read records of this shard, and misses those that followed.
                 is_at_horizon = false;
                 next.remove(parent);
             }
@@ -121,8 +122,8 @@ impl<'a> Descent<'a> {
         is_at_horizon
     }
 
-    /// Begins the oldest kept shards that no position leads to: those whose parents are gone or drained, and which are not
-    /// drained themselves. What was between them and the positions is not remembered.
+    /// Begins the oldest kept shards that no position leads to: their parents are gone or drained, and they are not
+    /// drained themselves. The shards between them and the positions are not remembered.
     fn begin_orphans(&self, next: &mut Moved<'_>) {
         let drained = self.ancestors(next.iter().map(|(shard, _)| shard));
         let unread = self.unread_gone(next);
@@ -137,14 +138,14 @@ impl<'a> Descent<'a> {
         }
     }
 
-    /// Whether all parents are drained, or are gone and not to be come to any more.
+    /// Whether all parents are drained, or are gone and will not be reached any more.
     fn is_ready(&self, child: &Child, next: &Moved<'_>, unread: &BTreeSet<ShardId>) -> bool {
         child.parents().all(|parent| {
             next.get(parent) == Some(RecordNumber::END) || !self.has(parent) && !unread.contains(&parent)
         })
     }
 
-    /// The gone shards that the reader is in, or will come to, if that matters to one of these children.
+    /// The gone shards that the reader is in, or will reach, if that matters to one of these children.
     fn unread_gone_before(&self, children: &[Child], next: &Moved<'_>) -> BTreeSet<ShardId> {
         let mut parents = children.iter().flat_map(Child::parents);
         match parents.any(|parent| !self.has(parent)) {
@@ -153,7 +154,7 @@ impl<'a> Descent<'a> {
         }
     }
 
-    /// The gone shards that the reader is in, or will come to.
+    /// The gone shards that the reader is in, or will reach.
     fn unread_gone(&self, next: &Moved<'_>) -> BTreeSet<ShardId> {
         let listed = next.iter().filter(|(_, next)| *next != RecordNumber::END);
         let listed = listed.map(|(shard, _)| shard);
@@ -254,7 +255,7 @@ impl<'a> Moved<'a> {
         kept.chain(changes.filter_map(|(shard, next)| Some((*shard, (*next)?))))
     }
 
-    /// What is otherwise than before.
+    /// The difference to the state before.
     fn into_changes(mut self) -> BTreeMap<ShardId, Option<RecordNumber>> {
         self.changes
             .retain(|shard, next| self.before.get(shard).copied() != *next);
@@ -403,7 +404,7 @@ mod tests {
         let further = &[(1, 1), (4, 8), (5, 2)];
         assert_eq!(world.pass(further, 1, true), positions(&[(4, 8), (5, 2)]));
     }
-    /// Each of them cost as much as there are shards: this took minutes.
+    /// Each step took time in proportion to all shards, so this took minutes.
     #[test]
     fn to_pass_each_of_many_shards_takes_no_look_at_all_of_them() {
         const SHARDS: u32 = 8_000;

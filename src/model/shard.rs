@@ -51,7 +51,7 @@ impl Shard {
 
     /// The number of one of its records, written at `seconds` (epoch seconds).
     pub const fn sequence_number(&self, record: RecordNumber, seconds: u64) -> SequenceNumber {
-        // Where a clock went back, or splits came in quick succession, a shard's creation is ahead of it.
+        // If a clock went back, or splits came in quick succession, a shard's creation is ahead of the clock.
         let seconds = match seconds < self.created_seconds {
             true => self.created_seconds,
             false => seconds,

@@ -1,5 +1,5 @@
-//! What those who wait for records might miss: what becomes free at an unlikely moment, and what one hears of that does not
-//! look.
+//! Signals that a waiting consumer might miss: a record that becomes free at an unlikely moment, and a signal to a
+//! consumer that does not look.
 
 use std::future::Future;
 use std::io::ErrorKind;
@@ -26,7 +26,7 @@ fn receive(bench: &Bench, dead_letters: bool, seconds: u32) -> QueueRecord {
     bench.queue.receive(&options).unwrap().remove(0)
 }
 
-/// What is free after one receive is a dead letter from now on.
+/// A record that was received once is a dead letter from now on.
 fn bury_after_one(bench: &Bench) {
     let settings = QueueSettings {
         visibility_seconds: 30,
@@ -43,7 +43,8 @@ fn outcome(received: &Result<Vec<QueueRecord>>) -> Look {
     }
 }
 
-/// The receive comes too early for it, and when its watch hears, behind the receive, there is no timer for it any more.
+/// The receive comes too early for the record. When its watch gets the signal, behind the receive, there is no timer
+/// for the record any more.
 #[test]
 fn what_becomes_free_just_behind_a_receive_is_looked_for() {
     const MILLISECOND: Duration = Duration::from_millis(1);
@@ -57,7 +58,7 @@ fn what_becomes_free_just_behind_a_receive_is_looked_for() {
             bury_after_one(&bench);
         }
         bench.clock.advance(Duration::from_millis(999));
-        // The first one is free, and another consumer's.
+        // The first one is free, and another consumer gets it.
         receive(&bench, dead_letters, 60);
         let mut watch = bench.queue.watch(dead_letters).unwrap();
         assert_eq!(watch.due(), Some(MILLISECOND));
@@ -166,14 +167,14 @@ fn what_a_receive_had_that_fails_is_for_those_who_wait() {
     assert_eq!(settle(&mut consumers).1, 1);
 }
 
-/// Has the next turn read the log of the queue, which has something.
+/// Makes the next turn read the log of the queue, which has entries to read.
 fn lose_a_commit(bench: &Bench, disk: &SimDisk) {
     bench.put(1);
     receive(bench, false, 30);
     let _ = disk
         .faults()
         .fail_from_nth(Operation::Rename, 1, ErrorKind::StorageFull);
-    // Records that no stream has, which are some kilobytes in the log: it needs a segment soon.
+    // Records that no stream has. Their entries take some kilobytes in the log, so it needs a segment soon.
     let shard = ShardId::new(0).unwrap();
     let records: Vec<RecordId> = (1_000_000..1_005_000)
         .map(|number| (shard, RecordNumber::new(number)))
@@ -192,7 +193,7 @@ fn lose_a_commit(bench: &Bench, disk: &SimDisk) {
 fn one_that_could_not_hear_does_not_sleep_before_it_hears() {
     let (bench, disk) = on_disk();
     let mut watch = bench.queue.watch(false).unwrap();
-    // It hears nothing itself while another one is on the lookout.
+    // It gets no signals itself while another consumer is the lookout.
     let lookout = bench.consumers(1);
     assert!(watch.receive(&one()).unwrap().is_empty());
     drop(lookout);

@@ -1,5 +1,5 @@
-//! The state and its entries by themselves: whatever happened, entries read back as they were written, and both the log and
-//! a snapshot lead to the same state.
+//! The state and its entries alone: entries read back as they were written, and both the log and a snapshot lead to the
+//! same state.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::Memory;
 use crate::model::{HashKey, ManualClock, ReaderStart, RecordNumber, ShardFilter, ShardId, Timestamp};
 use crate::store::{QueueOptions, StoreOptions};
 
-/// Which kind of entry, and four numbers to make one of.
+/// The kind of an entry, and four numbers to make one.
 type Step = (u8, [u8; 4]);
 
 fn entry(state: &State, (kind, [a, b, c, d]): Step) -> Entry {
@@ -47,7 +47,7 @@ fn entry(state: &State, (kind, [a, b, c, d]): Step) -> Entry {
             let (from, end) = match (state.first_unread(shard(a)), state.knows(shard(a))) {
                 (Some(unread), _) => unread,
                 (None, false) => all,
-                // What is read to its end has nothing more to give.
+                // A shard that is read to its end has no more records.
                 (None, true) => return Entry::Acknowledged(ids),
             };
             let to = from.saturating_add(u64::from(b % 7) + 1).min(end);
@@ -72,7 +72,7 @@ fn entry(state: &State, (kind, [a, b, c, d]): Step) -> Entry {
     }
 }
 
-/// All that is stored of a state.
+/// The stored parts of a state.
 fn stored(state: &State) -> impl PartialEq + std::fmt::Debug + use<> {
     let shards = state.shards.iter().map(|(shard, state)| {
         let given = state.given.iter().map(|(number, given)| {
@@ -119,7 +119,7 @@ proptest! {
     ) {
         let mut state = State::new(ReaderStart::default());
         let mut replayed = state.clone();
-        // Entries that a full disk has lost: what comes after them is applied all the same.
+        // Entries that a full disk has lost: later ones are applied all the same.
         let mut after_loss = state.clone();
         for (at, step) in steps.into_iter().enumerate() {
             let entry = entry(&state, step);
@@ -215,7 +215,7 @@ fn the_bytes_of_deliveries_that_were_given_back_are_these() {
     }
 }
 
-/// Whatever came of it in between: the record was given free, or has died of it.
+/// Whatever happened in between: the record was freed, or has died.
 #[test]
 fn a_delivery_that_is_taken_back_leaves_the_record_as_it_was() {
     let id = (ShardId::FIRST, RecordNumber::new(5));
@@ -308,8 +308,8 @@ fn a_record_whose_entry_was_lost_is_unread_and_can_be_acknowledged() {
     assert!(unread.contains(RecordNumber::new(4)));
 }
 
-/// What is done with takes no room, however often the stream was split and merged: at runtime, in a snapshot, and for one who
-/// reads that.
+/// Acknowledged records take no room, however often the stream was split and merged: at runtime, in a snapshot, and for
+/// a reader of the snapshot.
 #[test]
 fn shards_that_were_dealt_with_or_have_expired_leave_nothing() {
     let mut state = State::new(ReaderStart::default());
@@ -317,7 +317,7 @@ fn shards_that_were_dealt_with_or_have_expired_leave_nothing() {
     let number = RecordNumber::new;
     let mut largest = 0;
     for index in 0..20_000 {
-        // Half of what was there is known, of which a few shards still have something.
+        // Half of the shards are known, and a few of these still have records.
         state.keep_shards((index / 2..index + 2).map(shard));
         let records = [1, 2].map(|value| (number(value), Timestamp::EPOCH));
         let received = Entry::Received {
@@ -330,7 +330,7 @@ fn shards_that_were_dealt_with_or_have_expired_leave_nothing() {
         };
         state.apply(&received, 0);
         let done = match index % 1_000 {
-            // It expires with something that is not done with.
+            // It expires with records that are not acknowledged.
             0 => vec![(shard(index), number(1))],
             _ => vec![(shard(index), number(2)), (shard(index), number(1))],
         };
@@ -343,7 +343,7 @@ fn shards_that_were_dealt_with_or_have_expired_leave_nothing() {
         }
     }
     assert!(largest < 400, "{largest} bytes");
-    // Nothing of it is given out again.
+    // None of its records is given out again.
     assert!((0..20_000).all(|index| state.first_unread(shard(index)).is_none()));
     assert!(state.first_unread(shard(20_000)).is_some());
     state.keep_shards([shard(20_001)].into_iter());
@@ -389,7 +389,7 @@ fn a_queue_over_a_stream_that_was_often_resharded_knows_of_few_shards() {
     let (shards, ranges) = known(&queue);
     assert!(shards <= 2 && ranges == 1, "{shards} shards, {ranges} ranges");
 
-    // And where it was not consumed, once that has expired.
+    // The same in shards that were not consumed, once these have expired.
     for _ in 0..20 {
         stream.put("a", b"x").unwrap();
         let open = stream.shards(&ShardFilter::AtLatest).unwrap();
@@ -404,7 +404,7 @@ fn a_queue_over_a_stream_that_was_often_resharded_knows_of_few_shards() {
     let stream = store.stream("jobs").unwrap();
     let queue = stream.queue("work").unwrap();
     assert!(known(&queue).0 > 10, "{:?}", known(&queue));
-    // What the clock gains at once is not believed for an hour.
+    // The store believes a jump of the clock only after an hour.
     for _ in 0..26 {
         clock.advance(Duration::from_secs(3_600));
         store.maintain().unwrap();

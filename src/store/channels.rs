@@ -75,8 +75,8 @@ pub struct ChannelDescription {
     pub destination: Option<Destination>,
     /// How old a record may get before it is delivered.
     pub freshness: Duration,
-    /// When an object was last made of its records and noted as delivered, also by an earlier opener of the store; `None` if
-    /// that never was.
+    /// When the last object of its records was made and noted as delivered, perhaps by an earlier opener of the store;
+    /// `None` if there was none.
     pub last_delivery: Option<Timestamp>,
 }
 
@@ -100,7 +100,7 @@ impl Store {
             .collect()
     }
 
-    /// Refuses if nothing is ever noted, since the store is only read.
+    /// Refuses if the store is read-only, so that deliveries are never noted.
     pub(crate) fn check_takes_notes(&self) -> Result<()> {
         self.core().check_takes_changes()
     }
@@ -209,7 +209,7 @@ impl Stream {
         })
     }
 
-    /// When objects were last made of the records of each channel that has delivered any. Waits for nothing.
+    /// The time of the last object of each channel that has delivered records. Never waits.
     #[cfg(feature = "server")]
     pub(crate) fn last_deliveries_at_once(&self) -> Result<Vec<(String, Timestamp)>> {
         self.read_at_once(|stream, _| {
@@ -281,12 +281,12 @@ impl Stream {
         self.read(|stream, _| Ok(stream.retention.duration().map_or(Duration::MAX, |time| time / 2)))
     }
 
-    /// Refuses if nothing is ever noted, since the store is only read.
+    /// Refuses if the store is read-only, so that deliveries are never noted.
     pub(crate) fn check_takes_notes(&self) -> Result<()> {
         self.store_core().check_takes_changes()
     }
 
-    /// Refuses if nothing can be noted now.
+    /// Refuses if deliveries cannot be noted now.
     pub(crate) fn check_notes_now(&self) -> Result<()> {
         self.store_core().check_writable()
     }
@@ -302,7 +302,7 @@ impl Stream {
         self.note_delivery(id, shard, next, None)
     }
 
-    /// The same, and when the object was made that has these records, if they are in one.
+    /// The same, with the time of the object that has these records, if they are in one.
     pub(crate) fn note_delivery(
         &self,
         id: ChannelId,

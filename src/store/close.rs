@@ -13,7 +13,7 @@ impl StoreCore {
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        // Before any lock is taken that one who waits may hold.
+        // Done before any lock is taken that a waiting thread may hold.
         self.logs.begin_close();
         for stream in self.open_streams() {
             *stream.routing.write() = Routing::Closed;

@@ -1,4 +1,4 @@
-//! Keeping up with another program that changes the store, and with changes whose outcome was not known.
+//! Takes over changes of another program that writes to the store, and changes whose outcome was unknown.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -8,8 +8,8 @@ use crate::error::Result;
 use crate::model::RecordDistribution;
 
 impl StoreCore {
-    /// Takes over the changes of another program, if the store is followed, and changes that were not known to be durable
-    /// and are by now.
+    /// Takes over the changes of another program, if the store follows one, and changes whose durability was unknown
+    /// and is known now.
     ///
     /// # Errors
     /// The store can no longer be read.

@@ -13,7 +13,7 @@ use crate::catalog::{CatalogState, Change, ConsumerLifecycle, Due, Edit, Lifecyc
 use crate::error::{Error, Result};
 use crate::model::{ChannelId, ConsumerId, QueueId, ReshardStep, StreamId, Timestamp};
 
-/// A change of an active stream is given up after this many failures, not counting those of a full disk or of a cluster that
+/// A change of an active stream is given up after this many failures, except those of a full disk or of a cluster that
 /// does not answer.
 const MOST_FAILURES: u32 = 8;
 

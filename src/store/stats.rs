@@ -32,9 +32,9 @@ pub struct StoreStats {
     /// The shards in which damage was found since the store was opened. They take no records. `anabranch verify` also
     /// checks all others.
     pub damaged_shards: Vec<DamagedShard>,
-    /// What was asked of the cluster that keeps the store; `None` of one in a directory or in memory.
+    /// Counts of the calls to the cluster that keeps the store; `None` for a store in a directory or in memory.
     pub cluster: Option<ClusterStats>,
-    /// The servers of the cluster, for the stream with the fewest that are current, or the catalog.
+    /// The servers of the cluster, for the stream, or the catalog, with the fewest current servers.
     pub replicas: Option<ReplicaStats>,
     /// Whether it takes records, and how much room it has.
     pub health: StoreHealth,
@@ -56,7 +56,7 @@ pub struct StreamStats {
     pub shards: u64,
     /// The shards in which damage was found since the store was opened.
     pub damaged_shards: Vec<DamagedShard>,
-    /// The servers that have it, of a store on a cluster: from the first look at them on, which is within a minute.
+    /// The servers that have it, for a store on a cluster. `None` until they are first looked up, within a minute.
     pub replicas: Option<ReplicaStats>,
 }
 
@@ -85,7 +85,7 @@ pub struct StoreHealth {
     /// How long the oldest sync under way has taken so far, by the store's monotonic clock; `None` if there is none. If
     /// it is many seconds, the device hangs, and puts that wait for a sync wait with it.
     pub oldest_sync: Option<Duration>,
-    /// For how long the cluster that keeps the store has not answered. `None` while it answers, and without a cluster.
+    /// How long the cluster that keeps the store has not answered. `None` while it answers, and without a cluster.
     pub unanswered_for: Option<Duration>,
     /// Whether the store was opened only to be read.
     pub is_read_only: bool,

@@ -498,8 +498,8 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for more than [`MAX_SHARDS_PER_STREAM`](crate::limits::MAX_SHARDS_PER_STREAM); otherwise as for
-    /// [`set_mode`](Self::set_mode).
+    /// [`Error::InvalidArgument`] for more than [`MAX_SHARDS_PER_STREAM`](crate::limits::MAX_SHARDS_PER_STREAM);
+    /// otherwise as for [`set_mode`](Self::set_mode).
     pub fn set_warm_throughput(&self, mib_per_second: u32) -> Result<()> {
         check_warm_throughput(mib_per_second)?;
         self.set(&[Setting::WarmThroughput(mib_per_second)])
@@ -646,8 +646,8 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::StreamHasQueues`], [`Error::StreamHasChannels`], [`Error::StreamNotFound`], [`Error::StorageFull`], [`Error::Poisoned`],
-    /// [`Error::ReadOnly`], [`Error::Closed`].
+    /// [`Error::StreamHasQueues`], [`Error::StreamHasChannels`], [`Error::StreamNotFound`], [`Error::StorageFull`],
+    /// [`Error::Poisoned`], [`Error::ReadOnly`], [`Error::Closed`].
     pub fn delete(&self) -> Result<()> {
         let store = self.store_core();
         let now = store.begin_change(Some(self.core.id))?;

@@ -1,4 +1,4 @@
-//! Signatures and TLS with the clients that people have.
+//! Signatures and TLS with common clients.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

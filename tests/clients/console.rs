@@ -1,4 +1,4 @@
-//! The console in a browser: Debian's `chromium`, or one of the others that are built of the same, and its modules in Node.
+//! The console in a browser (Debian's `chromium`, or another one built from it), and its modules in Node.
 
 use std::env;
 use std::fs;
@@ -8,10 +8,10 @@ use std::process::Command;
 use crate::install::{node_version, output_of, source_directory};
 use crate::{Bench, skipped};
 
-/// What it needs: `node --test`, and modules.
+/// The script needs `node --test`, and modules.
 const OLDEST_NODE: u32 = 20;
 
-/// What the script draws on its way.
+/// The pictures that the script takes.
 const PICTURES: &[&str] = &[
     "overview",
     "stream",
@@ -21,7 +21,7 @@ const PICTURES: &[&str] = &[
     "stream-phone-dark",
 ];
 
-/// Those of them that are in `docs/pictures`, from the last time that they were blessed.
+/// Those that are in `docs/pictures`, from the last time that they were blessed.
 const OF_THE_README: &[&str] = &["stream", "stream-dark", "lineage"];
 
 #[test]

@@ -1,4 +1,4 @@
-//! The clients' own packages, installed once below the build directory, by the ordinary package programs.
+//! The clients' packages, installed once below the build directory, by the usual package programs.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ pub struct Python {
 }
 
 impl Python {
-    /// The first that works; 3.11 before newer ones, because boto 2 cannot be imported by 3.12.
+    /// The first one that works; 3.11 before newer ones, because 3.12 cannot import boto 2.
     pub fn find() -> Python {
         const OLDEST: (u32, u32) = (3, 10);
         ["python3.11", "python3", "python3.12", "python3.13", "python3.10"]
@@ -32,7 +32,7 @@ impl Python {
             )
     }
 
-    /// The programs of a virtual environment that has what the requirements file in this directory names.
+    /// The programs of a virtual environment with the packages of the requirements file in this directory.
     pub fn environment(&self, requirements: &str) -> PathBuf {
         let requirements = source_directory().join(requirements);
         let wanted = fs::read(&requirements).expect("read the requirements");
@@ -55,13 +55,13 @@ impl Python {
     }
 }
 
-/// The programs of a new virtual environment in this directory. It has the wheel, and beside it the packages of another
+/// The programs of a new virtual environment in this directory. It has the wheel, and the packages of another
 /// environment, whose programs these are.
 pub fn environment_with(wheel: &Path, directory: &Path, programs: &Path) -> PathBuf {
     let python = programs.join("python");
     run(Command::new(&python).args(["-m", "venv"]).arg(directory));
     let own = directory.join("bin/python");
-    // It needs nothing but the wheel, so no registry is asked.
+    // It needs only the wheel, so no registry is asked.
     run(Command::new(&own)
         .args([
             "-m",
@@ -85,7 +85,7 @@ pub fn environment_with(wheel: &Path, directory: &Path, programs: &Path) -> Path
     directory.join("bin")
 }
 
-/// The `node_modules` that the lock file names, or why there can be none.
+/// The `node_modules` of the lock file, or the reason why there can be none.
 pub fn node_modules() -> Result<PathBuf, String> {
     const OLDEST: u32 = 20;
     let version = node_version().ok_or("there is no node")?;
@@ -108,14 +108,14 @@ pub fn node_modules() -> Result<PathBuf, String> {
     Ok(installed.join("node_modules"))
 }
 
-/// The version of Node, such as 20; nothing if there is none.
+/// The version of Node, such as 20; `None` without Node.
 pub fn node_version() -> Option<u32> {
     let version = output_of(Command::new("node").arg("--version"))?;
     let major = version.trim_start_matches('v').split('.').next()?;
     major.parse().ok()
 }
 
-/// The version of the Java Development Kit, such as 17; nothing if there is none.
+/// The version of the Java Development Kit, such as 17; `None` without one.
 pub fn jdk_version() -> Option<u32> {
     output_of(Command::new("java").arg("--list-modules"))?;
     // `javac 17.0.15`; before 9 `javac 1.8.0`.
@@ -124,7 +124,7 @@ pub fn jdk_version() -> Option<u32> {
     major?.parse().ok()
 }
 
-/// The AWS command line on the search path, if one there is of version 2: it comes from no registry.
+/// The AWS command line on the search path, if it is of version 2: no registry has it.
 pub fn aws_command_line_2() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let mut programs = std::env::split_paths(&path).map(|directory| directory.join("aws"));
@@ -134,12 +134,12 @@ pub fn aws_command_line_2() -> Option<PathBuf> {
     })
 }
 
-/// Where the clients' scripts are.
+/// The directory of the clients' scripts.
 pub fn source_directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
 }
 
-/// The directory of that name, made by `install` unless an earlier run completed it. Tests that want the same one at
+/// The directory of this name, made by `install` unless an earlier run completed it. Tests that need the same one at
 /// the same time, in this process or another, wait for each other.
 fn installed_once(name: &str, install: impl FnOnce(&Path)) -> PathBuf {
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients");
@@ -171,7 +171,7 @@ pub fn run(command: &mut Command) {
     );
 }
 
-/// What a program prints; nothing if it is not there, or fails.
+/// The output of a program; `None` if it is missing or fails.
 pub fn output_of(command: &mut Command) -> Option<String> {
     let output = command.output().ok()?;
     output

@@ -1,4 +1,4 @@
-//! The Kinesis Client Library and the AWS SDK for Java, both from the wheel `kclpy-ext`, as `docs/kcl.md` has them.
+//! The Kinesis Client Library and the AWS SDK for Java, both from the wheel `kclpy-ext`, as in `docs/kcl.md`.
 
 use std::fs;
 use std::net::TcpListener;
@@ -31,8 +31,8 @@ fn the_kcl_reads_each_record_in_order_over_resharding_and_failover() {
     server.stop("TERM");
 }
 
-/// As it is written, which is polling, and with `FANOUT` in its place: both without TLS, where the KCL speaks HTTP/2 by
-/// prior knowledge. At the same time, since the workers wait for most of it.
+/// As the page has it, which is polling, and with `FANOUT` in its place. Both without TLS, where the KCL uses HTTP/2 by
+/// prior knowledge. They run at the same time, since the workers mostly wait.
 #[test]
 fn the_recipe_for_the_kcl_works_as_it_is_written() {
     let Some(programs) = programs() else { return };
@@ -128,7 +128,7 @@ fn the_java_sdk_does_every_operation_over_tls_with_signatures_that_are_verified(
     server.stop("TERM");
 }
 
-/// The programs of the environment with the KCL, unless there is no Java that can run what is tested here.
+/// The programs of the environment with the KCL, unless no Java can run them.
 pub(super) fn programs() -> Option<PathBuf> {
     const OLDEST: u32 = 17;
     if jdk_version().is_none_or(|version| version < OLDEST) {
@@ -138,11 +138,11 @@ pub(super) fn programs() -> Option<PathBuf> {
     Some(Python::find().environment("requirements-kcl.txt"))
 }
 
-/// What `java` needs to run the program that uses the AWS SDK.
+/// The arguments of `java` for the program that uses the AWS SDK.
 fn java_sdk(programs: &Path) -> Vec<String> {
     let jars = jars(programs);
     vec![
-        // It lives for seconds: a better compiler does not pay.
+        // It runs for seconds, so a better compiler does not pay.
         "-XX:TieredStopAtLevel=1".into(),
         "-cp".into(),
         format!("{}/*", jars.display()),
@@ -150,7 +150,7 @@ fn java_sdk(programs: &Path) -> Vec<String> {
     ]
 }
 
-/// Where the jars of the AWS SDK are.
+/// The directory of the AWS SDK's jars.
 pub fn jars(programs: &Path) -> PathBuf {
     let libraries = programs.with_file_name("lib");
     let python = fs::read_dir(libraries).expect("list the environment's libraries");
@@ -158,7 +158,7 @@ pub fn jars(programs: &Path) -> PathBuf {
     python.path().join("site-packages/amazon_kclpy/jars")
 }
 
-/// The block of code of that name in `docs/kcl.md`.
+/// The block of code of this name in `docs/kcl.md`.
 fn recipe(name: &str) -> String {
     block("kcl.md", name)
 }

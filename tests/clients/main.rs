@@ -1,6 +1,6 @@
-//! The clients that people have, run against the program: boto3, boto 2, the AWS command line, the AWS SDKs for JavaScript
-//! and Java, npm's package `kinesis`, and the Kinesis Client Library; and the packages that run the program. They install
-//! themselves below the build directory the first time.
+//! Common clients, run against the program: boto3, boto 2, the AWS command line, the AWS SDKs for JavaScript and Java,
+//! npm's package `kinesis`, and the Kinesis Client Library; and the packages that run the program. The first run
+//! installs them below the build directory.
 
 mod access;
 mod console;
@@ -83,7 +83,7 @@ fn the_tutorial_runs_with_the_aws_command_line() {
     server.stop("INT");
 }
 
-/// It reads no endpoint from its environment before 2.13, and takes data for base64 unless it is told otherwise.
+/// Before 2.13 it reads no endpoint from its environment. It takes data for base64 unless an option changes that.
 #[test]
 fn the_tutorial_runs_with_version_2_of_the_aws_command_line() {
     let Some(program) = aws_command_line_2() else {
@@ -214,14 +214,14 @@ fn the_aws_command_line_works_off_a_queue() {
 
 #[test]
 fn boto3_reads_what_a_channel_has_put_into_a_bucket() {
-    // moto's server is there for the KCL too.
+    // moto's server is installed with the KCL.
     let programs = Python::find().environment("requirements-kcl.txt");
     let bench = Bench::new(&["--channel-freshness", "1s"]);
     let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
     let port = free.expect("find a free port").port().to_string();
     let s3 = format!("http://127.0.0.1:{port}");
     let server = bench.start_with(&["--buckets", &s3]);
-    // The server looks for no bucket before there is a channel.
+    // The server looks for buckets only once there is a channel.
     let story = "
         trap 'kill $(jobs -p)' EXIT
         moto_server -H 127.0.0.1 -p \"$1\" &
@@ -275,7 +275,7 @@ fn every_command_in_the_tutorial_is_one_that_these_tests_run() {
     );
 }
 
-/// The lines of the code blocks, each with the language that its block names.
+/// The lines of the code blocks, each with its block's language.
 fn code_lines(markdown: &str) -> Vec<(&str, &str)> {
     let mut language = None;
     let mut lines = Vec::new();
@@ -338,7 +338,7 @@ impl Bench {
         path
     }
 
-    /// A program that finds nothing of its user's configuration, and credentials that nobody checks.
+    /// A program without its user's configuration, and with credentials that are not checked.
     fn command(&self, program: &str, programs: &Path) -> Command {
         let own = programs.join(program);
         let mut command = Command::new(if own.exists() { own } else { program.into() });
@@ -355,7 +355,7 @@ impl Bench {
         command
     }
 
-    /// Runs a script to its end, and fails with what it and the server said if it fails.
+    /// Runs a script to its end. If it fails, the test fails with the output of the script and the server.
     fn run(&self, script: Command, server: &ServerProcess) {
         self.run_to_end(script, || format!("\nThe server said:\n{}", server.log()));
     }
@@ -398,7 +398,7 @@ impl Bench {
     }
 }
 
-/// Says on the terminal, past the test runner's capture, that a test checked nothing.
+/// Prints on the terminal, past the test runner's capture, that a test checked nothing.
 fn skipped(what: &str) {
     let _ = writeln!(std::io::stderr(), "\nskipped: {what}");
 }

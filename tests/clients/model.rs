@@ -1,4 +1,4 @@
-//! The server's declarations beside the model of the API that botocore has.
+//! The server's declarations, compared with botocore's model of the API.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use crate::install::Python;
 
-/// What is declared otherwise than in the model, and why.
+/// Declarations that differ from the model, and why.
 const DIFFERENCES: [(&str, &str, &str); 1] = [
-    // The greatest count that AWS has ever taken. A greater one would only fail later, for want of room.
+    // The greatest count that AWS has ever allowed. A greater one would only fail later, for lack of room.
     ("CreateStream.input.ShardCount.max", "100000", "absent"),
 ];
 
@@ -109,7 +109,7 @@ fn model() -> Value {
     serde_json::from_slice(&output.stdout).expect("the model is JSON")
 }
 
-/// A shape with those that it names in their places.
+/// A shape with the shapes it names in their places.
 fn expanded(shapes: &Value, reference: &Value) -> Value {
     let mut shape = shapes[reference["shape"].as_str().expect("the name of a shape")].clone();
     if shape.get("eventstream").is_some() {
@@ -128,7 +128,7 @@ fn expanded(shapes: &Value, reference: &Value) -> Value {
     shape
 }
 
-/// Adds what a shape says, one fact a line.
+/// Adds the facts of a shape, one a line.
 fn flatten(path: &str, shape: &Value, facts: &mut BTreeMap<String, String>) {
     let kind = shape["type"].as_str().expect("a type");
     facts.insert(format!("{path}.type"), kind.to_owned());
@@ -142,7 +142,7 @@ fn flatten(path: &str, shape: &Value, facts: &mut BTreeMap<String, String>) {
         }
     }
     if let Some(pattern) = shape.get("pattern").and_then(Value::as_str) {
-        // The whole text is matched in any case, and messages repeat the pattern without these.
+        // The whole text is matched anyway, and messages repeat the pattern without these.
         let inner = pattern
             .strip_prefix("^(")
             .and_then(|rest| rest.strip_suffix(")$"));

@@ -1,5 +1,5 @@
-//! The packages for Python and Node, made of the program of this build, installed as people install them, and what
-//! `docs/testing-your-code.md` shows.
+//! The packages for Python and Node, made with the program of this build and installed as users install them, and the
+//! examples of `docs/testing-your-code.md`.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -50,7 +50,7 @@ fn the_npm_package_runs_servers_for_tests() {
     npm(&["pack", package.to_str().expect("a path of letters")]);
     let packed = format!("./anabranch-{}.tgz", env!("CARGO_PKG_VERSION"));
     npm(&["install", "--offline", &packed]);
-    // Where a release has it.
+    // The place where a release has it.
     let own = tests.join("node_modules/anabranch/bin");
     fs::create_dir(&own).expect("make the directory of the program");
     symlink(PROGRAM.0, own.join("anabranch")).expect("link the program");
@@ -72,7 +72,7 @@ fn the_java_sdk_finds_a_server_as_the_page_on_testing_says() {
         .parent()
         .expect("the program is in a directory");
     let mut script = bench.command("bash", program);
-    // Nothing of it is in the environment but what the page says.
+    // The environment has only the variables that the page names.
     script
         .env_remove("AWS_ACCESS_KEY_ID")
         .env_remove("AWS_SECRET_ACCESS_KEY")
@@ -87,7 +87,7 @@ fn the_java_sdk_finds_a_server_as_the_page_on_testing_says() {
     }
 }
 
-/// The Python package has it of the crate.
+/// The Python package takes it from the crate.
 #[test]
 fn the_npm_package_has_the_version_of_the_crate() {
     let description = fs::read(packages_directory().join("npm/package.json")).expect("read package.json");
@@ -95,11 +95,12 @@ fn the_npm_package_has_the_version_of_the_crate() {
     assert_eq!(description["version"], env!("CARGO_PKG_VERSION"));
 }
 
-/// The wheel that maturin makes by `pyproject.toml`, with the program of this build where it would compile one in release.
+/// The wheel that maturin makes by `pyproject.toml`, with the program of this build instead of one compiled for
+/// release.
 fn wheel(bench: &Bench, programs: &Path) -> PathBuf {
     let directory = bench.directory.path().join("wheel");
     fs::create_dir(&directory).expect("make a directory for the wheel");
-    // maturin runs `cargo` of the search path for some things, and what `CARGO` names for others.
+    // maturin runs the `cargo` of the search path for some steps, and the one that `CARGO` names for others.
     let cargo = directory.join("cargo");
     symlink(source_directory().join("packages/cargo_stand_in.py"), &cargo)
         .expect("link what stands in for cargo");
@@ -134,7 +135,7 @@ fn wheel(bench: &Bench, programs: &Path) -> PathBuf {
     wheel.expect("maturin has made a wheel").path()
 }
 
-/// A copy of the tests in a directory of this one, where they find nothing but what is installed.
+/// A copy of the tests in another directory, where they find only installed packages.
 fn copied(bench: &Bench, source: &str) -> PathBuf {
     let directory = bench.directory.path().join("tests");
     fs::create_dir(&directory).expect("make a directory");

@@ -1,4 +1,4 @@
-//! What the pages on queues and channels show, run as it is written.
+//! The examples of the pages on queues and channels, run as they are written.
 
 use std::fs;
 use std::path::Path;
@@ -27,7 +27,7 @@ fn the_first_five_minutes_of_channels_are_as_they_are_written() {
     );
 }
 
-/// Gives what the page's commands have said.
+/// Gives the output of the page's commands.
 fn run_page(page: &str, directories: &[&str]) -> String {
     let programs = Python::find().environment("requirements.txt");
     let bench = Bench::new(&[]);
@@ -54,7 +54,7 @@ fn run_page(page: &str, directories: &[&str]) -> String {
     fs::read_to_string(bench.directory.path().join("said")).expect("read what was said")
 }
 
-/// What is in a block of a page.
+/// The text of a block of a page.
 pub fn block(page: &str, name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page);
     let text = fs::read_to_string(path).expect("read the page");

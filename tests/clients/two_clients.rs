@@ -1,5 +1,5 @@
-//! The operations that few clients have are called by two of them, each of which the tests run: boto3, and the AWS command
-//! line with the model of that. The SDK for JavaScript has those on channels and encryption too.
+//! Operations that few clients have are called by two of the clients that the tests run: boto3, and the AWS command
+//! line with boto3's model. The SDK for JavaScript has those on channels and encryption too.
 
 use std::fs;
 
@@ -62,7 +62,7 @@ fn every_operation_on_queues_channels_and_encryption_is_called_by_two_clients() 
         let is_called = command_line.contains(&format!("aws kinesis {name} "))
             || by_function.iter().any(|call| command_line.contains(call));
         assert!(is_called, "the command line does not call {operation}");
-        // It has no queues yet.
+        // It does not have queues yet.
         let is_called = sdk.contains(&format!("new {operation}Command("));
         let is_of_queues = operation.contains("Queue");
         assert!(

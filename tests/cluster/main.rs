@@ -2,6 +2,7 @@
 //! that are not fit to keep records. Where the server cannot be installed the tests say so and pass.
 #![allow(clippy::unwrap_used)]
 
+mod backups;
 mod checks;
 mod damage;
 mod failures;
@@ -78,9 +79,9 @@ impl Cluster {
         StoreOptions::new().open_jetstream(&self.at()).unwrap()
     }
 
-    /// The options of the program for this.
-    fn options(&self) -> Vec<String> {
-        vec![
+    /// What tells a server of the cluster.
+    fn engine(&self) -> [String; 6] {
+        [
             "--engine".to_owned(),
             self.nodes.url(),
             "--engine-monitor".to_owned(),

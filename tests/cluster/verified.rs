@@ -24,7 +24,7 @@ fn damage(verification: &ClusterVerification) -> Vec<&ReplicaFinding> {
 }
 
 /// Two streams, a split, a queue and several frames in each shard.
-fn fill(store: &Store) {
+pub fn fill(store: &Store) {
     for name in ["clicks", "orders"] {
         let stream = store.create_stream(name, 2).unwrap();
         for number in 0..40 {
@@ -91,7 +91,7 @@ fn a_store_is_sound_on_all_servers_also_while_it_is_written() {
     assert!(verification.checked.records >= 330);
     load.end();
     store.close().unwrap();
-    let (status, said, error) = run(&["verify"], &cluster.options());
+    let (status, said, error) = run(&["verify"], &cluster.engine());
     assert_eq!(status, Some(0), "{said}{error}");
     assert!(
         said.contains("The store is sound on all of its servers."),
@@ -107,8 +107,8 @@ fn a_flipped_bit_is_found_on_the_server_that_has_it() {
     let store = cluster.open();
     fill(&store);
     store.close().unwrap();
-    flip_a_bit(&cluster.nodes.directory(1), "data of orders 0007");
-    flip_a_bit(&cluster.nodes.directory(1), "data of clicks 0000");
+    flip_a_bit(cluster.nodes.directory(1), "data of orders 0007");
+    flip_a_bit(cluster.nodes.directory(1), "data of clicks 0000");
     let mut found = ClusterVerification::default();
     // What it has just written it has in memory, for some seconds.
     wait_until("the server reads its disk", || {
@@ -133,13 +133,13 @@ fn a_flipped_bit_is_found_on_the_server_that_has_it() {
     );
     assert!(damage[1].log.ends_with("of orders"), "{damage:?}");
 
-    let (status, said, _) = run(&["verify"], &cluster.options());
+    let (status, said, _) = run(&["verify"], &cluster.engine());
     assert_eq!(status, Some(1), "{said}");
     assert!(
         said.contains("n2: ") && said.contains("of orders") && said.contains("Next: "),
         "{said}"
     );
-    let (status, said, _) = run(&["verify", "--json"], &cluster.options());
+    let (status, said, _) = run(&["verify", "--json"], &cluster.engine());
     let said: Value = serde_json::from_str(&said).unwrap();
     assert_eq!((status, &said["sound"]), (Some(1), &false.into()));
     assert_eq!(said["findings"][0]["server"], "n2");
@@ -206,7 +206,7 @@ fn a_store_is_shown_beside_the_server_that_has_it() {
     let stream = store.stream("orders").unwrap();
     let put = stream.put("key-3", b"the last one").unwrap();
     let dump = |arguments: &[&str]| {
-        let (status, said, error) = run(&[&["dump", "--json"], arguments].concat(), &cluster.options());
+        let (status, said, error) = run(&[&["dump", "--json"], arguments].concat(), &cluster.engine());
         assert_eq!(status, Some(0), "{error}");
         let items = said.lines().map(|line| serde_json::from_str(line).unwrap());
         items.collect::<Vec<Value>>()
@@ -238,10 +238,10 @@ fn a_store_is_shown_beside_the_server_that_has_it() {
     let edits = dump(&["--what", "manifest"]);
     assert_eq!(edits[0]["kind"], "StoreCreated");
     for what in ["segments", "frames"] {
-        let (status, _, said) = run(&["dump", "--what", what], &cluster.options());
+        let (status, _, said) = run(&["dump", "--what", what], &cluster.engine());
         assert!(status == Some(2) && said.contains("has no files"), "{said}");
     }
-    let (status, _, said) = run(&["dump", "--stream", "unknown"], &cluster.options());
+    let (status, _, said) = run(&["dump", "--stream", "unknown"], &cluster.engine());
     assert!(status == Some(2) && said.contains("unknown"), "{said}");
     store.close().unwrap();
 }

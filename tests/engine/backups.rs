@@ -748,7 +748,7 @@ fn neither_a_copy_is_inside_its_store_nor_the_store_inside_the_copy() {
         all_files(&bench.store_directory) == before,
         "the store was changed"
     );
-    // Beside it, however that is said.
+    // Beside it, however the path is written.
     let beside = bench.store_directory.join("../data-2");
     store.snapshot(&beside).unwrap();
     assert!(is_sound(&beside));

@@ -364,7 +364,7 @@ fn the_last_delivery_is_known_to_a_later_opener(place: &Place) {
     let delivered = bench.store.now();
     assert_eq!(bench.delivery().deliver_due(), 2);
     bench.wait(FRESHNESS);
-    // Nothing new is delivered, a shard is closed, and what is lost of it is noted.
+    // Nothing new is delivered, a shard is closed, and its loss is noted.
     let shard = clicks.describe().unwrap().shards[0].id;
     clicks.split_in_half(shard).unwrap();
     assert_eq!(bench.delivery().deliver_due(), 0);

@@ -226,7 +226,7 @@ fn a_stream_whose_key_is_only_declared_is_not_encrypted() {
     let store = options(&keys(&["a"])).open(directory.path()).unwrap();
     let stream = store.create_stream("s", 1).unwrap();
     stream.start_encryption("a").unwrap();
-    // No encrypted record becomes plain.
+    // A declaration must not turn encryption off.
     assert!(matches!(
         stream.declare_encryption("b"),
         Err(Error::KeyNotFound { .. })

@@ -639,7 +639,7 @@ fn few_files_are_open() {
     wait_until("its files are closed", || files() < kept);
 }
 
-/// Of a segment that is written to, the part that was durable when its index was last saved is not walked over.
+/// The first walk over a segment that is written to leaves out the part that was durable when its index was last saved.
 #[cfg(feature = "sim")]
 #[test]
 fn little_is_read_of_a_large_segment_to_find_where_it_ends() {
@@ -667,7 +667,7 @@ fn little_is_read_of_a_large_segment_to_find_where_it_ends() {
             let last = indexes.into_iter().map(|(path, _)| path).max();
             last.unwrap()
         };
-        // What is written is synced, at whatever level.
+        // Written records are synced, at every level.
         store.maintain().unwrap();
         // The last segment has most of them.
         let largest = disk.rot().files().into_iter().map(|(_, bytes)| bytes).max();
@@ -679,7 +679,7 @@ fn little_is_read_of_a_large_segment_to_find_where_it_ends() {
             let mut reader = seen.reader(StartingPosition::Latest).unwrap();
             assert!(reader.next().is_none());
             let reads = disk.calls(Operation::Read) - before;
-            // And all is found, from wherever it is read.
+            // All records are found, from every position.
             assert_eq!(data(&seen), expected);
             for at in [3, 100, 200, 249] {
                 let from = StartingPosition::AtSequenceNumber(numbers[at]);
@@ -690,7 +690,7 @@ fn little_is_read_of_a_large_segment_to_find_where_it_ends() {
             reads
         };
         let few = reads_of_end(&disk);
-        // An index that is damaged, or of something else, is none.
+        // A damaged index, or one of another segment, is ignored.
         let damaged = disk.image(LossMode::KeepAll);
         damaged.rot().flip_bit(index(&damaged), 40, 1).unwrap();
         let many = reads_of_end(&damaged);
@@ -729,7 +729,7 @@ fn channels_are_seen_and_only_their_writer_delivers_them() {
         stream.create_channel(name, &options).unwrap();
     }
     put_all(&stream, &["one", "two", "three"]);
-    // What has expired by now is not told by a follower either: it is the writer's to note.
+    // A follower does not report records that have expired by now either: only the writer notes them.
     clock.advance(Duration::from_secs(25 * 3_600));
     put_all(&stream, &["four"]);
 
@@ -761,7 +761,7 @@ fn channels_are_seen_and_only_their_writer_delivers_them() {
     }
     drop(delivery);
 
-    // Nothing of that keeps the writer from it, and the follower sees that it has.
+    // None of this hinders the writer, and the follower sees its deliveries.
     let bucket = DirectoryBuckets::new(buckets.path());
     let delivery = Delivery::new(&world.store, bucket, DeliveryOptions::default());
     assert_eq!(delivery.deliver_due(), 2);

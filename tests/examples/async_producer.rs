@@ -1,7 +1,8 @@
-//! A producer of many tasks: each puts without blocking a thread, and a bound holds what is under way.
+//! A producer of many tasks: each puts without blocking a thread, and the number of puts in flight is bounded.
 //!
-//! Four tasks put a thousand readings each. Those that come at about the same time share one sync of the disk. Another task
-//! reads them as they come. The engine has no runtime of its own: its futures run in any; here it is Tokio's.
+//! Four tasks put a thousand readings each. Puts at about the same time share one sync of the disk. Another task reads
+//! the records when they arrive. The engine has no runtime of its own: its futures run in any runtime; here it is
+//! Tokio's.
 //!
 //! `cargo run --example async_producer --features server`
 
@@ -13,7 +14,7 @@ use anabranch::{Append, PutRecord, StartingPosition, Store, Stream, StreamReader
 const PRODUCERS: usize = 4;
 const READINGS: usize = 1_000;
 
-/// A producer waits for the oldest of its puts once it has so many under way.
+/// With this many puts in flight, a producer waits for the oldest of them.
 const UNDER_WAY: usize = 64;
 
 #[tokio::main]
@@ -57,7 +58,7 @@ async fn produce(readings: Stream, sensor: String) -> anabranch::Result<()> {
     Ok(())
 }
 
-/// Reads so many readings, waiting for those that are still to come.
+/// Reads this many readings, and waits for those that have not been put yet.
 async fn read(mut reader: StreamReader, count: usize) -> anabranch::Result<BTreeMap<String, Vec<String>>> {
     let mut by_sensor: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for _ in 0..count {

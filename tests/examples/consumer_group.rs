@@ -46,7 +46,7 @@ fn work(group: &ConsumerGroup, name: &str) -> Result<usize> {
     while let Some(batch) = member.next_batch(&ReadLimit::default(), Duration::from_millis(200))? {
         println!("{name} bills {} orders of {}", batch.records.len(), batch.shard);
         billed += batch.records.len();
-        // Whatever is not committed when a worker dies is given to another one.
+        // If a worker dies, another one gets the records that it has not committed.
         member.commit(&batch)?;
     }
     Ok(billed)

@@ -1,8 +1,8 @@
-//! What a crash makes of a program, tried in every call that it makes to the disk.
+//! What a crash does to a program, tried in every call that it makes to the disk.
 //!
-//! The program moves money: it puts a transfer, and then says that it is done. The machine stops in the first call to the
-//! disk, then in the second, and so on, and each time the disk is what a loss of power could have left. What the program said
-//! is done must be there.
+//! The program moves money: it puts a transfer, and then reports it as done. The machine stops in the first call to the
+//! disk, then in the second, and so on, and each time the disk is one that a power cut could have left. Every transfer
+//! that was reported as done must be there.
 //!
 //! `cargo run --example crash_recovery --features sim`
 
@@ -60,7 +60,7 @@ fn transfers(store: &Store) -> anabranch::Result<Vec<String>> {
         .collect()
 }
 
-/// Without what happens in the background, the calls come in the same order each time.
+/// Without background threads, the calls come in the same order each time.
 fn options(disk: &SimDisk) -> StoreOptions {
     StoreOptions::new()
         .keeper(false)

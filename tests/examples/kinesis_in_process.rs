@@ -22,7 +22,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let url = format!("http://{}", server.local_addr());
     let (stop, stopped) = oneshot::channel::<()>();
     let running = tokio::spawn(server.run_until(async {
-        // Either way the server is to stop.
+        // In both cases the server is to stop.
         let _ = stopped.await;
     }));
 

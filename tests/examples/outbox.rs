@@ -1,7 +1,9 @@
-//! An outbox: a service writes down what it has to send, and a relay sends it later, also where the process dies between.
+//! An outbox: a service writes down the messages it has to send, and a relay sends them later, even if the process dies
+//! in between.
 //!
-//! Ten orders are taken. A relay in a process of its own sends them, and dies in the middle. The next relay goes on from the
-//! last checkpoint: every order arrives, some twice, and the sequence number tells the receiver which it has seen.
+//! Ten orders are taken. A relay in a separate process sends them, and dies half way. The next relay goes on from the
+//! last checkpoint: every order arrives, some of them twice, and the sequence number tells the receiver which ones it
+//! has seen.
 //!
 //! `cargo run --example outbox`
 
@@ -16,10 +18,10 @@ use anabranch::{Record, StartingPosition, Store, Stream, StreamOptions};
 
 const ORDERS: u32 = 10;
 
-/// The relay saves its checkpoint after so many orders.
+/// The relay saves its checkpoint after this many orders.
 const SENT_PER_CHECKPOINT: u32 = 3;
 
-/// The first relay dies when it has sent so many.
+/// The first relay dies when it has sent this many.
 const SENT_BEFORE_DEATH: u32 = 5;
 
 /// Set for the process that is the first relay.
@@ -59,7 +61,7 @@ fn take_orders(directory: &Path) -> anabranch::Result<()> {
     store.close()
 }
 
-/// Sends what is in the outbox, from the last checkpoint on. `dies_after` is for showing what a crash does.
+/// Sends the messages of the outbox, from the last checkpoint on. `dies_after` shows the effect of a crash.
 fn relay(directory: &Path, dies_after: Option<u32>) -> Result<(), Box<dyn Error>> {
     let store = Store::open(directory.join("store"))?;
     let outbox = outbox(&store)?;
@@ -77,7 +79,7 @@ fn relay(directory: &Path, dies_after: Option<u32>) -> Result<(), Box<dyn Error>
         }
     }
     reader.save_checkpoint("relay")?;
-    // What was sent takes no room any more.
+    // Sent messages take no room any more.
     outbox.trim_to(&reader.checkpoint())?;
     println!("a relay sent {sent} orders");
     store.close()?;
@@ -88,7 +90,7 @@ fn outbox(store: &Store) -> anabranch::Result<Stream> {
     store.open_or_create_stream("outbox", StreamOptions::default())
 }
 
-/// Stands for a call to another service, which has it when this returns.
+/// Stands for a call to another service, which has the order when this returns.
 fn send(directory: &Path, order: &Record) -> std::io::Result<()> {
     let mut receiver = OpenOptions::new()
         .create(true)

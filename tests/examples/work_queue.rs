@@ -1,4 +1,4 @@
-//! A work queue: three workers share the jobs of a stream, and a job whose worker dies is done by another.
+//! A work queue: three workers share the jobs of a stream. If a worker dies, another one does its job.
 //!
 //! `cargo run --example work_queue`
 
@@ -14,7 +14,7 @@ const JOBS: usize = 12;
 /// The job at which a worker dies the first time.
 const FATAL: &str = "job 5";
 
-/// A worker goes home when there was nothing to do for so long: longer than a job is held back from the others.
+/// A worker ends after this long without a job: longer than a job is held back from the others.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Does one job after the other; gives those that it has done.
+/// Does one job after the other, and gives the jobs it has done.
 fn work(queue: &Queue) -> anabranch::Result<Vec<String>> {
     let one_at_a_time = ReceiveOptions {
         limit: ReadLimit {

@@ -1,4 +1,4 @@
-//! What a store keeps in memory when nothing is going on.
+//! The memory that an idle store keeps.
 
 use anabranch::{Durability, HashKey, PutRecord, StoreOptions, StreamOptions};
 use anabranch_harness::allocation;
@@ -8,7 +8,7 @@ const SHARDS: u32 = 12;
 /// The spare buffers of all shards, and little else.
 const KEPT_BYTES: usize = 40 << 20;
 
-/// Each shard kept a buffer as large as its largest group for as long as it was written to: 96 MiB here.
+/// Each shard kept a buffer as large as its largest group as long as it was written to: 96 MiB here.
 #[test]
 fn a_large_record_to_each_shard_leaves_no_large_buffer_in_each() {
     let _alone = crate::alone();

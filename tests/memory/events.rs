@@ -1,4 +1,4 @@
-//! What a server keeps in memory of an event that it pushes.
+//! The memory that a server keeps for an event that it pushes.
 
 use std::io::Read;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 const RECORD: usize = 10_000_000;
-/// In base64, and what is around it.
+/// In base64, and the bytes around it.
 const MESSAGE: usize = RECORD / 3 * 4 + 1_000;
 
 #[test]
@@ -52,6 +52,6 @@ fn an_event_is_in_memory_once_beside_its_records() {
         }
     }
     let most = allocation::peak() - before;
-    // Of what else there is, most are the pieces that wait for the socket.
+    // Most of the other memory is pieces that wait for the socket.
     assert!(most < RECORD + MESSAGE + (2 << 20), "{most} bytes");
 }

@@ -1,5 +1,5 @@
-//! What a program keeps in memory. A program of its own, for its allocator counts; and each test runs alone, for the
-//! allocator counts for all.
+//! The memory that a program keeps. The suite is a separate program, because its allocator counts; and each test runs
+//! alone, because the allocator counts for all.
 #![allow(clippy::unwrap_used)]
 
 mod buffers;

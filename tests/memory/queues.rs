@@ -1,4 +1,4 @@
-//! What a queue keeps in memory: what is under way, and nothing for what is done with.
+//! The memory that a queue keeps: some for records that are given out, and none for acknowledged ones.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use anabranch::{
 };
 use anabranch_harness::allocation;
 
-/// Of a record, or a dead letter, that was given out and is not done with.
+/// For a record, or a dead letter, that was given out and not acknowledged.
 const MOST_OF_A_RECORD: usize = 250;
 
 fn many() -> ReceiveOptions {
@@ -65,7 +65,7 @@ fn a_queue_with_as_much_in_flight_as_can_be_takes_some_megabytes() {
     println!("{} bytes for each record in flight", kept / RECORDS);
     assert!(kept < RECORDS * MOST_OF_A_RECORD, "{kept} bytes");
 
-    // What is acknowledged in whatever order leaves nothing, also where a record in between is not.
+    // Records acknowledged in any order take no memory, even if a record between them is not acknowledged.
     for chunk in receipts[1..].chunks(10_000) {
         queue.acknowledge(chunk).unwrap();
     }
@@ -75,12 +75,12 @@ fn a_queue_with_as_much_in_flight_as_can_be_takes_some_megabytes() {
     store.close().unwrap();
 }
 
-/// And what is taken while it comes to that, by snapshots too.
+/// The same during these calls, and during snapshots.
 #[test]
 fn as_many_dead_letters_beside_them_take_no_more_each() {
     const RECORDS: usize = limits::MAX_UNACKNOWLEDGED;
     const VISIBILITY: Duration = Duration::from_secs(1_000);
-    /// For a receive, and a snapshot in the entries of the log and in a group that is written.
+    /// For a receive, and for a snapshot in the entries of the log and in a group that is written.
     const WHILE_AT_WORK: usize = 64 << 20;
     let _alone = crate::alone();
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What a program keeps in memory by keeping a record.
+//! The memory that a program keeps by keeping a record.
 
 use anabranch::{Durability, PutRecord, ReadLimit, StartingPosition, StoreOptions};
 use anabranch_harness::allocation;
@@ -42,7 +42,7 @@ fn a_record_that_is_kept_keeps_a_buffer_and_not_the_commit_that_it_was_part_of()
             .map(|number| read(*number, wanted).swap_remove(0))
             .collect();
         let pinned = allocation::used().saturating_sub(before);
-        // And a few that wait to be used again.
+        // And a few buffers that wait to be used again.
         let bound = (COMMITS + 8) * (BUFFER_BYTES + 1_024);
         assert!(pinned <= bound, "{pinned} bytes are kept by {COMMITS} records");
         assert!(kept.iter().all(|record| record.data == data[..]));

@@ -1,4 +1,4 @@
-//! What opening, verifying and repairing a store take in memory.
+//! The memory that opening, verifying and repairing a store take.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,10 @@ use anabranch_harness::{allocation, files};
 const SHARDS: u32 = 8;
 const SEGMENT_BYTES: u64 = 8 << 20;
 
-/// What an opener has of the commit journal at a time, twice, and little else.
+/// The part of the commit journal that an opener has in memory at a time, twice, and little else.
 const MOST_BYTES: usize = 14 << 20;
 
-/// What who inspects a store has: where the journal's frames are, the manifest, and what is just being read.
+/// The memory of an inspection: the places of the journal's frames, the manifest, and the bytes that it is reading.
 const MOST_BYTES_TO_INSPECT: usize = 4 << 20;
 
 fn options() -> StoreOptions {
@@ -65,7 +65,7 @@ fn records_in(store: &Store) -> usize {
     records.map(Result::unwrap).count()
 }
 
-/// All of it was: up to five segments, which are 320 MiB.
+/// The whole journal was in memory: up to five segments, which are 320 MiB.
 #[test]
 fn the_commit_journal_of_a_store_that_was_killed_is_never_in_memory_as_a_whole() {
     let _alone = crate::alone();
@@ -91,7 +91,7 @@ fn segments_of(directory: &Path, shard: u32) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Those who look at a store and do not open it had all of it too.
+/// An inspection without opening the store had the whole journal in memory too.
 #[test]
 fn verifying_and_repairing_a_store_have_no_more_of_the_journal_in_memory_than_they_read() {
     let _alone = crate::alone();

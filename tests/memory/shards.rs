@@ -1,4 +1,4 @@
-//! What a shard costs in memory that is never written to.
+//! The memory of a shard that is never written to.
 
 use anabranch::StoreOptions;
 use anabranch::sim::SimDisk;

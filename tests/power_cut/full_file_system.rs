@@ -1,4 +1,4 @@
-//! A file system that is full, to the last block.
+//! A file system that is full to the last block.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,7 +12,7 @@ use anabranch::{
 
 const RETENTION: Duration = Duration::from_secs(24 * 3600);
 
-/// What was acknowledged: when, and the bytes.
+/// The acknowledged records: when they arrived, and their bytes.
 type Records = BTreeMap<SequenceNumber, (Timestamp, Vec<u8>)>;
 
 /// Puts a record a second until one does not fit, and then tries some more. Gives the number that fitted.
@@ -35,7 +35,7 @@ fn fill(stream: &Stream, clock: &ManualClock, acknowledged: &mut Records) -> usi
     acknowledged.len() - before
 }
 
-/// Takes the blocks that are left, as a program beside the store would.
+/// Takes the remaining blocks, as another program would.
 fn fill_with_something_else(directory: &Path) {
     let mut file = File::create(directory.join("something else")).unwrap();
     for bytes in [1 << 16, 1 << 12, 1] {
@@ -50,8 +50,8 @@ fn fill_with_something_else(directory: &Path) {
     file.sync_all().unwrap();
 }
 
-/// The stream holds what was acknowledged and has not expired, byte for byte, and nothing else. Gives the number of
-/// acknowledged records that are still in memory, the last ones.
+/// Checks that the stream holds exactly the acknowledged records that have not expired, byte for byte. Gives the number
+/// of acknowledged records that are still in memory, the last ones.
 fn check(stream: &Stream, acknowledged: &Records, now: Timestamp) -> usize {
     let mut stored = 0;
     for record in stream.reader(StartingPosition::TrimHorizon).unwrap() {
@@ -100,7 +100,7 @@ fn fill_trim_and_fill_again(level: Durability) {
         assert_eq!(check(&stream, &acknowledged, clock.now()), 0);
     }
 
-    // Once half of it has expired there is room for others, again and again.
+    // Once half of it has expired there is room for other records, again and again.
     for _ in 0..3 {
         clock.advance(RETENTION - Duration::from_secs(first as u64 / 2));
         store.maintain().unwrap();

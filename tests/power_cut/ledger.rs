@@ -1,4 +1,4 @@
-//! What the writer told, and what the store must therefore hold.
+//! The writer's lines, and the records that the store must therefore have.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -12,28 +12,28 @@ use crate::record::{Name, Numbered};
 
 const RETENTION: Duration = Duration::from_secs(24 * 3600);
 
-/// Something that the writer told.
+/// A line of the writer.
 #[derive(Debug)]
 pub(crate) enum Told {
     Acknowledged(Numbered),
     Seen(Numbered),
     /// The shard was split or merged.
     Closed(ShardId),
-    /// The queue was asked to be done with the record.
+    /// The queue was asked to acknowledge the record.
     Asked(Numbered),
-    /// The queue is done with the record.
+    /// The queue has acknowledged the record.
     Done(Numbered),
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// What nothing may take back before it expires.
+    /// Records that must not be lost before they expire.
     durable: BTreeMap<Name, Numbered>,
     closed: HashSet<ShardId>,
-    /// What the queue may be done with, and what it is done with whatever happens.
+    /// Records that the queue may have acknowledged, and those that it must have.
     asked: HashSet<Name>,
     done: HashSet<Name>,
-    /// Whose every number is that anybody has seen, durable or not.
+    /// The record of every number that was ever seen, durable or not.
     numbers: HashMap<SequenceNumber, Name>,
     names: HashMap<Name, SequenceNumber>,
     /// The highest numbers seen before the present round.
@@ -41,7 +41,7 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Notes what was told in a round: `durable` is what must survive, `others` only took numbers.
+    /// Notes the lines of a round: records in `durable` must survive, `others` only took numbers.
     pub(crate) fn note_round(&mut self, durable: &[Told], others: &[Told]) {
         let mut highest = self.floors.clone();
         for told in durable.iter().chain(others) {
@@ -76,19 +76,19 @@ impl Ledger {
         }
     }
 
-    /// Nothing was told that a stream would be needed for.
+    /// Whether no line of the writer needs the stream.
     pub(crate) fn is_empty(&self) -> bool {
         self.durable.is_empty() && self.closed.is_empty()
     }
 
-    /// Compares a store that was opened after a blow, and gives the number of records that it holds. What is found is
-    /// durable from now on.
+    /// Compares a store that was opened after a blow, and gives the number of its records. All records that are found
+    /// are durable from now on.
     pub(crate) fn check(&mut self, stream: &Stream, now: Timestamp) -> usize {
         self.check_shards(stream);
         let stored: Vec<_> = stream
             .reader(StartingPosition::TrimHorizon)
             .expect("an open stream is read")
-            // Whether all is there that has not expired is looked at below.
+            // Whether all records that have not expired are there is checked below.
             .skip_trimmed()
             .map(|record| Numbered::of(&record.expect("a crash damages nothing")))
             .collect();
@@ -114,8 +114,8 @@ impl Ledger {
         stored.len()
     }
 
-    /// Compares the queue, after the stream was: it gives out all that has not expired and that it was not asked to be done
-    /// with, and nothing that it is done with.
+    /// Compares the queue, after the stream was compared: it gives out all records that have not expired and that it
+    /// was not asked to acknowledge, and none that it has acknowledged.
     pub(crate) fn check_queue(&self, queue: Option<&Queue>, now: Timestamp) {
         let Some(queue) = queue else {
             assert!(self.done.is_empty(), "the queue is gone");
@@ -140,8 +140,8 @@ impl Ledger {
                 assert!(given.insert(name), "{:?} is given out twice", record.record);
             }
         }
-        // The stream can show a record again that had expired for the process that was killed, since the time that a store
-        // has confirmed can go back with it. The queue was done with that record then.
+        // The stream can show a record again that had expired for the killed process, since the time that a store has
+        // confirmed can go back with a kill. The queue had dropped the record by then.
         let horizon = horizon_at(now);
         let kept = (self.durable.values())
             .filter(|record| record.arrival > horizon && !self.asked.contains(&record.name));
@@ -169,9 +169,9 @@ impl Ledger {
         assert_eq!((joined.start(), joined.end()), (HashKey::MIN, HashKey::MAX));
     }
 
-    /// Within a shard the numbers rise. Under a key the records that have not expired are a piece of its sequence, without
-    /// a gap, over all shards that it was put to. One that has expired may show again after a kill, since the time that a
-    /// store has confirmed can go back, while a later one in another shard was freed already.
+    /// Checks that within a shard the numbers rise, and that under a key the records that have not expired are a part
+    /// of its sequence without a gap, over all its shards. An expired record may show again after a kill, since the
+    /// time that a store has confirmed can go back, while a later record in another shard was freed already.
     fn check_orders(&self, stored: &[Numbered], horizon: Timestamp) {
         let mut last_numbers: HashMap<ShardId, SequenceNumber> = HashMap::new();
         let mut last_counts: HashMap<&str, u64> = HashMap::new();
@@ -193,7 +193,7 @@ impl Ledger {
         }
     }
 
-    /// A number is one record's, and a record has one number.
+    /// Checks that each number is of one record, and that each record has one number.
     fn note_number(&mut self, record: &Numbered) {
         let name = self
             .numbers

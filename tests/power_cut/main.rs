@@ -1,8 +1,8 @@
 //! Real crashes: the power is cut under a real file system, and a writing process is killed, again and again.
 //!
-//! A child process writes to a store and tells through a pipe what was acknowledged to it; then the blow falls, the
-//! store is opened again, and what it holds is compared with what was told. The power is cut on an ext4 image of its
-//! own, which needs root, loop devices and `mkfs.ext4`; without them one line says that nothing was tested.
+//! A child process writes to a store and reports acknowledgements through a pipe. Then the blow comes, the store is
+//! opened again, and its records are compared with the reports. The power is cut on a separate ext4 image, which needs
+//! root, loop devices and `mkfs.ext4`; without them one line says that nothing was tested.
 //!
 //! `ANABRANCH_POWER_CUTS=2000 cargo test --test power_cut -- --nocapture` makes it a long run.
 #![allow(clippy::unwrap_used)]
@@ -26,7 +26,7 @@ use rounds::{Blow, Rounds};
 
 const DEFAULT_ROUNDS: u32 = 80;
 
-/// How many blows fall in each test, and whether somebody asked for them.
+/// How many blows each test has, and whether the number was set.
 fn round_count() -> (u32, bool) {
     match std::env::var("ANABRANCH_POWER_CUTS") {
         Ok(count) => (
@@ -37,7 +37,7 @@ fn round_count() -> (u32, bool) {
     }
 }
 
-/// An image to cut the power of; without the means for it, nothing, which is an error only if it was asked for.
+/// An image whose power can be cut. `None` without the means for it, which is an error only if blows were asked for.
 fn image(bytes: u64) -> Option<Image> {
     match Image::mount_new(Path::new(env!("CARGO_TARGET_TMPDIR")), bytes) {
         Ok(image) => Some(image),
@@ -112,7 +112,7 @@ fn an_image_is_unmounted_while_others_start_processes() {
     });
 }
 
-/// Runs its function also where a panic passes.
+/// Runs its function when it is dropped, even by a panic.
 struct OnDrop<F: Fn()>(F);
 
 impl<F: Fn()> Drop for OnDrop<F> {
@@ -121,7 +121,7 @@ impl<F: Fn()> Drop for OnDrop<F> {
     }
 }
 
-/// The child of the tests above; by itself it does nothing.
+/// The child of the tests above; run alone it does nothing.
 #[test]
 fn the_writing_process() {
     writer::run_if_asked();

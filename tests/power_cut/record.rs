@@ -1,4 +1,4 @@
-//! Records that show where they belong, so that a foreign, torn or missing one is told by itself.
+//! Records whose bytes show where they belong, so that a foreign, torn or missing record is recognized.
 
 use anabranch::{Record, SequenceNumber, ShardId, Timestamp};
 
@@ -17,7 +17,7 @@ impl Name {
         let mut state = self.key.bytes().fold(self.count.wrapping_add(1), |state, byte| {
             mix(state ^ u64::from(byte))
         });
-        // A few are large enough to need pages and frames of their own.
+        // A few are so large that they need several pages, and their own frames.
         let length = match state % 40 {
             0 => 20_000,
             _ => state % 1_500,
@@ -30,7 +30,7 @@ impl Name {
         data
     }
 
-    /// The name of a stored record, every byte of which has been looked at.
+    /// The name of a stored record. Checks every byte of the record.
     pub(crate) fn of(record: &Record) -> Self {
         let end = record.data.iter().position(|byte| *byte == b'\n').unwrap_or(0);
         let line = std::str::from_utf8(&record.data[..end]).expect("a record begins with its name");
@@ -50,7 +50,7 @@ impl Name {
 pub(crate) struct Numbered {
     pub(crate) name: Name,
     pub(crate) number: SequenceNumber,
-    /// It arrived then or later.
+    /// The earliest time at which it can have arrived.
     pub(crate) arrival: Timestamp,
 }
 

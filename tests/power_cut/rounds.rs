@@ -15,13 +15,13 @@ use crate::ledger::{Ledger, Told};
 use crate::record::mix;
 use crate::writer::{self, Task};
 
-/// A store goes through so many rounds before another one is begun: the making of a store is hit too.
+/// The number of rounds with one store. Then another is made, so that blows hit the making of a store too.
 const ROUNDS_OF_A_STORE: u32 = 20;
 
-/// A writer that says nothing for so long hangs.
+/// A writer without a line for this long hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What happens to the writer.
+/// The blow to the writer.
 #[derive(Debug)]
 pub(crate) enum Blow {
     PowerCut(Image),
@@ -72,7 +72,7 @@ impl Rounds {
                 self.begin_store();
             }
             self.write_until_the_blow();
-            // Where nothing is checked, it is the next writer that recovers the store, and it may be hit at that.
+            // If this round is not checked, the next writer recovers the store, and a blow may hit that.
             let is_last = round + 1 == rounds || (round + 1) % ROUNDS_OF_A_STORE == 0;
             if is_last || self.draw(3) > 0 {
                 self.check();
@@ -96,14 +96,14 @@ impl Rounds {
             round: self.round,
             time: self.time,
         };
-        // Often while it writes, sometimes while it opens.
+        // Often while it writes, sometimes while it opens the store.
         let (from_the_start, delay) = match self.draw(4) {
             0 => (true, Duration::from_micros(self.draw(40_000))),
             _ => (false, Duration::from_micros(self.draw(250_000))),
         };
         let mut process = WritingProcess::start(&task);
         let mut told = process.listen(from_the_start, delay, &mut self.time);
-        // Told before the blow: an answer that raced with it proves nothing.
+        // Reported before the blow: an answer that raced with it proves nothing.
         let before = told.len();
         match &self.blow {
             Blow::PowerCut(image) => {
@@ -181,7 +181,7 @@ impl WritingProcess {
         }
     }
 
-    /// Listens until the moment of the blow, which is counted from the first acknowledgement or from the start.
+    /// Reads lines until the moment of the blow, which is counted from the first acknowledgement or from the start.
     fn listen(&mut self, from_the_start: bool, delay: Duration, time: &mut Timestamp) -> Vec<Told> {
         let start = Instant::now();
         let mut until = from_the_start.then_some(start + delay);
@@ -205,7 +205,7 @@ impl WritingProcess {
         told
     }
 
-    /// Kills the process, and gives what it had told after all.
+    /// Kills the process, and gives its remaining lines.
     fn end(mut self, time: &mut Timestamp) -> Vec<Told> {
         self.kill();
         let lines = std::mem::replace(&mut self.lines, channel().1);
@@ -258,7 +258,7 @@ fn parse(line: &str, time: &mut Timestamp, on_stop: impl Fn(&str)) -> Option<Tol
             on_stop(rest);
             None
         }
-        // What the test harness says.
+        // Output of the test harness.
         _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! The process that the blow falls on: it writes, reads, reshards and trims as fast as it can, and tells each
+//! The process that the blow hits: it writes, reads, reshards and trims as fast as it can, and reports each
 //! acknowledgement as soon as it has it.
 
 use std::io::Write;
@@ -14,7 +14,7 @@ use anabranch::{
 
 use crate::record::{Name, Numbered};
 
-/// What the writer is told, in one environment variable.
+/// The writer's task, in one environment variable.
 const TASK: &str = "ANABRANCH_WRITING_PROCESS";
 
 const STREAM: &str = "clicks";
@@ -65,8 +65,8 @@ impl Task {
     }
 }
 
-/// Segments of the smallest size, so that a round rolls over many times. Some commits go through the journal and some do
-/// not, as it happens.
+/// Segments of the smallest size, so that a round rolls over many times. Some commits go through the journal and some
+/// do not, depending on the timing.
 pub(crate) fn options(level: Durability, clock: ManualClock) -> StoreOptions {
     StoreOptions::new()
         .durability(level)
@@ -108,7 +108,7 @@ pub(crate) fn run_if_asked() {
 }
 
 fn say(line: &str) {
-    // In one piece, and if the reader is gone so is the reason to go on.
+    // In one write. If the reader is gone, there is no reason to go on.
     if std::io::stdout()
         .lock()
         .write_all(format!("{line}\n").as_bytes())
@@ -124,7 +124,7 @@ struct Writer {
     queue: Queue,
     clock: ManualClock,
     round: u32,
-    /// How many were acknowledged.
+    /// How many records were acknowledged.
     records: AtomicU64,
     is_stopped: AtomicBool,
 }
@@ -152,7 +152,7 @@ impl Writer {
         })
     }
 
-    /// Runs until something fails, and says what.
+    /// Runs until something fails, and gives the error.
     fn run(&self) -> String {
         std::thread::scope(|scope| {
             let mut threads = Vec::new();
@@ -175,14 +175,14 @@ impl Writer {
         })
     }
 
-    /// The first thread that cannot go on stops those that could.
+    /// The first thread that cannot go on stops the others.
     fn until_stopped(&self, work: impl FnOnce() -> Result<()>) -> String {
         let result = work();
         self.is_stopped.store(true, Ordering::SeqCst);
         result.map_or_else(|error| error.to_string(), |()| "stopped".to_owned())
     }
 
-    /// One record after the other, each acknowledged before the next.
+    /// Puts one record after the other, each after the one before is acknowledged.
     fn put_for_ever(&self, thread: u32) -> Result<()> {
         let key = format!("r{}-put{thread}", self.round);
         for count in 0.. {
@@ -197,7 +197,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Several batches under way at a time, over keys of several shards.
+    /// Puts several batches at a time, over keys of several shards.
     fn append_for_ever(&self, thread: u32) -> Result<()> {
         let mut counts: Vec<_> = (0..3)
             .map(|key| (format!("r{}-append{thread}-{key}", self.round), 0))
@@ -235,7 +235,7 @@ impl Writer {
         self.records.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// What a reader sees is told like an acknowledgement.
+    /// Records that a reader sees are reported like acknowledgements.
     fn read_for_ever(&self) -> Result<()> {
         let mut reader = self.stream.reader(StartingPosition::Latest)?;
         while !self.is_stopped.load(Ordering::SeqCst) {
@@ -246,7 +246,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Acknowledges most of what the queue has. What it asks for is told before and after.
+    /// Acknowledges most of the queue's records. Reports each acknowledgement before and after the call.
     fn consume_for_ever(&self) -> Result<()> {
         while !self.is_stopped.load(Ordering::SeqCst) {
             let wait = Duration::from_millis(20);
@@ -291,8 +291,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Lets time pass, so that segments expire and are used again. The time is told before it is so: nothing has
-    /// expired by a time that the other side has not heard of.
+    /// Lets time pass, so that segments expire and are reused. The time is reported before it is set, so that the other
+    /// side knows every time by which records have expired.
     fn age_for_ever(&self) -> Result<()> {
         while self.wait_for_records(20) {
             let then = self.clock.now().saturating_add(Duration::from_secs(2 * 3600));

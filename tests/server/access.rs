@@ -1,4 +1,4 @@
-//! Who may come in, as it is said to the program: credentials, TLS, and what is listened on.
+//! Access, as set on the command line: credentials, TLS, and addresses.
 
 use std::fs::{self, Permissions};
 use std::net::SocketAddr;
@@ -38,7 +38,7 @@ fn run(directory: &Path, arguments: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-/// What a server says that does not start because of its command line.
+/// The message of a server that does not start because of its command line.
 #[track_caller]
 fn refusal(directory: &Path, arguments: &[&str]) -> String {
     let output = run(directory, arguments);
@@ -95,7 +95,7 @@ fn status_of_page(address: SocketAddr, page: &str) -> u16 {
     Client::connect(address).send(&head, b"").status
 }
 
-/// Where the server says in its log that its pages are.
+/// The address of the pages, from the server's log.
 fn admin_address(server: &ServerProcess) -> SocketAddr {
     let log = server.log();
     let said = log.split_once("admin_address=").expect(&log).1;
@@ -181,7 +181,7 @@ fn credentials_that_cannot_be_used_are_refused_with_the_reason() {
     assert!(!directory.path().join("data").exists());
 }
 
-/// The kind of refusal of a request that is signed now with this key, or nothing.
+/// The kind of refusal of a request that is signed now with this key; empty if it is not refused.
 fn refusal_of(server: &ServerProcess, key_id: &str, secret: &str) -> String {
     const TARGET: &str = "Kinesis_20131202.ListStreams";
     let now = Command::new("date")
@@ -271,7 +271,7 @@ fn hosts_and_origins_are_let_in_as_they_are_given() {
     assert_eq!(status("b.example:1", ""), 200);
     assert_eq!(status("c.example", ""), 403);
     assert_eq!(status("a.example", "https://evil.example"), 403);
-    // Once for the two of them, so that no client floods the log.
+    // One line for the two of them, so that no client floods the log.
     assert_eq!(server.log().matches("a request was not let in").count(), 1);
     server.stop("TERM");
     for (arguments, said) in [
@@ -301,7 +301,7 @@ fn a_self_signed_certificate_is_made_once_and_lies_with_the_streams() {
         0o600
     );
     server.stop("TERM");
-    // It is not damage, and not in the way of anything.
+    // The file is not damage, and hinders nothing.
     let verified = PROGRAM.command().arg("verify").arg(&data).output().unwrap();
     assert!(verified.status.success(), "{verified:?}");
     let (server, second) = serve(&[]);
@@ -349,7 +349,7 @@ fn a_certificate_of_ones_own_is_shown_with_its_key() {
     Client::connect_tls(server.address(), "localhost", &text).ok("ListStreams", &json!({}));
     server.stop("TERM");
 
-    // The names that it is for are hosts of the server, and no others are.
+    // The names of the certificate are hosts of the server, and no others are.
     let arguments = ["--tls-self-signed", "--tls-name", "kinesis.example", "--tls-dir"];
     let arguments = [&arguments[..], &[directory.path().to_str().unwrap()]].concat();
     PROGRAM.serve(directory.path(), &arguments).stop("TERM");

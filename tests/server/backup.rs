@@ -1,4 +1,4 @@
-//! The program makes a backup of the store of a running server, and a store of a backup.
+//! The program makes a backup of the store of a running server, and a store from a backup.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! `anabranch bench`, as somebody runs it who has just heard of it.
+//! `anabranch bench`, as a new user runs it.
 
 use std::path::Path;
 use std::process::Output;

@@ -25,7 +25,7 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
-/// A running server, and what it said when it began to serve.
+/// A running server, and its output when it began to serve.
 struct Running {
     child: Child,
     greeting: String,
@@ -49,7 +49,7 @@ impl Running {
             .unwrap();
         let mut greeting = String::new();
         let mut out = BufReader::new(child.stdout.take().unwrap());
-        // A program is told the URL alone, or in JSON; a person is told more.
+        // A program gets only the URL, or JSON; a person gets more.
         let is_whole = |greeting: &str| {
             let is_for_programs = greeting.starts_with("http") || greeting.starts_with('{');
             is_for_programs || greeting.contains("Ctrl-C")
@@ -180,7 +180,7 @@ fn an_ephemeral_server_says_its_url_and_leaves_nothing() {
     );
 }
 
-/// How long a thread of a process has had a processor, over all of its threads.
+/// The processor time of a process, summed over its threads.
 fn processor_time(process: u32) -> Duration {
     let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
     let nanos = threads.filter_map(|thread| {
@@ -190,7 +190,7 @@ fn processor_time(process: u32) -> Duration {
     Duration::from_nanos(nanos.sum())
 }
 
-/// On a machine with nothing else to do that is how long it takes: it waits for no disk.
+/// On an idle machine this is the elapsed time, since the server waits for no disk.
 #[test]
 fn an_ephemeral_server_is_ready_within_50_ms_of_processor_time() {
     let empty = data_dir();
@@ -232,7 +232,7 @@ fn an_ephemeral_server_takes_a_free_port_of_its_own_accord() {
 fn a_server_ends_with_its_standard_input_if_asked_to() {
     let data_dir = data_dir();
     let mut running = Running::start(data_dir.path(), &["--exit-with-stdin"]);
-    // What is written is passed over.
+    // Input is ignored.
     let mut stdin = running.child.stdin.take().unwrap();
     stdin.write_all(b"any\n").unwrap();
     running.request("ListStreams", "{}");
@@ -555,7 +555,7 @@ fn streams_are_named_in_the_environment_too() {
         "--listen",
         "127.0.0.1",
     ]);
-    // It ends for want of a port, after it has made the streams.
+    // It ends because it gets no port, after it has made the streams.
     let output = command
         .env("ANABRANCH_CREATE_STREAM", "a:1,b:3")
         .output()
@@ -599,7 +599,7 @@ fn wrong_streams_are_refused_before_anything_is_made() {
     }
 }
 
-/// A file that its owner alone can read.
+/// A file that only its owner may read.
 fn write_private(path: &Path, text: &str) {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
@@ -632,7 +632,7 @@ fn records_are_encrypted_with_a_file_of_keys_which_is_read_again_when_it_changes
             .contains(r#""EncryptionType":"KMS""#)
     );
 
-    // What cannot be used changes nothing; a file without the key takes it away.
+    // A file that cannot be used changes nothing; a file without the key removes the key.
     write_private(&file, "a = 1\n");
     running.request("PutRecord", put);
     write_private(&file, &both[both.find("b =").unwrap()..]);
@@ -789,7 +789,7 @@ fn what_excludes_each_other_is_refused_where_it_is_given_in_the_same_way() {
         error.contains("'ANABRANCH_EPHEMERAL' cannot be used with 'ANABRANCH_DATA_DIR'"),
         "{error}"
     );
-    // What is off excludes nothing.
+    // An option that is off excludes no other.
     let off = [("ANABRANCH_EPHEMERAL", "false"), ("ANABRANCH_NO_ADMIN", "false")];
     let directory = data_dir();
     let directory = directory.path().to_str().unwrap();

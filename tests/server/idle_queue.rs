@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::PROGRAM;
 
-/// What the process has used of processors so far.
+/// The processor time that the process has used so far.
 fn processor_time(process: u32) -> Duration {
     const TICKS_A_SECOND: u64 = 100;
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
@@ -40,7 +40,7 @@ fn consumers_that_wait_take_no_processor_time() {
         for _ in 0..CONSUMERS {
             scope.spawn(|| Client::connect(address).ok("ReceiveQueueRecords", &wait));
         }
-        // Until all of them wait, and while they do.
+        // Until all of them wait, and while they wait.
         std::thread::sleep(Duration::from_secs(WAIT / 3));
         let before = processor_time(server.id());
         std::thread::sleep(Duration::from_secs(WAIT / 2));

@@ -1,4 +1,4 @@
-//! With `--log-format json`, all that the server says is JSON: one object for each line, with no field twice.
+//! With `--log-format json`, every line of the log is one JSON object, with no field twice.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::PROGRAM;
 
-/// The names of an object's fields, none of which it has twice.
+/// The names of an object's fields, each of which it has once.
 struct Fields(BTreeSet<String>);
 
 impl<'de> Deserialize<'de> for Fields {
@@ -39,7 +39,7 @@ impl<'de> Deserialize<'de> for Fields {
     }
 }
 
-/// The lines of a log, each of which is an object with what every line has.
+/// The lines of a log. Checks that each is an object with the fields that every line has.
 fn lines(log: &str) -> Vec<Value> {
     let parsed = log.lines().map(|line| {
         let fields: Fields = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
@@ -71,7 +71,7 @@ fn a_line_of_a_request_names_its_operation_its_stream_and_its_id() {
     for (operation, input, status, stream) in [
         ("PutRecord", &put, 200, Some("s")),
         ("GetRecords", &iterator, 200, Some("s")),
-        // A fault strikes before the body is looked at.
+        // A fault strikes before the body is parsed.
         ("PutRecords", &batch, 500, None),
         ("ListStreams", &json!({}), 200, None),
         (

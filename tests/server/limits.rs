@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::PROGRAM;
 
-/// A call on a connection of its own. One that finds no place at first comes again, as every SDK does.
+/// A call on a new connection. If the server has no place for it, it is tried again, as every SDK does.
 fn call_anew(address: SocketAddr, operation: &str, members: &Value) -> Value {
     let started = Instant::now();
     loop {
@@ -56,7 +56,7 @@ fn more_idle_connections_than_files_lock_nobody_out() {
     server.stop("HUP");
 }
 
-/// The number of connections is not what ends here: the descriptors do.
+/// The number of connections is not the limit here; the descriptors are.
 #[test]
 fn at_the_last_descriptor_an_idle_connection_is_closed() {
     let directory = tempfile::tempdir().unwrap();

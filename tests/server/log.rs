@@ -1,4 +1,4 @@
-//! What a running server logs, at every level, and what it tells its log and not its clients.
+//! The log of a running server at every level, and the errors that it logs instead of sending them to clients.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -19,13 +19,13 @@ fn call(connection: &mut Client, operation: &str, input: &Value) -> (u16, String
     (reply.status, reply.text().to_owned())
 }
 
-/// The output of a request that succeeds, on a connection of its own.
+/// The output of a request that succeeds, on a new connection.
 #[track_caller]
 fn ok(server: &ServerProcess, operation: &str, input: &Value) -> Value {
     Client::connect(server.address()).ok(operation, input)
 }
 
-/// That many ListStreams over one connection of HTTP/2, one after the other.
+/// Sends this many ListStreams over one connection of HTTP/2, one after the other.
 fn call_over_http2(address: SocketAddr, requests: u32) {
     let mut connection = Http2Client::connect(address);
     for _ in 0..requests {
@@ -88,7 +88,7 @@ fn at_debug_each_request_is_one_line_over_both_protocols() {
     let (answered, others): (Vec<_>, Vec<_>) =
         log.lines().partition(|line| line.contains("request answered"));
     assert_eq!(answered.len(), 3 * REQUESTS as usize, "{log}");
-    // The start, the stop, how connections end, and that the store is opened and closed.
+    // The start, the stop, the ends of connections, and the opening and closing of the store.
     let is_expected = |line: &&str| {
         line.contains(" INFO ")
             || line.contains(" anabranch::kinesis::server")
@@ -139,7 +139,7 @@ fn server_with_a_damaged_shard(directory: &Path) -> ServerProcess {
     PROGRAM.serve(directory, &[])
 }
 
-/// What a GetRecords asks for that reads the damaged shard, and fails.
+/// The input of a GetRecords that reads the damaged shard, and fails.
 fn damaged_read(connection: &mut Client) -> Value {
     let begin = json!({"StreamName": "s", "ShardId": "0", "ShardIteratorType": "TRIM_HORIZON"});
     let (status, body) = call(connection, "GetShardIterator", &begin);

@@ -1,4 +1,4 @@
-//! The server: in this process, byte by byte, on a clock that the tests turn; and as the program that a person starts.
+//! The server: in this process, byte by byte, on a clock that the tests set; and as the program that a person starts.
 #![allow(clippy::unwrap_used)]
 
 mod access;

@@ -1,4 +1,4 @@
-//! What a server keeps of the memory that a burst took.
+//! How much of the memory taken for a burst a server keeps.
 
 use anabranch_harness::http1::{Client, Head};
 use anabranch_harness::wait::wait_until;
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::PROGRAM;
 
-/// Memory of the process that no file is behind.
+/// The memory of the process that no file backs.
 fn anonymous_mebibytes(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));

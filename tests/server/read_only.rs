@@ -99,7 +99,7 @@ fn a_store_is_served_read_only_and_nothing_in_it_changes() {
         assert!(tree(&data) == before, "the directory has changed");
         set_modes(&data, 0o700, 0o600);
 
-        // And it is served again to write.
+        // The store can be served for writing again.
         let server = PROGRAM.serve(directory.path(), &[]);
         let mut connection = Client::connect(server.address());
         let put = json!({"StreamName": "clicks", "PartitionKey": "key", "Data": "dHdv"});

@@ -1,4 +1,4 @@
-//! Where systemd or Docker runs the server: what the service manager is told, and what is in the files for both.
+//! A server run by systemd or Docker: its messages to the service manager, and the files for both.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -92,7 +92,8 @@ fn the_variables_that_the_files_and_the_page_name_are_those_of_serve() {
     }
 }
 
-/// Without Docker: what the image is built of is a whole workspace, and what is copied out of the build is made there.
+/// Checked without Docker: the image is built from a complete workspace, and the files copied out of the build are made
+/// there.
 #[test]
 fn the_image_is_built_of_what_is_there() {
     let dockerfile = fs::read_to_string(source(DOCKERFILE)).unwrap();
@@ -152,7 +153,7 @@ fn the_image_is_built_of_what_is_there() {
     assert!(dockerfile.contains(&format!("ENTRYPOINT [\"/{program}\"]")));
 }
 
-/// Copies what Docker is given of a file or a directory.
+/// Copies the parts of a file or a directory that Docker gets.
 fn copy_kept(name: &Path, ignored: &str, context: &Path) {
     let is_ignored = ignored.lines().any(|line| match line.strip_prefix("**/") {
         Some(anywhere) => name.ends_with(anywhere),

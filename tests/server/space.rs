@@ -64,7 +64,7 @@ fn without_a_pool_the_files_of_a_deleted_stream_are_gone() {
     let server = PROGRAM.serve(directory.path(), &arguments[2..4]);
     Client::connect(server.address()).ok("DeleteStream", &json!({"StreamName": "s"}));
     server.stop("TERM");
-    // What was to be removed when the server ended goes at the latest when the next one keeps house.
+    // Files that were to be removed when the server ended are removed at the latest by the next one's house-keeping.
     let server = PROGRAM.serve(directory.path(), &arguments[2..4]);
     anabranch_harness::wait::wait_until("the deleted stream's files are gone", || {
         !data.join("streams/1").exists()

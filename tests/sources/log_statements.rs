@@ -1,5 +1,5 @@
-//! A log statement whose level is off is not evaluated, arguments included. So nothing that matters may stand in one:
-//! the arguments of every log statement, and of every `debug_assert!`, call only what is known to have no effect.
+//! A log statement whose level is off is not evaluated, and neither are its arguments. So the arguments of every log
+//! statement, and of every `debug_assert!`, may only have calls that are known to have no effect.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ const STATEMENTS: [&str; 11] = [
     "debug_assert_ne",
 ];
 
-/// Functions, methods and macros that only look.
+/// Functions, methods and macros that only read.
 const HARMLESS_CALLS: [&str; 27] = [
     "all",
     "any",
@@ -125,8 +125,8 @@ fn log_statements(source: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// What may have an effect: a call that is not known to be harmless, `.await`, `?` behind an expression, an
-/// assignment that is not to a field of the statement.
+/// The parts that may have an effect: a call that is not known to be harmless, `.await`, `?` behind an expression, and
+/// an assignment that is not to a field of the statement.
 fn effects(arguments: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (at, bracket) in arguments.match_indices(['(', '[', '{']) {
@@ -154,7 +154,7 @@ fn effects(arguments: &str) -> Vec<String> {
     found
 }
 
-/// Whether there is an assignment somewhere but behind the name of a field, where the statement has its own `=`.
+/// Whether there is an assignment, other than the `=` behind the name of a field of the statement.
 fn assigns(arguments: &str) -> bool {
     let mut depth = 0;
     let bytes = arguments.as_bytes();
@@ -190,7 +190,7 @@ fn last_word(text: &str) -> &str {
     &text[start..]
 }
 
-/// What stands between the first bracket and the one that closes it.
+/// The text between the first bracket and the one that closes it.
 fn in_brackets(text: &str) -> &str {
     let mut depth = 0;
     for (at, character) in text.char_indices() {
@@ -206,7 +206,7 @@ fn in_brackets(text: &str) -> &str {
     panic!("a log statement does not end: {text:.60}");
 }
 
-/// The same text with blanks for comments and for what is in quotes.
+/// The same text with spaces in place of comments and quoted text.
 fn without_comments_and_texts(source: &str) -> String {
     let mut code = String::with_capacity(source.len());
     let mut rest = source;
@@ -226,7 +226,7 @@ fn without_comments_and_texts(source: &str) -> String {
     code
 }
 
-/// How long the comment or the quoted text is that `rest` begins with.
+/// The length of the comment or the quoted text that `rest` begins with.
 fn skipped_bytes(rest: &str, before: &str) -> usize {
     if rest.starts_with("//") {
         return rest.find('\n').unwrap_or(rest.len());

@@ -1,4 +1,4 @@
-//! What the sources may look like.
+//! Rules for the sources.
 #![allow(clippy::unwrap_used)]
 
 mod log_statements;

@@ -1,4 +1,4 @@
-//! What an engine has to be able to do here.
+//! The operations that an engine needs here.
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,26 +19,26 @@ pub trait Peer: Sync {
     /// Adds records, all stamped by one writer. Several writers may call at the same time.
     fn append(&self, records: &[&[u8]], level: Level) -> Outcome<()>;
 
-    /// Ends in order.
+    /// Closes it in order.
     fn close(self: Box<Self>) -> Outcome<()> {
         Ok(())
     }
 }
 
-/// An engine: how to open and how to read, and what its calls do, seen by strace.
+/// An engine: how to open and read it, and the system calls of its operations, as strace shows them.
 #[derive(Clone, Copy, Debug)]
 pub struct Engine {
     pub name: &'static str,
-    /// Empty if there is no durable call: then it is not compared with those that have one.
+    /// Empty without a durable call: then it is not compared with engines that have one.
     pub synced: &'static str,
     /// Empty if there is no call that leaves the records to the operating system without a sync.
     pub written: &'static str,
     pub reading: &'static str,
-    /// Whether what is read is held against a checksum, each time.
+    /// Whether every read checks a checksum.
     pub verifies: bool,
     pub can_be_read_twice: bool,
     pub open: fn(&Path, Level) -> Outcome<Box<dyn Peer>>,
-    /// Opens what was closed, and hands out all records; how long the reading took.
+    /// Opens a closed store, and gives all records and the time that reading took.
     pub read: fn(&Path, Each<'_>) -> Outcome<Duration>,
 }
 

@@ -1,11 +1,11 @@
 //! Other embeddable logs and stores beside anabranch, in turns, on the same disk, with the same records.
 //!
-//! `cargo run --release --manifest-path benches/peers/Cargo.toml --target-dir target`, with `-- synced` for the rows whose
-//! names contain that, and with `--features rocksdb` where Debian's librocksdb-dev is installed.
+//! `cargo run --release --manifest-path benches/peers/Cargo.toml --target-dir target`, with `-- synced` for the rows
+//! whose names contain that, and with `--features rocksdb` where Debian's librocksdb-dev is installed.
 //! `ANABRANCH_BENCH_PEERS=okaywal,lmdb` leaves the other peers out.
 //!
 //! Every turn makes a store, writes 40 MiB to it that do not count, measures, closes it, opens it again, and reads back
-//! everything that was acknowledged: a fast turn that lost a record ends the run.
+//! all acknowledged records. A fast turn that lost a record ends the run.
 
 mod engine;
 mod engines;
@@ -27,9 +27,9 @@ use engine::{Engine, Level, Peer};
 
 const RECORD_BYTES: usize = 1 << 10;
 const BATCH: usize = 100;
-/// What is written before a turn counts, so that files and caches have their size.
+/// The bytes written before a turn counts, so that files and caches have their size.
 const WARM_UP_BYTES: usize = 40 << 20;
-/// The most that a turn writes: less than okaywal has zeros prepared for, and less than the kernel begins to write back.
+/// The most bytes of a turn: less than okaywal has prefilled, and less than the kernel begins to write back.
 const TURN_BYTES: usize = 256 << 20;
 const UNSYNCED_TURN_BYTES: usize = 96 << 20;
 /// Several segments, of which the last one is open for writing again.
@@ -174,7 +174,8 @@ fn appending(
     Ok(())
 }
 
-/// A durable call of a single writer flushes the device, if the device needs it at all; one that does not is no match.
+/// A durable call of a single writer flushes the device, if the device needs flushes at all. An engine that does not
+/// flush is not comparable.
 fn check_flushes(row: &Row, contestants: &[&Engine], raw: &Turns, turns: &[Turns]) -> Outcome<()> {
     const ONE: f64 = 0.95;
     let flushes = |turns: &Turns| median(turns.flushes_per_call.clone());
@@ -206,7 +207,7 @@ fn ratios(of: &Turns, to: &Turns) -> (f64, f64, f64) {
     (lowest, median(ratios), highest)
 }
 
-/// A run, and how often the device was told to flush for each call of it.
+/// A run, and how often the device was flushed for each call of it.
 type Turn = (Run, f64);
 
 fn counted<W: Writer>(

@@ -250,6 +250,15 @@ impl Api {
             .map(drop)
     }
 
+    /// Sends a part of a stream that is restored, and waits until it is taken.
+    pub(super) async fn send(&self, to: String, part: Bytes, limit: Duration) -> Result<(), Failure> {
+        let answer = self.cluster.ask(to, None, part, limit).await;
+        match answer {
+            Ok(answer) if answer.payload.is_empty() => Ok(()),
+            answer => parsed(answer).map(drop),
+        }
+    }
+
     pub(super) async fn request_found(
         &self,
         verb: String,

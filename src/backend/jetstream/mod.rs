@@ -9,6 +9,7 @@
 mod answer;
 mod api;
 mod append;
+mod archive;
 mod cache;
 mod certain;
 mod chain;
@@ -30,6 +31,7 @@ mod look;
 mod monitor;
 mod node;
 mod open;
+mod opened_logs;
 mod options;
 #[cfg(feature = "server")]
 mod owners;
@@ -39,6 +41,7 @@ mod reads;
 mod removal;
 #[cfg_attr(not(feature = "server"), allow(dead_code))]
 mod seat;
+mod settling;
 mod shared;
 mod stored_catalog;
 mod streams;
@@ -51,6 +54,7 @@ mod waiter;
 
 #[cfg(feature = "server")]
 pub(crate) use answer::{Answer, CallAddress, News, Stage};
+pub use archive::ClusterCopied;
 pub use check::{CheckedReplica, CheckedServer, CheckedStream, ClusterCheck, ClusterProblem};
 pub(crate) use look::{ClusterLook, SeenFrame};
 pub(crate) use open::open;

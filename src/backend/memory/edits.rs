@@ -4,7 +4,7 @@ use super::place::Memory;
 use crate::catalog::{CatalogState, Edit, EditLog, Revision};
 use crate::error::{Error, Result};
 
-/// A snapshot takes the place of the edits when they are twice as many as it had, and more than this.
+/// A snapshot replaces the edits when there are twice as many as it had, and more than this.
 const FEWEST_EDITS: usize = 1_000;
 
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(super) struct MemoryEdits {
 }
 
 impl MemoryEdits {
-    /// `make_first` gives a store's number and secret, where the memory has none yet.
+    /// `make_first` gives a store's number and secret, if the memory has none yet.
     pub(super) fn open(
         memory: &Memory,
         make_first: impl FnOnce() -> Result<(u128, [u8; 32])>,

@@ -44,12 +44,14 @@ pub(crate) struct FollowedManifest {
     unwhole: Option<Unwhole>,
 }
 
-/// Bytes behind the last frame that are no whole frame, and that something may follow. All was read once to find out.
+/// Bytes behind the last frame that are no whole frame, and that other frames may follow. The whole file was read once
+/// to find out.
 #[derive(Debug)]
 struct Unwhole {
-    /// The checksum of all bytes behind the last frame, of both copies. While it is the same nothing new is to be found.
+    /// The checksum of all bytes behind the last frame, in both copies. While it is unchanged, another reading finds
+    /// the same.
     checksum: u32,
-    /// What was found: that the frame is damaged, or that nothing follows it.
+    /// The result: the frame is damaged, or no frame follows it.
     damage: Option<Error>,
 }
 
@@ -170,13 +172,13 @@ impl FollowedManifest {
         }
         match lists.is_empty() {
             true => self.examine(file),
-            // What is behind these is looked at next time: they are not to be lost with an error.
+            // Bytes behind these frames are examined next time, because an error now would lose the frames.
             false => Ok(CatalogNews::Edits(lists)),
         }
     }
 
-    /// Whether what is behind the last frame, and is none, is damaged. That frames follow it is found out only by reading all,
-    /// once for what is there.
+    /// Finds out whether bytes behind the last frame that are no frame are damage. Only reading the whole file shows
+    /// whether frames follow, which is done once for the same bytes.
     fn examine(&mut self, file: &dyn DiskFile) -> Result<CatalogNews> {
         let Some(checksum) = self.checksum_behind(file) else {
             self.unwhole = None;
@@ -187,7 +189,7 @@ impl FollowedManifest {
         }
         let (number, known) = (self.number, self.length);
         let examined = self.look_again();
-        // Another manifest is mostly shorter, and has what this one has and more.
+        // Another manifest is usually shorter, and has all edits of this one and more.
         if examined.is_ok() && (self.number != number || self.length > known) {
             return examined;
         }
@@ -231,9 +233,9 @@ impl FollowedManifest {
         Ok(None)
     }
 
-    /// The checksum of what is behind the last frame, in both copies, if frames may be there: it begins with something else
-    /// than zeros, and does not end where the frame would that it seems to be. So one that is just being written, and one that
-    /// a killed program has left, are not examined.
+    /// The checksum of the bytes behind the last frame, in both copies, if frames may be among them: they begin with
+    /// other bytes than zeros, and do not end where the frame would end that they begin with. So a frame that is being
+    /// written, and one that a killed program has left, are not examined.
     fn checksum_behind(&self, file: &dyn DiskFile) -> Option<u32> {
         let copies = [WhichCopy::First, WhichCopy::Second];
         let header = |copy| read_copy(file, copy, self.length, FRAME_HEADER_BYTES as u64);
@@ -371,7 +373,7 @@ mod tests {
             assert!(manifest.unwhole.is_none(), "nothing follows, and all was read");
         }
         change(&catalog, 3);
-        // At each look, the first one included.
+        // At each look, including the first.
         for look in 0..9 {
             let damage = manifest.look().err().map(|error| error.to_string());
             let damage = damage.unwrap_or_default();
@@ -398,7 +400,7 @@ mod tests {
         for copy in [WhichCopy::First, WhichCopy::Second] {
             disk.rot().flip_bit(&path, file_offset(copy, at), 1).unwrap();
         }
-        // As what a killed program has left.
+        // As a killed program leaves them.
         for _ in 0..9 {
             assert!(matches!(manifest.look().unwrap(), CatalogNews::Nothing));
         }

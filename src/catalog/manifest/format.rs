@@ -148,12 +148,12 @@ pub(super) fn frame_length(header: &[u8; FRAME_HEADER_BYTES], seed: &Hasher) -> 
     (field(0) == FRAME_MAGIC && holds).then(|| FRAME_HEADER_BYTES as u64 + u64::from(field(4)))
 }
 
-/// Of a frame whose header holds.
+/// The length of a frame whose header holds.
 pub(super) fn sequence_of(header: &[u8; FRAME_HEADER_BYTES]) -> u64 {
     u64::from_le_bytes(std::array::from_fn(|i| header[8 + i]))
 }
 
-/// A frame's sequence and body, and where the next one begins.
+/// A frame's sequence and body, and the place where the next frame begins.
 pub(super) fn decode_frame<'a>(
     bytes: &'a [u8],
     offset: usize,

@@ -33,7 +33,7 @@ impl EndpointSide {
         let create = json!({"StreamName": stream, "ShardCount": arguments.shards});
         client.call("CreateStream", &create.to_string())?;
         let record_bytes = arguments.record_bytes as usize;
-        // From here on there is something to delete.
+        // From now on there is something to delete.
         let mut side = Self {
             client,
             stream,
@@ -128,7 +128,7 @@ impl Drop for EndpointSide {
     }
 }
 
-/// Puts over a connection of its own.
+/// Puts over its own connection.
 #[derive(Debug)]
 struct EndpointWriter {
     client: HttpClient,
@@ -142,7 +142,7 @@ impl Writer for EndpointWriter {
     }
 }
 
-/// PutRecords succeeds as a request also when it has stored only some of its records.
+/// PutRecords also succeeds as a request when it has stored only some of its records.
 pub fn check_all_taken(reply: &[u8]) -> Outcome<()> {
     const FAILED: &[u8] = b"\"FailedRecordCount\":";
     let failed = reply

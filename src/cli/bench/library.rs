@@ -52,7 +52,7 @@ impl LibrarySide {
         run(&mut self.writers, limits)
     }
 
-    /// How many records were acknowledged, if all of them are there when the store has been closed and opened again.
+    /// How many records were acknowledged, if all of them can be read after the store has been closed and opened again.
     pub(super) fn read_back(&mut self) -> Outcome<u64> {
         let acknowledged = self.writers.drain(..).map(|writer| writer.batch.next);
         let mut ledger = Ledger::new(acknowledged, self.record_bytes, self.shards == 1);
@@ -83,7 +83,7 @@ impl LibrarySide {
 struct LibraryWriter {
     stream: Stream,
     batch: Batch,
-    /// Many more than there are records in a call, so that every call meets other shards.
+    /// Many more than a call has records, so that different calls use different shards.
     keys: Vec<String>,
 }
 

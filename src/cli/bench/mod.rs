@@ -1,7 +1,7 @@
-//! `anabranch bench`: how much this machine and this directory can take, and how much of it anabranch makes use of.
+//! `anabranch bench`: how fast this machine and this directory are, and how much of that anabranch uses.
 //!
-//! The raw limit is `pwrite` and `fdatasync` with nothing around them, so this is the one tool that writes files without
-//! the engine; it does so in a directory of its own, which it removes.
+//! The raw limit is `pwrite` and `fdatasync` alone, so this is the one tool that writes files without the engine. It
+//! does so in a separate directory, which it removes.
 
 mod endpoint;
 mod library;
@@ -101,7 +101,7 @@ pub(super) fn run(arguments: &BenchArguments) -> ExitCode {
     }
 }
 
-/// What is measured beside the raw limit.
+/// The subject that is measured beside the raw limit.
 #[derive(Debug)]
 enum Side {
     Library(LibrarySide),
@@ -125,7 +125,7 @@ impl Side {
 }
 
 fn measure(arguments: &BenchArguments) -> Outcome<Report> {
-    // What was made is removed then.
+    // The directory is removed then.
     let interruption = Interruption::watch(|| {})?;
     let scratch = Scratch::new(&arguments.directory)?;
     if scratch.is_in_memory()? {
@@ -145,7 +145,7 @@ fn measure(arguments: &BenchArguments) -> Outcome<Report> {
     let slice = Duration::from_secs_f64(arguments.seconds) / slices;
     let progress = ProgressLine::default();
     for number in 0..=slices {
-        // What comes first warms up: files reach their size, and pages are in memory.
+        // The first slice warms up: files reach their size, and pages are in memory.
         let window = if number == 0 { slice / 4 } else { slice };
         let on_disk = run_raw(&raw, arguments, window)?;
         let on_side = side.run(Limits::window(window))?;
@@ -162,7 +162,7 @@ fn measure(arguments: &BenchArguments) -> Outcome<Report> {
     Ok(report)
 }
 
-/// Far more than a second writes without waiting for the disk would fill memory with what is to be written.
+/// Far more than is written in a second. Without waiting for the disk, unwritten data would fill the memory.
 const RAW_BYTES: u64 = 128 << 20;
 
 fn run_raw(raw: &RawFile, arguments: &BenchArguments, window: Duration) -> Outcome<Figures> {

@@ -1,4 +1,4 @@
-//! What was measured, for people and for programs.
+//! The measurements, for people and for programs.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::BenchArguments;
 
-/// Both sides, and what was read back.
+/// Both sides, and the records read back.
 #[derive(Debug)]
 pub(super) struct Report {
     arguments: BenchArguments,
@@ -38,14 +38,14 @@ impl Report {
         }
     }
 
-    /// Takes in one slice of each side.
+    /// Adds one slice of each side.
     pub(super) fn add(&mut self, raw: &Figures, anabranch: &Figures) {
         self.raw.add_later(raw);
         self.anabranch.add_later(anabranch);
         self.ratios.push(anabranch.per_second() / raw.per_second());
     }
 
-    /// A line for the person who waits.
+    /// A line for a person who waits.
     pub(super) fn so_far(&self) -> String {
         match self.ratios.is_empty() {
             true => "warming up".to_owned(),
@@ -179,7 +179,7 @@ fn counted(count: u32, what: &str) -> String {
     }
 }
 
-/// Without fraction, in groups of three digits.
+/// Without a fraction, in groups of three digits.
 fn whole(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut shown = String::new();

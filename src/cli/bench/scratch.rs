@@ -1,10 +1,10 @@
-//! The directory that a run has for itself.
+//! The directory of one run.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Removed with all that is in it when it is dropped.
+/// It is removed with its contents when this is dropped.
 #[derive(Debug)]
 pub(super) struct Scratch {
     path: PathBuf,
@@ -24,7 +24,7 @@ impl Scratch {
         &self.path
     }
 
-    /// Whether there is no disk below.
+    /// Whether the directory is in memory and on no disk.
     pub(super) fn is_in_memory(&self) -> io::Result<bool> {
         const TMPFS: i64 = 0x0102_1994;
         const RAMFS: i64 = 0x8584_58f6;

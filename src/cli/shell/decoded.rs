@@ -1,9 +1,9 @@
-//! Data as it is shown: text and JSON as they are, all else in base64.
+//! The forms in which data is shown: text and JSON as they are, and other data in base64.
 
 use base64_simd::STANDARD;
 use serde_json::Value;
 
-/// What data is.
+/// The kind of data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Decoded<'a> {
     /// A whole JSON document that is an object or an array.
@@ -17,8 +17,8 @@ impl<'a> Decoded<'a> {
         let Ok(text) = std::str::from_utf8(data) else {
             return Decoded::Bytes(data);
         };
-        // A number or a word alone is a document too, but the one who put it meant a text.
-        // Read whole, since a value that is passed over may have half of a surrogate, or a number beyond all that there are.
+        // A number or a word alone is a document too, but was put as a text. The whole document is read, since a value
+        // that is skipped may have half of a surrogate, or a number beyond all ranges.
         let is_json =
             text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<Value>(text).is_ok();
         match is_json {
@@ -27,7 +27,7 @@ impl<'a> Decoded<'a> {
         }
     }
 
-    /// For JSON lines: what the data is, and the data as a JSON value in one line.
+    /// For JSON lines: the kind of the data, and the data as a JSON value in one line.
     pub(super) fn json(self) -> (&'static str, String) {
         match self {
             // Line ends are only between its tokens. Digits and order stay as they are.
@@ -56,7 +56,7 @@ pub(super) fn json_text(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-/// Without what a terminal takes for a command.
+/// Without characters that a terminal takes for commands.
 pub(super) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -68,7 +68,7 @@ pub(super) fn printable(text: &str) -> String {
     shown
 }
 
-/// A valid document with each member and element in a line of its own, of which all but the first begin with `indent`.
+/// A valid document with each member and element on a separate line. All lines but the first begin with `indent`.
 /// Numbers, texts and their order stay as they are.
 pub(super) fn pretty(document: &str, indent: &str) -> String {
     const STEP: &str = "  ";

@@ -1,8 +1,8 @@
 //! A directory, through the library.
 //!
-//! A name without a slash is that of a stream of the server's account and region, or, where there is none of that
-//! name, of one that a program made through the library. A name with slashes is a stream of that namespace:
-//! `tenant-7/clicks`, and `/clicks` one of no namespace.
+//! A name without a slash is the name of a stream in the server's account and region. If there is none, it is the name
+//! of a stream that a program made through the library. A name with slashes names a stream of a namespace:
+//! `tenant-7/clicks`, and `/clicks` for one without a namespace.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,20 +17,20 @@ use super::super::secret_file::SecretFile;
 use super::rfc3339;
 use super::target::{NewRecord, Page, PutAnswer, ReadRecord, ShardRow, StreamRow, Target};
 
-/// What a command is going to do with a directory.
+/// How a command uses a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Several programs can read at the same time, also while another one writes.
+    /// Several programs can read at the same time, even while another one writes.
     Read,
-    /// Read, and leave it to others to write meanwhile.
+    /// Reads while others may write.
     Follow,
-    /// Change what is there.
+    /// Changes the store.
     Change,
-    /// Make a store if there is none.
+    /// Makes a store if there is none.
     Make,
 }
 
-/// A store that is open.
+/// An open store.
 pub(super) struct Directory {
     store: Store,
     namespace: String,
@@ -42,7 +42,7 @@ pub(super) struct DirectoryCursor {
     next: ShardIterator,
 }
 
-/// Read at a time.
+/// How many bytes are read at a time.
 const MOST_READ_BYTES: usize = 1 << 20;
 
 impl Directory {
@@ -53,7 +53,7 @@ impl Directory {
         access: Access,
         keys: Option<&Path>,
     ) -> Result<Self, Failure> {
-        // A mistyped name makes no store.
+        // A mistyped name must not make a store.
         if access != Access::Make && !directory.join("CURRENT").exists() {
             return Err(Failure::NoStore {
                 directory: directory.to_owned(),
@@ -65,7 +65,8 @@ impl Directory {
         }
         let store = match access {
             Access::Follow => options.follow(directory),
-            // Where no program has it, what one has left is recovered in memory, as the next one will.
+            // If no program has the store, its unfinished writes are recovered in memory, as the next opener will do on
+            // the disk.
             Access::Read => match options.clone().read_only(true).open(directory) {
                 Err(Error::Locked { .. }) => options.follow(directory),
                 opened => opened,
@@ -94,13 +95,13 @@ impl Directory {
                 }),
         };
         found.map_err(|error| match error {
-            // By the name that was given, which may have a namespace.
+            // By the given name, which may have a namespace.
             Error::StreamNotFound { .. } => Failure::Refused(format!("stream {name} not found")),
             error => Failure::Directory(error),
         })
     }
 
-    /// What [`find`](Self::find) finds a stream by.
+    /// The name by which [`find`](Self::find) finds a stream.
     fn shown_name(&self, namespace: &str, name: &str) -> String {
         let is_hidden = || {
             let ours = self.store.namespace(&self.namespace);
@@ -188,7 +189,7 @@ impl Target for Directory {
                 let position = stream.shard_iterator(number.shard_id(), to);
                 position.and_then(|position| stream.trim_shard_to(&position))
             }
-            // A year that is mistyped would hide all that there is.
+            // A mistyped year would hide all records.
             StartingPosition::AtTimestamp(time) if time > self.store.now() => {
                 return Err(Failure::Usage(format!(
                     "--to: {} is in the future",
@@ -199,7 +200,7 @@ impl Target for Directory {
                 .reader(to)
                 .and_then(|reader| stream.trim_to(&reader.checkpoint())),
         };
-        // The space is given back by house-keeping.
+        // House-keeping frees the space.
         let kept = trimmed.and_then(|()| self.store.maintain());
         kept.map_err(Failure::Directory)
     }
@@ -216,7 +217,7 @@ impl Target for Directory {
             if let Err(error) = outcome {
                 answer.untaken.push(place);
                 answer.is_doubtful |= !matches!(error, Error::StorageFull { .. });
-                // A disk that is full or broken does not become better by another try.
+                // Another try does not help if the disk is full or broken.
                 answer.failure = answer.failure.or(Some(Failure::Directory(error)));
             }
         }
@@ -245,7 +246,7 @@ impl Target for Directory {
         loop {
             let batch = match cursor.stream.get_records(&cursor.next, &limit) {
                 Ok(batch) => batch,
-                // As a server does, it goes on with the first that is kept.
+                // As in a server, reading goes on with the first record that is kept.
                 Err(Error::Trimmed {
                     first_kept: Some(next),
                     ..
@@ -278,8 +279,8 @@ impl Target for Directory {
     }
 }
 
-/// Refuses a sequence number of another stream, whose shards may have been made in the same second: the record of this
-/// number, if there is one, has to have arrived when the sequence number says.
+/// Refuses a sequence number of another stream, whose shards may have been made in the same second. If there is a
+/// record of this number, it has to have arrived at the time in the sequence number.
 fn check_is_of(stream: &Stream, number: SequenceNumber) -> Result<(), Failure> {
     let at = StartingPosition::AtSequenceNumber(number);
     let position = stream.shard_iterator(number.shard_id(), at);
@@ -287,7 +288,7 @@ fn check_is_of(stream: &Stream, number: SequenceNumber) -> Result<(), Failure> {
     let read = position.and_then(|position| stream.get_records(&position, &one));
     let first = match read {
         Ok(batch) => batch.records.first().map(|record| record.sequence_number),
-        // Hidden already, or damaged; a number that can be none here is told by what comes next.
+        // Hidden already, or damaged. The next call gives the error for an impossible number.
         Err(_) => None,
     };
     match first {

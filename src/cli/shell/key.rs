@@ -16,7 +16,7 @@ pub(super) struct KeyArguments {
 }
 
 impl KeyArguments {
-    /// The key of a line, or what is wrong with the line.
+    /// The key of a line, or the error of the line.
     pub(super) fn of(&self, line: &[u8]) -> Result<String, String> {
         match (&self.key, &self.key_field) {
             (Some(key), _) => Ok(key.clone()),
@@ -42,7 +42,7 @@ fn member(line: &[u8], field: &str) -> Result<String, String> {
     }
 }
 
-/// The key, if it can be one.
+/// The key, if it is a valid one.
 fn whole(key: &str) -> Result<String, String> {
     PartitionKey::check(key).map_err(|error| error.to_string())?;
     Ok(key.to_owned())

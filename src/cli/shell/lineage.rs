@@ -1,4 +1,5 @@
-//! All shards of a stream, read in the order of their lineage: a shard begins once all its parents are at their end.
+//! All shards of a stream, read in the order of their lineage: a shard begins once all its parents have been read to
+//! their ends.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -8,28 +9,28 @@ use super::super::Failure;
 use super::target::{Page, ReadRecord, ShardRow, Target};
 use super::until::Until;
 
-/// Reads a stream from a position on. Each shard is read in its order; shards take turns.
+/// Reads a stream from a position on. Each shard is read in order; shards take turns.
 pub(super) struct LineageReader<'t, T: Target> {
     target: &'t mut T,
     stream: String,
-    /// The shards that have their turn in this round, and those that had it.
+    /// The shards still to be read in this round, and those that were read.
     left: VecDeque<(ShardId, T::Cursor)>,
     done: VecDeque<(ShardId, T::Cursor)>,
-    /// All that were ever begun, and those of them that were read to their end.
+    /// All shards that were ever begun, and those of them that were read to their ends.
     begun: BTreeSet<ShardId>,
     drained: BTreeSet<ShardId>,
-    /// In this round something was found.
+    /// Whether records were found in this round.
     has_news: bool,
-    /// Shards may be ready to be begun.
+    /// Whether shards may be ready to begin.
     is_any_drained: bool,
-    /// Where each shard ends, if it is not read on for ever.
+    /// Where each shard ends, unless reading goes on for ever.
     until: Option<Until>,
     /// The last sequence number that was read of each shard.
     last: BTreeMap<ShardId, String>,
 }
 
 impl<'t, T: Target> LineageReader<'t, T> {
-    /// Begins with the shards that the position is in.
+    /// Begins with the shards that contain the position.
     pub(super) fn open(target: &'t mut T, stream: &str, from: StartingPosition) -> Result<Self, Failure> {
         let shards = match from {
             StartingPosition::Latest => target.shards(stream, ShardFilter::AtLatest)?,
@@ -54,7 +55,7 @@ impl<'t, T: Target> LineageReader<'t, T> {
         Ok(reader)
     }
 
-    /// Some records of one shard, in their order, but no more than `limit`; `None` if none are there now.
+    /// Some records of one shard, in order, and at most `limit`; `None` if there are none now.
     pub(super) fn next(&mut self, limit: usize) -> Result<Option<Vec<ReadRecord>>, Failure> {
         loop {
             let Some((shard, mut cursor)) = self.left.pop_front() else {
@@ -66,7 +67,7 @@ impl<'t, T: Target> LineageReader<'t, T> {
             let mut page = match self.target.read(&mut cursor, limit) {
                 Ok(page) => page,
                 Err(failure) => {
-                    // It is good for another try.
+                    // It can be tried again.
                     self.left.push_front((shard, cursor));
                     return Err(failure);
                 }
@@ -90,12 +91,12 @@ impl<'t, T: Target> LineageReader<'t, T> {
         }
     }
 
-    /// Has each shard end there, also those that are begun later.
+    /// Ends each shard there, also those that are begun later.
     pub(super) fn end_at(&mut self, until: Until) {
         self.until = Some(until);
     }
 
-    /// Up to where each shard was read, for people who go on.
+    /// The position up to which each shard was read, for people who continue.
     pub(super) fn last_read(&self) -> String {
         if self.last.is_empty() {
             return "No record was read before.".to_owned();
@@ -110,7 +111,7 @@ impl<'t, T: Target> LineageReader<'t, T> {
         )
     }
 
-    /// When the oldest record arrived. The first of a shard is older than all that its descendants have.
+    /// The arrival of the oldest record. The first record of a shard is older than all records of its descendants.
     pub(super) fn oldest_arrival(mut self) -> Result<Option<Timestamp>, Failure> {
         let mut oldest = None;
         loop {
@@ -135,10 +136,10 @@ impl<'t, T: Target> LineageReader<'t, T> {
         }
     }
 
-    /// Gives all shards their turn again; false if there was nothing new in the last round.
+    /// Begins a round with all shards; false if the last round had no new records.
     fn begin_round(&mut self) -> Result<bool, Failure> {
         self.left.append(&mut self.done);
-        // One that has expired meanwhile is drained at once.
+        // A shard that has expired meanwhile is drained at once.
         while self.is_any_drained {
             self.is_any_drained = false;
             if let Err(failure) = self.begin_ready() {
@@ -150,7 +151,7 @@ impl<'t, T: Target> LineageReader<'t, T> {
         Ok(has_news && !self.left.is_empty())
     }
 
-    /// Begins the shards all of whose parents are drained, or are not there any more.
+    /// Begins the shards whose parents are all drained, or do not exist any more.
     fn begin_ready(&mut self) -> Result<(), Failure> {
         let listed = self.target.shards(&self.stream, ShardFilter::FromTrimHorizon)?;
         let listed: BTreeMap<_, _> = listed.into_iter().map(|shard| (shard.id, shard)).collect();
@@ -186,14 +187,14 @@ impl<'t, T: Target> LineageReader<'t, T> {
     }
 }
 
-/// The shards without a parent that is still there.
+/// The shards without an existing parent.
 fn roots(shards: Vec<ShardRow>) -> Vec<ShardRow> {
     let ids: BTreeSet<_> = shards.iter().map(|shard| shard.id).collect();
     let is_root = |shard: &ShardRow| !shard.parents.iter().any(|parent| ids.contains(parent));
     shards.into_iter().filter(is_root).collect()
 }
 
-/// The shards from which any of these descends.
+/// The ancestors of these shards.
 fn ancestors(listed: &BTreeMap<ShardId, ShardRow>, of: &BTreeSet<ShardId>) -> BTreeSet<ShardId> {
     let mut found = BTreeSet::new();
     let mut unvisited: Vec<_> = of.iter().copied().collect();

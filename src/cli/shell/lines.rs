@@ -1,14 +1,14 @@
-//! The lines of standard input, read ahead while others are put.
+//! The lines of standard input, read ahead while earlier ones are put.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// How many lines are read ahead, and how many bytes; but one line, however long, always is.
+/// How many lines, and how many bytes, are read ahead. One line is always read, however long it is.
 const MOST_AHEAD: usize = 2_000;
 const MOST_BYTES_AHEAD: usize = 10 << 20;
 
-/// Lines that are read and not taken yet. Clones share them.
+/// Lines that were read and not taken yet. Clones share them.
 #[derive(Clone, Default)]
 pub(super) struct Lines {
     shared: Arc<Shared>,
@@ -47,7 +47,7 @@ pub(super) enum End {
 }
 
 impl Lines {
-    /// Begins to read, in a thread of its own.
+    /// Starts to read, in a separate thread.
     pub(super) fn read(&self, input: impl Read + Send + 'static, longest: usize) -> io::Result<()> {
         let lines = self.clone();
         let name = "anabranch-lines".to_owned();
@@ -59,7 +59,7 @@ impl Lines {
         std::thread::Builder::new().name(name).spawn(read).map(drop)
     }
 
-    /// Takes a line. Waits for one if `may_wait`, and gives `None` if there is none, or none any more.
+    /// Takes a line. Waits for one if `may_wait`. Gives `None` if there is none now, or no more at all.
     pub(super) fn take(&self, may_wait: bool) -> Option<Line> {
         let mut state = self.lock();
         while may_wait && state.lines.is_empty() && state.end.is_none() && !state.is_interrupted {
@@ -74,13 +74,13 @@ impl Lines {
         Some(line)
     }
 
-    /// Has no more lines be taken.
+    /// No more lines can be taken.
     pub(super) fn interrupt(&self) {
         self.lock().is_interrupted = true;
         self.shared.changed.notify_all();
     }
 
-    /// Why there are none any more, once that is so.
+    /// Why there are no more lines, once there are none.
     pub(super) fn end(&self) -> Option<End> {
         let mut state = self.lock();
         match state.is_interrupted {
@@ -94,7 +94,7 @@ impl Lines {
         let mut input = io::BufReader::with_capacity(256 << 10, input);
         for number in 1.. {
             let mut bytes = Vec::new();
-            // With its end, and one byte that shows that it is too long.
+            // With its end, and one byte more, which shows that it is too long.
             let most = longest as u64 + 2;
             match input.by_ref().take(most).read_until(b'\n', &mut bytes) {
                 Ok(0) => break,
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn an_interruption_ends_the_wait_for_a_line() {
         let lines = Lines::default();
-        // As long as the other end is held, nothing comes, not even the end.
+        // As long as the other end is held, neither bytes nor the end come.
         let (_held, input) = std::os::unix::net::UnixStream::pair().unwrap();
         lines.read(input, 10).unwrap();
         assert_eq!(lines.take(false), None);

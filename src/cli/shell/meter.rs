@@ -1,19 +1,19 @@
-//! How much a command has put or read, and how fast, for people who watch on a terminal.
+//! How much a command has put or read, and how fast, for people at a terminal.
 
 use std::time::{Duration, Instant};
 
 use super::super::counted::Counted;
 use super::super::progress_line::ProgressLine;
 
-/// Counts, and tells of it on standard error where that is a terminal.
+/// Counts, and shows the counts on standard error if that is a terminal.
 pub(super) struct Meter {
     pub(super) records: u64,
     pub(super) bytes: u64,
     begun: Instant,
     shown: Option<Instant>,
-    /// `None` where nothing is to be told.
+    /// `None` if nothing is to be shown.
     line: Option<ProgressLine>,
-    /// How much there is to do, and how much of it is done, where that is known.
+    /// How much there is to do, and how much of it is done, if that is known.
     goal: Option<(u64, u64)>,
 }
 
@@ -24,7 +24,7 @@ impl Default for Meter {
 }
 
 impl Meter {
-    /// One that tells nothing.
+    /// A meter that shows nothing.
     pub(super) fn silent() -> Self {
         Self::telling(None)
     }
@@ -40,7 +40,7 @@ impl Meter {
         }
     }
 
-    /// Shows how much is done of so much that there is to do, if that is known.
+    /// Shows how much of the goal is done, if there is one.
     pub(super) fn towards(self, goal: Option<u64>) -> Self {
         Self {
             goal: goal.map(|goal| (goal, 0)),
@@ -48,7 +48,7 @@ impl Meter {
         }
     }
 
-    /// So much more is done. What `more` says is told too, where something is told now.
+    /// Adds work that is done. If the counts are shown now, `more` is shown too.
     pub(super) fn add(&mut self, records: u64, bytes: u64, of_goal: u64, more: impl FnOnce() -> String) {
         const BETWEEN_SHOWS: Duration = Duration::from_millis(100);
         self.records += records;
@@ -66,7 +66,7 @@ impl Meter {
         }
     }
 
-    /// Takes away what is told, for something else that is written to the terminal.
+    /// Erases the line, before other output to the terminal.
     pub(super) fn hide(&self) {
         if let Some(line) = &self.line {
             line.show("");
@@ -90,7 +90,7 @@ impl Meter {
     }
 }
 
-/// `[#####---------------]  25 %  `. A goal that has moved away meanwhile, as a file that has grown, is no more than reached.
+/// `[#####---------------]  25 %  `. If the goal has moved, as with a file that has grown, it is at most reached.
 fn bar(done: u64, goal: u64) -> String {
     const WIDTH: usize = 20;
     let share = match goal {

@@ -1,9 +1,9 @@
 //! Streams at the shell: listed, made, written to, read, resharded, trimmed and deleted, in a directory or behind an
 //! endpoint.
 //!
-//! The commands know neither: what they need is a [`Target`](target::Target), which `directory` is through the library
-//! and `endpoint` through the API of a server. Reading all shards of a stream in the order of their lineage is done
-//! once, over the target (`lineage`).
+//! The commands work on a [`Target`](target::Target), which `directory` implements through the library and `endpoint`
+//! through the API of a server. Reading all shards of a stream in the order of their lineage is implemented once, over
+//! the target (`lineage`).
 
 mod decoded;
 mod directory;
@@ -75,7 +75,7 @@ pub(super) enum ShellCommand {
     Delete(streams::DeleteArguments),
 }
 
-/// What the help of all these commands ends with.
+/// The end of the help of all these commands.
 macro_rules! after_help {
     ($before:literal) => {
         concat!(
@@ -101,7 +101,7 @@ pub(super) use after_help;
 
 const AFTER_HELP: &str = after_help!("");
 
-/// Does what is asked. Where standard output was closed no more is wanted, so that is no failure.
+/// Runs the command. If standard output was closed, no more output is needed, so that is no failure.
 pub(super) fn run(command: &ShellCommand) -> ExitCode {
     let done = match command {
         ShellCommand::Streams(arguments) => streams::list(arguments),

@@ -1,4 +1,4 @@
-//! How a stream is named at the shell.
+//! Names of streams at the shell.
 
 use std::fmt;
 use std::ops::Deref;
@@ -11,7 +11,7 @@ use anabranch::check_stream_name;
 pub(super) struct StreamArgument(String);
 
 impl StreamArgument {
-    /// Whether it names a namespace, which streams behind an endpoint do not have.
+    /// Whether it has a namespace, which streams behind an endpoint do not have.
     pub(super) fn has_namespace(&self) -> bool {
         self.0.contains('/')
     }
@@ -23,7 +23,7 @@ impl FromStr for StreamArgument {
     fn from_str(text: &str) -> Result<Self, String> {
         let (namespace, name) = text.rsplit_once('/').unwrap_or(("", text));
         check_stream_name(name).map_err(|error| error.to_string())?;
-        // Dots alone are a path that was typed where a name belongs.
+        // Dots alone are a path that was typed in the place of a name.
         let is_part = |part: &str| check_stream_name(part).is_ok() && !part.bytes().all(|byte| byte == b'.');
         match namespace.is_empty() || namespace.split('/').all(is_part) {
             true => Ok(Self(text.to_owned())),

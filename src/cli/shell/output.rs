@@ -1,4 +1,4 @@
-//! What goes to standard output: tables for people, JSON lines for programs.
+//! Standard output: tables for people, JSON lines for programs.
 
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 

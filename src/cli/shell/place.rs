@@ -1,4 +1,4 @@
-//! Which place with streams is meant: `--data-dir` or `--endpoint`.
+//! The place with the streams: `--data-dir` or `--endpoint`.
 
 use std::path::PathBuf;
 
@@ -36,7 +36,7 @@ pub(super) struct PlaceArguments {
     keys: Option<PathBuf>,
 }
 
-/// What a command does at a place, whichever it is.
+/// The work of a command at a place of either kind.
 pub(super) trait Work {
     fn at(self, target: &mut impl Target) -> Result<(), Failure>;
 }
@@ -44,7 +44,7 @@ pub(super) trait Work {
 impl PlaceArguments {
     const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:4567";
 
-    /// Opens the place, does the work, on a stream if on one, and lets the place go, also where the work failed.
+    /// Opens the place, does the work, on a stream if one is given, and closes the place, even if the work failed.
     pub(super) fn run(
         &self,
         access: Access,
@@ -83,7 +83,7 @@ impl PlaceArguments {
         Endpoint::open(&url, region)
     }
 
-    /// Where a server has the streams of the account in the region.
+    /// The namespace in which a server has the streams of the account in the region.
     fn namespace(&self, default_region: &str) -> Result<String, Failure> {
         let region = self.region.as_deref().unwrap_or(default_region);
         let options = ServerOptions::new("").region(region).account_id(&self.account_id);

@@ -1,11 +1,11 @@
-//! Where reading begins, and up to where records are trimmed: `--from` and `--to`.
+//! The position where reading begins, and to which records are trimmed: `--from` and `--to`.
 
 use anabranch::{Clock, ShardId, StartingPosition, SystemClock};
 
 use super::super::duration::duration;
 use super::rfc3339;
 
-/// `trim-horizon`, `latest`, a sequence number, a time, or one from now: `-1h`.
+/// `trim-horizon`, `latest`, a sequence number, a time, or a time relative to now: `-1h`.
 pub(super) fn from(text: &str) -> Result<StartingPosition, String> {
     match text {
         "trim-horizon" => Ok(StartingPosition::TrimHorizon),
@@ -14,7 +14,7 @@ pub(super) fn from(text: &str) -> Result<StartingPosition, String> {
     }
 }
 
-/// A sequence number, a time, or one from now.
+/// A sequence number, a time, or a time relative to now.
 pub(super) fn to(text: &str) -> Result<StartingPosition, String> {
     number_or_time(text, "")
 }

@@ -61,7 +61,7 @@ how fast; of input that is a file also how much of it.
 const MOST_RECORDS: usize = 500;
 const MOST_BYTES: usize = 5 << 20;
 
-/// How often records are put again of which none is taken.
+/// How often records are put again if none of them is taken.
 const MOST_ATTEMPTS: u32 = 10;
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -80,7 +80,7 @@ impl Work for Put<'_> {
     fn at(self, target: &mut impl Target) -> Result<(), Failure> {
         let arguments = self.0;
         let most = target.stream(&arguments.stream)?.max_record_bytes;
-        // Before it is read ahead.
+        // Before lines are read ahead.
         let input_bytes = left_to_read(io::stdin());
         let lines = Lines::default();
         let to_interrupt = lines.clone();
@@ -143,7 +143,7 @@ impl<T: Target> Putter<'_, T> {
         }
     }
 
-    /// Puts these, again and again until all are taken: no line behind them is put before. They are in the order of
+    /// Puts these records repeatedly until all are taken. No later line is put before. The records are in the order of
     /// their lines, which have no gap.
     fn put(&mut self, mut records: Vec<NewRecord>) -> Result<(), Failure> {
         let last_line = records.last().map_or(0, |record| record.line);
@@ -180,7 +180,7 @@ impl<T: Target> Putter<'_, T> {
         Ok(())
     }
 
-    /// Leaves those that were not taken, and gives how many were.
+    /// Keeps those that were not taken, and gives how many were taken.
     fn keep_untaken(&mut self, records: &mut Vec<NewRecord>, answer: &PutAnswer) -> usize {
         let size = |records: &[NewRecord]| records.iter().map(NewRecord::bytes).sum::<usize>() as u64;
         // With the ends of their lines.
@@ -209,9 +209,9 @@ impl<T: Target> Putter<'_, T> {
 #[derive(Default)]
 struct Batch {
     records: Vec<NewRecord>,
-    /// One for which there was no room.
+    /// A record for which there was no room.
     held: Option<NewRecord>,
-    /// The line behind the records that cannot be one, and why.
+    /// The line behind the records that cannot be a record, and why.
     wrong: Option<(u64, String)>,
 }
 

@@ -1,4 +1,4 @@
-//! `anabranch get` and `anabranch tail`: records as they are read.
+//! `anabranch get` and `anabranch tail`: shows records while they are read.
 
 use std::time::{Duration, Instant};
 
@@ -87,14 +87,14 @@ made again for 5 minutes. Stopped by SIGINT or SIGTERM, it has done what it was 
 "
 );
 
-/// Shows what is there.
+/// Shows the records that are there.
 pub(super) fn get(arguments: &GetArguments) -> Result<(), Failure> {
     arguments
         .place
         .run(Access::Read, Some(&arguments.stream), Get(arguments))
 }
 
-/// Shows what is there in all shards, and if asked what comes.
+/// Shows the records of all shards, and with `--follow` those that come later.
 pub(super) fn tail(arguments: &TailArguments) -> Result<(), Failure> {
     if arguments.from.and_then(position::shard_of).is_some() {
         return Err(Failure::Usage(
@@ -151,7 +151,7 @@ fn show_shard(
     Ok(())
 }
 
-/// Shows what is there now.
+/// Shows the records that are there now.
 fn show_all<T: Target>(reader: &mut LineageReader<'_, T>, shown: &mut Shown) -> Result<(), Failure> {
     while !shown.is_full() {
         match reader.next(shown.room())? {
@@ -214,7 +214,7 @@ fn follow<T: Target>(reader: &mut LineageReader<'_, T>, shown: &mut Shown) -> Re
     Ok(())
 }
 
-/// A connection that may break, as when the server is started again: positions stay good.
+/// A connection that may break, as when the server is restarted. Positions stay valid.
 #[derive(Default)]
 struct Connection {
     broken: Option<Broken>,
@@ -228,14 +228,14 @@ struct Broken {
 impl Connection {
     const FIRST_WAIT: Duration = Duration::from_millis(100);
     const LONGEST_WAIT: Duration = Duration::from_secs(5);
-    /// So long it is tried again.
+    /// How long it is tried again.
     const PATIENCE: Duration = Duration::from_secs(300);
 
     fn note_answer(&mut self) {
         self.broken = None;
     }
 
-    /// How long to wait until it is tried again; `None` if that is of no use. Says so the first time.
+    /// How long to wait for the next try; `None` if that would not help. Prints a message the first time.
     fn wait_after(&mut self, failure: &Failure) -> Option<Duration> {
         if !failure.may_pass() {
             return None;

@@ -24,7 +24,7 @@ pub(super) fn basic(time: Timestamp) -> String {
     calendar_time(time).map_or_else(String::new, |time| time.format("%Y%m%dT%H%M%SZ").to_string())
 }
 
-/// `None` for what no calendar has.
+/// `None` for a time outside of the calendar.
 fn calendar_time(time: Timestamp) -> Option<DateTime<Utc>> {
     let milliseconds = i64::try_from(time.as_millis()).ok()?;
     DateTime::from_timestamp_millis(milliseconds)

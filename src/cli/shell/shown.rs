@@ -1,4 +1,4 @@
-//! Records as they are shown, by `anabranch get` and `anabranch tail`.
+//! The records that `anabranch get` and `anabranch tail` show.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -28,10 +28,10 @@ pub(super) struct ShownArguments {
     output: OutputArguments,
 }
 
-/// Asked for at a time.
+/// How many records are requested at a time.
 const MOST_RECORDS: usize = 1_000;
 
-/// Records that are shown until there are enough.
+/// Shows records until there are enough.
 pub(super) struct Shown {
     output: Output,
     is_decoded: bool,
@@ -42,7 +42,7 @@ pub(super) struct Shown {
 
 impl Shown {
     pub(super) fn new(arguments: &ShownArguments) -> Self {
-        // What is shown on the terminal shows by itself how far it is.
+        // If the records are shown on the terminal, they show the progress.
         let meter = match io::stdout().is_terminal() {
             true => Meter::silent(),
             false => Meter::default(),
@@ -60,7 +60,7 @@ impl Shown {
         self.left == 0
     }
 
-    /// How many more to ask for.
+    /// How many more records to request.
     pub(super) fn room(&self) -> usize {
         self.left.min(MOST_RECORDS)
     }
@@ -85,7 +85,7 @@ impl Shown {
         self.output.flush()
     }
 
-    /// For something else that is written to the terminal.
+    /// Erases the progress line, before other output to the terminal.
     pub(super) fn hide_progress(&self) {
         self.meter.hide();
     }
@@ -119,7 +119,7 @@ impl Shown {
     }
 }
 
-/// What has a line of its own: a record, or one of those that the Kinesis Producer Library has put into it.
+/// An item with its own line: a record, or one of those that the Kinesis Producer Library has put into it.
 struct Item<'a> {
     record: &'a ReadRecord,
     /// Its place among those in the record.
@@ -188,13 +188,13 @@ impl<'a> Item<'a> {
     }
 }
 
-/// One line: what comes next may be wider than anything before, so only the usual widths are kept.
+/// One line. Later rows may be wider than all before, so only the usual widths are kept.
 fn columns([arrival, shard, number, key]: [&str; 4], data: &str) -> String {
     let line = format!("{arrival:24}  {shard:20}  {number:56}  {key:13}  {data}");
     line.trim_end().to_owned()
 }
 
-/// In the largest unit of which there is at least one.
+/// In the largest unit that it has at least one of.
 fn shown_span(span: Duration) -> String {
     let seconds = span.as_secs();
     for (unit, of_seconds) in [("days", 86_400), ("h", 3_600), ("min", 60)] {

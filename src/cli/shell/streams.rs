@@ -81,7 +81,7 @@ pub(super) fn create(arguments: &CreateArguments) -> Result<(), Failure> {
         .run(Access::Make, Some(&arguments.stream), Create(arguments))
 }
 
-/// Deletes a stream, if that is meant.
+/// Deletes a stream, after the person has agreed.
 pub(super) fn delete(arguments: &DeleteArguments) -> Result<(), Failure> {
     arguments
         .place
@@ -136,7 +136,7 @@ impl Work for Delete<'_> {
     }
 }
 
-/// Asks, on standard error, and takes a line of standard input for the answer.
+/// Asks on standard error, and reads a line of standard input as the answer.
 fn is_meant(stream: &str) -> bool {
     let mut answer = String::new();
     let _ = write!(
@@ -147,14 +147,14 @@ fn is_meant(stream: &str) -> bool {
     read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
 
-/// A stream as it is listed.
+/// A stream in the list.
 struct Listed {
     stream: StreamRow,
     /// When its oldest record arrived, if it has any.
     oldest: Option<Timestamp>,
 }
 
-/// The arrival of the oldest record. What keeps one stream from being read keeps no other from being listed.
+/// The arrival of the oldest record. If one stream cannot be read, the others are still listed.
 fn oldest(target: &mut impl Target, stream: &StreamRow) -> Result<Option<Timestamp>, Failure> {
     if !stream.is_readable() {
         return Ok(None);
@@ -169,7 +169,7 @@ fn oldest(target: &mut impl Target, stream: &StreamRow) -> Result<Option<Timesta
     }
 }
 
-/// A number of JSON, without a fraction where there is none.
+/// A JSON number, without a fraction if it is whole.
 fn seconds(time: Duration) -> Value {
     match time.subsec_nanos() {
         0 => Value::from(time.as_secs()),

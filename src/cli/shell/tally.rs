@@ -1,16 +1,16 @@
-//! How much has been put, for people who watch, and for what has to go on where a put has failed.
+//! How much has been put, for people, and for continuing after a failed put.
 
 use super::meter::Meter;
 use super::target::NewRecord;
 
-/// What has been put so far.
+/// The records put so far.
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) meter: Meter,
     gap: Option<Gap>,
 }
 
-/// Lines of a failed call that are not put. All in front of them are.
+/// Lines of a failed call that are not put. All lines in front of them are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Gap {
     first_line: u64,
@@ -22,7 +22,7 @@ struct Gap {
 }
 
 impl Tally {
-    /// Of input of which so many bytes are to come, if that is known.
+    /// For an input of this many bytes, if that is known.
     pub(super) fn of_input(bytes: Option<u64>) -> Self {
         Self {
             meter: Meter::default().towards(bytes),
@@ -30,7 +30,7 @@ impl Tally {
         }
     }
 
-    /// Notes the records that are left of lines up to `last_line`, all others of which are put.
+    /// Notes the remaining records of lines up to `last_line`. All other lines are put.
     pub(super) fn note_left(&mut self, left: &[NewRecord], last_line: u64, is_certain: bool) {
         let (Some(first), Some(last)) = (left.first(), left.last()) else {
             return;
@@ -44,7 +44,7 @@ impl Tally {
         });
     }
 
-    /// For the message of a failure: how much is put, and with which line to go on.
+    /// For the message of a failure: how much is put, and at which line to continue.
     pub(super) fn done(&self) -> String {
         let put = match self.meter.records {
             0 => "No record was put".to_owned(),

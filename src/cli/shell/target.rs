@@ -1,4 +1,4 @@
-//! What the commands need of a place with streams.
+//! The operations that the commands need at a place with streams.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use super::super::Failure;
 
 /// A place with streams: a directory, or an endpoint. A change is done when its call returns.
 pub(super) trait Target {
-    /// A position in one shard, which reading moves on.
+    /// A position in one shard. Reading moves it.
     type Cursor;
 
-    /// How long a stream that has nothing new is left alone.
+    /// How long to wait before reading again if a stream had nothing new.
     const BETWEEN_READS: Duration;
 
     /// All streams, in the order of their names.
     fn streams(&mut self) -> Result<Vec<StreamRow>, Failure>;
 
-    /// One of them.
+    /// The stream of this name.
     fn stream(&mut self, stream: &str) -> Result<StreamRow, Failure>;
 
     /// The shards that a filter selects, in the order of their ids.
@@ -36,13 +36,14 @@ pub(super) trait Target {
     /// Closes two shards and opens one.
     fn merge(&mut self, stream: &str, first: ShardId, second: ShardId) -> Result<(), Failure>;
 
-    /// Hides the records in front of a position. A sequence number is a position in its shard, a time is one in all.
+    /// Hides the records in front of a position. A sequence number is a position in its shard, a time a position in all
+    /// shards.
     fn trim(&mut self, stream: &str, to: StartingPosition) -> Result<(), Failure>;
 
     /// Puts up to 500 records.
     fn put(&mut self, stream: &str, records: &[NewRecord]) -> Result<PutAnswer, Failure>;
 
-    /// A position in a shard; `None` if the shard is not there any more.
+    /// A position in a shard; `None` if the shard does not exist any more.
     fn cursor(
         &mut self,
         stream: &str,
@@ -50,24 +51,24 @@ pub(super) trait Target {
         from: StartingPosition,
     ) -> Result<Option<Self::Cursor>, Failure>;
 
-    /// Up to `limit` records from a position on, which is moved behind them. Does not wait for records.
+    /// Up to `limit` records from a position on. Moves the position behind them. Does not wait for records.
     fn read(&mut self, cursor: &mut Self::Cursor, limit: usize) -> Result<Page, Failure>;
 
-    /// Lets the place go.
+    /// Closes the place.
     fn close(self) -> Result<(), Failure>;
 }
 
-/// What is told of a stream.
+/// A stream, as the commands show it.
 #[derive(Debug, Clone)]
 pub(super) struct StreamRow {
-    /// What the commands know it by.
+    /// The name that the commands use.
     pub(super) name: String,
     /// As the API has it: `ACTIVE`.
     pub(super) status: String,
     /// As the API has it: `PROVISIONED`.
     pub(super) mode: String,
     pub(super) open_shards: u32,
-    /// `None` is forever.
+    /// `None` means for ever.
     pub(super) retention: Option<Duration>,
     pub(super) max_record_bytes: usize,
 }
@@ -80,7 +81,7 @@ impl StreamRow {
     }
 }
 
-/// What is told of a shard.
+/// A shard, as the commands show it.
 #[derive(Debug, Clone)]
 pub(super) struct ShardRow {
     pub(super) id: ShardId,
@@ -99,22 +100,22 @@ pub(super) struct NewRecord {
 }
 
 impl NewRecord {
-    /// What counts for limits.
+    /// The bytes that count for limits.
     pub(super) fn bytes(&self) -> usize {
         self.key.len() + self.data.len()
     }
 }
 
-/// What became of records that were put.
+/// The result for records that were put.
 #[derive(Debug, Default)]
 pub(super) struct PutAnswer {
-    /// The places of those that were not taken, in order. All others were.
+    /// The places of the records that were not taken, in order. All others were taken.
     pub(super) untaken: Vec<usize>,
-    /// Why the first of them was not, and may be if it is put again.
+    /// Why the first of them was not taken. It may be taken if it is put again.
     pub(super) reason: String,
-    /// What keeps some of them from being taken for good.
+    /// Why some of them can never be taken.
     pub(super) failure: Option<Failure>,
-    /// Where there is a failure: those that seem not to be taken may be there nevertheless.
+    /// With a failure: records that seem not to be taken may be stored nevertheless.
     pub(super) is_doubtful: bool,
 }
 
@@ -128,18 +129,18 @@ pub(super) struct ReadRecord {
     pub(super) data: Bytes,
 }
 
-/// What a read gave.
+/// The result of a read.
 #[derive(Debug, Default)]
 pub(super) struct Page {
     pub(super) records: Vec<ReadRecord>,
-    /// Nothing more is there now.
+    /// Whether there are no more records now.
     pub(super) is_at_head: bool,
-    /// Nothing more will come: the shard is closed, or not there any more.
+    /// Whether there will be no more records: the shard is closed, or does not exist any more.
     pub(super) is_drained: bool,
 }
 
 impl Page {
-    /// Of a shard that is not there any more.
+    /// The result for a shard that does not exist any more.
     pub(super) fn of_gone_shard() -> Page {
         Page {
             records: Vec::new(),

@@ -33,7 +33,7 @@ pub(in crate::cli) struct TrimArguments {
     place: PlaceArguments,
 }
 
-/// Hides what is in front of a position, and shows what each shard begins with then.
+/// Hides the records in front of a position, and shows the first remaining record of each shard.
 pub(super) fn run(arguments: &TrimArguments) -> Result<(), Failure> {
     arguments
         .place

@@ -1,4 +1,4 @@
-//! Where reading ends of a stream that is written to meanwhile.
+//! Where reading ends in a stream that is being written to.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use anabranch::{Clock, SystemClock, Timestamp};
 
 use super::target::{Page, ReadRecord};
 
-/// The clocks of this machine and of an endpoint's may be so far apart.
+/// How far the clocks of this machine and of an endpoint may differ.
 const CLOCKS_APART: Duration = Duration::from_secs(5);
 
-/// The end of what was there when this was made, or a little more.
+/// The end of the records that were there when this was made, or a little more.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Until {
     time: Timestamp,
@@ -22,19 +22,19 @@ impl Until {
         }
     }
 
-    /// Whether a shard is over with this page: it has come to the head, or to a record that has arrived since. Takes that
-    /// one and those behind it out.
+    /// Whether a shard ends with this page: at the head, or at a record that has arrived since. Removes that record and
+    /// those behind it.
     pub(super) fn ends(self, page: &mut Page) -> bool {
         self.ends_by(page, SystemClock.now())
     }
 
     fn ends_by(self, page: &mut Page, now: Timestamp) -> bool {
-        // A time that has not come yet says nothing: it was given out while a clock was ahead.
+        // A time in the future proves nothing: the record got it while a clock was ahead.
         let is_new = |record: &ReadRecord| record.arrival > self.time && record.arrival <= now;
         match page.records.iter().position(is_new) {
             Some(first) => {
                 page.records.truncate(first);
-                // What comes behind, in its children too, is new as well.
+                // Later records, also those of its children, are new as well.
                 page.is_drained = false;
                 true
             }

@@ -1,8 +1,8 @@
 //! Several members of one group, under every schedule that the explorer draws (`sync::explore`).
 //!
-//! Each scenario is a small store on a simulated disk, whose clock stands still unless the scenario moves it, so that no
-//! lease runs out. What must hold: no thread waits for ever, every record is given out once, those of a key in their order, and what was
-//! committed is not given out again after a power cut.
+//! Each scenario is a small store on a simulated disk. Its clock stands still unless the scenario moves it, so no lease
+//! runs out. The checks: no thread waits for ever, every record is given out once, those of a key in order, and
+//! committed records are not given out again after a power cut.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +64,7 @@ impl World {
         self.thread(move |world| (0..records).for_each(|number| world.put(key, number)))
     }
 
-    /// Forgets what the members share, and saves where a reader is that has read so many records.
+    /// Forgets the state that the members share, and saves the checkpoint of a reader that has read this many records.
     fn save_from_a_reader(&self, records: usize) {
         self.stream.remove_checkpoint(GROUP).unwrap();
         let mut reader = self.stream.reader(StartingPosition::TrimHorizon).unwrap();
@@ -77,7 +77,8 @@ impl World {
         reader.unwrap().checkpoint()
     }
 
-    /// A member that asks once, and is told if the group or its lease has ended. Gives the record that it has committed.
+    /// A member that polls once, and may get the error that the group or its lease has ended. Gives the record that it
+    /// has committed.
     fn try_one(&self) -> Option<usize> {
         let group = self.stream.group(GROUP, StartingPosition::TrimHorizon).unwrap();
         let one = ReadLimit {
@@ -103,8 +104,8 @@ impl World {
         }
     }
 
-    /// What was committed beside a change that set the group back to its beginning is from before it, unless it is the
-    /// first record.
+    /// A commit beside a change that set the group back to its beginning counts as before the change, unless it is of
+    /// the first record.
     fn check_set_back(self, committed: Option<usize>) {
         let is_at_beginning = self.stream.checkpoint(GROUP).unwrap() == Some(self.beginning());
         assert_eq!(is_at_beginning, committed != Some(0), "{committed:?}");
@@ -116,7 +117,7 @@ impl World {
         self.store.close().unwrap();
     }
 
-    /// A member that asks so many times, commits what it is given, and leaves.
+    /// A member that polls this many times, commits the records it gets, and leaves.
     fn member(&self, name: &'static str, times: usize) -> Thread {
         self.thread(move |world| {
             let mut member = world.join(name);
@@ -126,7 +127,7 @@ impl World {
         })
     }
 
-    /// Whether there was something.
+    /// Whether there was a record.
     fn take(&self, member: &mut Member) -> bool {
         let one = ReadLimit {
             records: 1,
@@ -144,7 +145,7 @@ impl World {
         true
     }
 
-    /// All that is left is given out, and all was once.
+    /// Checks that all remaining records are given out, and that every record was given out once.
     fn drain_and_check(self, keys: &[(&str, usize)]) {
         let mut member = self.join("last");
         while self.take(&mut member) {}
@@ -269,7 +270,7 @@ fn a_group_that_is_first_opened_beside_its_deletion_is_not_the_one_that_follows(
     });
 }
 
-/// The time passes while the commit waits, and while it is on its way to the disk.
+/// Time passes while the commit waits, and while it is being written.
 #[test]
 fn what_is_committed_while_the_lease_runs_out_is_given_to_no_other() {
     explore(|| {

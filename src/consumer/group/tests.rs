@@ -22,7 +22,7 @@ fn counts(leases: &Leases, members: &[MemberId]) -> Vec<usize> {
 }
 
 fn balance_all(leases: &mut Leases, members: &[MemberId], shards: &[ShardId], now: u64) {
-    // Until nothing is to be done any more.
+    // Until there is nothing more to do.
     for _ in 0..members.len() {
         for id in members {
             leases.balance(*id, shards, now);
@@ -43,7 +43,7 @@ fn members_have_equal_parts_and_no_more_than_they_can() {
     ] {
         let shards = shards(count);
         let mut leases = Leases::default();
-        // The first has all, before the others come.
+        // The first member has all shards before the others join.
         let first = join(&mut leases, "0", most[0]);
         leases.balance(first, &shards, 0);
         let others = most.iter().enumerate().skip(1);
@@ -130,7 +130,7 @@ fn a_lease_that_has_run_out_is_its_holders_until_it_is_taken() {
     let second = join(&mut leases, "second", 9);
     let later_still = 20 * LEASE;
     leases.renew(second, later_still).unwrap();
-    // Not while a commit is under way.
+    // Not while a commit is being made.
     leases.begin_commit(first, shards[0], term, later_still).unwrap();
     let run_out = 30 * LEASE;
     leases.renew(second, run_out).unwrap();
@@ -157,7 +157,7 @@ fn a_member_with_a_commit_under_way_is_not_replaced_whatever_the_time() {
     leases.hand_out(shards[0], term, RecordNumber::new(9), 0);
     leases.begin_commit(first, shards[0], term, 0).unwrap();
     assert_eq!(leases.join("first", holding, LEASE), Err(Refusal::NameTaken));
-    // Neither where a group is full.
+    // Nor if a group is full.
     for name in 1..limits::MAX_MEMBERS_PER_GROUP {
         join(&mut leases, &name.to_string(), 1);
     }
@@ -222,7 +222,7 @@ fn what_was_held_before_a_group_was_set_back_is_lost_and_nothing_is_held_after_i
     leases.reset();
     assert_eq!(leases.count(member), 0);
     leases.balance(member, &shards, 0);
-    // The lease is another one, whatever becomes of the commit.
+    // The lease is a new one, whatever the result of the commit.
     leases.end_commit(shards[0], term, Some(Advance::Drained { is_unread: false }), 0);
     assert_eq!(leases.count(member), 1);
     let late = leases.begin_commit(member, shards[0], term, 0);

@@ -11,7 +11,7 @@ use crate::disk::sim::{Calls, LossMode, Operation, SimDisk};
 const DIRECTORIES: [&str; 3] = ["a", "b", "a/c"];
 const NAMES: [&str; 3] = ["one", "two", "three"];
 
-/// A call that changes something, with paths that often mean something else by now.
+/// A call that changes something, with paths that often name something else by then.
 #[derive(Clone, Debug)]
 enum Op {
     CreateDir(PathBuf),
@@ -74,7 +74,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What each call came to. `fill` tells the bytes of one write from those of the others.
+/// The result of each call. `fill` distinguishes the bytes of one write from those of the others.
 fn perform(disk: &dyn Disk, op: &Op, fill: u8) -> Vec<Result<(), ErrorKind>> {
     let outcome = |result: io::Result<()>| result.map_err(|error| error.kind());
     match op {
@@ -98,7 +98,7 @@ fn perform(disk: &dyn Disk, op: &Op, fill: u8) -> Vec<Result<(), ErrorKind>> {
     }
 }
 
-/// All that is on a disk: `None` for a directory.
+/// All contents of a disk: `None` for a directory.
 fn everything(disk: &dyn Disk) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut found = BTreeMap::new();
     let mut directories = vec![PathBuf::new()];
@@ -138,7 +138,7 @@ proptest! {
             prop_assert_eq!(perform(&overlay, op, fill), perform(&model, op, fill), "{:?}", op);
             prop_assert_eq!(everything(&overlay), everything(&model), "{:?}", op);
         }
-        // In pieces too, over the edges of what is written.
+        // Also in pieces, across the edges of written ranges.
         for (path, bytes) in everything(&model).into_iter().filter_map(|(path, bytes)| Some((path, bytes?))) {
             let file = overlay.open(&path, OpenMode::Read).unwrap();
             for (at, length) in &pieces {
@@ -249,7 +249,7 @@ fn a_bad_sector_below_is_no_matter_where_all_of_its_page_is_written() {
     let file = overlay.open(Path::new("file"), OpenMode::Write).unwrap();
     let mut bytes = vec![0; 12_288];
     assert!(file.read_exact_at(&mut bytes, 0).is_err());
-    // Of a part of the page nothing is written.
+    // A part of a page cannot be written.
     assert!(file.write_all_at(&[2; 4_097], 0).is_err());
     file.read_exact_at(&mut bytes[..4_096], 0).unwrap();
     assert_eq!(bytes[..4_096], [1; 4_096]);

@@ -1,4 +1,4 @@
-//! When a put is done.
+//! The levels of durability.
 
 /// When a put returns, and what it then survives.
 ///

@@ -30,10 +30,10 @@ const FIRST_SEGMENT_BYTES: u64 = 64 * 1024;
 /// The factor from one size of segments to the next.
 const GROWTH: u64 = 8;
 
-/// The index of a segment that is written to is saved whenever so much more is durable.
+/// The index of a segment that is written to is saved whenever this many more bytes are durable.
 const INDEX_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Where puts do not wait for a sync, one is begun when this much is not synced.
+/// If puts do not wait for a sync, one begins when this many bytes are not synced.
 const SYNC_BESIDE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Journaled frames are written to their segment when there are this many bytes of them: one call costs about as much
@@ -71,9 +71,9 @@ pub(super) struct Writer {
     unsynced: Option<Arc<Segment>>,
     /// Whether a flusher has been asked to sync.
     is_sync_asked: bool,
-    /// Up to where the index of the last segment is saved, or need not be.
+    /// The position up to which the index of the last segment is saved, or need not be saved.
     indexed_through: LogPosition,
-    /// What the next frame is to be encrypted with, and the revision of the keys at which they said so.
+    /// The encryption of the next frame, and the revision of the keys that determined it.
     wanted_key: (Option<u64>, Option<KeyFingerprint>),
 }
 
@@ -435,8 +435,8 @@ impl Writer {
         self.save_index_now_and_then();
     }
 
-    /// Saves the index of the segment that is written to, so that who follows the log need not go over all of it. Of no more
-    /// than what is durable: then no frame is missing in front of one that it notes.
+    /// Saves the index of the segment that is written to, so that followers of the log need not walk all of it. It
+    /// covers only durable frames, so no frame can be missing in front of one that it notes.
     fn save_index_now_and_then(&mut self) {
         if self.synced_through.0.saturating_sub(self.indexed_through.0) < INDEX_BYTES {
             return;

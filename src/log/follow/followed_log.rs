@@ -217,8 +217,8 @@ fn walk(segment: &Segment, file: Arc<dyn DiskFile>, length: u64, from: LogEnd) -
     Ok(end.unwrap_or(from))
 }
 
-/// The first walk over a segment whose program has saved an index of it: from the last frame on that the index notes. `None`
-/// where there is no such index, or no such frame.
+/// The first walk over a segment whose program has saved an index of it: from the last frame that the index notes.
+/// `None` if there is no such index, or no such frame.
 fn walk_behind_noted(segment: &Segment, file: Arc<dyn DiskFile>, disk: &dyn Disk) -> Result<Option<LogEnd>> {
     let Some((index, last)) = partial_index_of(segment, disk) else {
         return Ok(None);
@@ -226,7 +226,7 @@ fn walk_behind_noted(segment: &Segment, file: Arc<dyn DiskFile>, disk: &dyn Disk
     let bytes = SegmentBytes::of_file(file, segment.entry.bytes);
     let cursor = FrameCursor::at_entry(bytes, &segment.seed, &segment.entry, Some(last));
     if cursor.end().is_some() {
-        // It begins at the first frame, since there is none where the index says.
+        // It would begin at the first frame, since there is none where the index notes one.
         return Ok(None);
     }
     let mut index = Some(index);
@@ -237,7 +237,7 @@ fn walk_behind_noted(segment: &Segment, file: Arc<dyn DiskFile>, disk: &dyn Disk
     Ok(end)
 }
 
-/// Steps over whole frames, and notes them. Gives where the last of them ends.
+/// Walks over whole frames, and notes them in the index. Gives the end of the last one.
 fn walk_on(
     segment: &Segment,
     mut cursor: FrameCursor<'_>,

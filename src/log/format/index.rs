@@ -98,8 +98,8 @@ impl SparseIndex {
         passes(Step::IndexIdentity, covered == covered_through).then_some(index)
     }
 
-    /// Reads the index file of a segment that may be written to; `None` unless it is whole and of this segment. Gives the
-    /// position through which it was made too.
+    /// Reads the index file of a segment that may be written to, with the position through which it was made. `None`
+    /// unless it is whole and of this segment.
     pub(crate) fn decode_partial(bytes: &[u8], salt: u64) -> Option<(Self, LogPosition)> {
         let (content, checksum) = bytes.split_last_chunk::<4>()?;
         let holds = crc32fast::hash(content) == u32::from_le_bytes(*checksum);

@@ -1,8 +1,9 @@
-//! Where a commit journal has the frames of other logs. The frames stay in the journal's files, so that those who look
-//! at a store have no more of a journal in memory than what they are just reading.
+//! The places of other logs' frames in a commit journal. The frames stay in the journal's files, so an inspection of a
+//! store has only those frames of a journal in memory that it is reading.
 //!
-//! A program that has the store may drop a journal's segment meanwhile, and write to its file. It does so once all that
-//! the segment has is in other segments. So a frame that is not where it was any more need not be laid over anything.
+//! A program that has the store may drop a segment of the journal meanwhile, and reuse its file. It does so only when
+//! all frames of the segment are in their own segments. So a frame that is no longer in its place need not be laid over
+//! its segment.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ pub(crate) struct FramesInJournal {
     homes: HashMap<FrameHome, (FrameSeed, Vec<FramePlace>)>,
 }
 
-/// The frames of one segment that a journal has.
+/// The journal's frames of one segment.
 #[derive(Debug)]
 pub(crate) struct JournaledSegment {
     files: Vec<JournalFile>,
@@ -57,7 +58,7 @@ struct FramePlace {
 }
 
 impl FramesInJournal {
-    /// None yet, of a store's journal.
+    /// No frames, for a store's journal.
     pub(crate) fn new(store: u128) -> Self {
         Self {
             store,
@@ -66,14 +67,14 @@ impl FramesInJournal {
         }
     }
 
-    /// The next frames are of this file.
+    /// Says that the next frames are in this file.
     pub(crate) fn begin_file(&mut self, path: &Path, file: Arc<dyn DiskFile>) {
         let path = path.to_owned();
         self.files.push(JournalFile { path, file });
     }
 
-    /// Takes in where the frames are that a frame of the journal has, as far as they are whole and wanted: asked with the log, the
-    /// segment's salt and the position.
+    /// Adds the places of the frames that a frame of the journal has, as far as they are whole and wanted. `is_wanted`
+    /// gets the log, the segment's salt and the position.
     pub(crate) fn take_in(
         &mut self,
         of_journal: &SurveyedFrame,
@@ -107,7 +108,7 @@ impl FramesInJournal {
         }
     }
 
-    /// Those that belong to a segment; `None` if there are none.
+    /// The frames of a segment; `None` if there are none.
     pub(crate) fn of_segment(&self, log: LogIdentity, entry: &SegmentEntry) -> Option<Arc<JournaledSegment>> {
         let (seed, frames) = self.homes.get(&FrameHome::of(log, entry.salt))?;
         let base = entry.base_position;
@@ -116,7 +117,7 @@ impl FramesInJournal {
             end.is_some_and(|end| end <= entry.bytes)
         };
         let mut frames: Vec<_> = frames.iter().filter(is_inside).copied().collect();
-        // One that was written twice is as it was written last.
+        // If a frame was written twice, the later one counts.
         frames.reverse();
         frames.sort_by_key(|frame| frame.position);
         frames.dedup_by_key(|frame| frame.position);
@@ -129,8 +130,8 @@ impl FramesInJournal {
         (!segment.frames.is_empty()).then(|| Arc::new(segment))
     }
 
-    /// The frames that belong to segments with none of the salts that are known of their logs, and how many records are
-    /// in those of one segment that begin at a position or behind it.
+    /// The frames of segments whose salts are not among the known salts of their logs, and the number of records in
+    /// those of one segment that begin at a position or behind it.
     pub(crate) fn records_elsewhere(
         &self,
         from: impl Fn(LogName, u64) -> Option<LogPosition>,
@@ -164,7 +165,7 @@ impl JournaledSegment {
     /// The frames, each with its offset in the segment's file.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] for one that is not in the journal any more as it was.
+    /// [`Error::Corrupt`] for a frame that is no longer in the journal, or has changed.
     pub(crate) fn frames(&self) -> impl Iterator<Item = Result<(u64, Bytes)>> {
         self.frames.iter().map(|frame| {
             let bytes = frame.read(&self.files, &self.seed);
@@ -173,7 +174,7 @@ impl JournaledSegment {
         })
     }
 
-    /// The same without those frames that are not wanted: asked with the offset in the segment's file.
+    /// The same without unwanted frames. `is_wanted` gets the offset in the segment's file.
     ///
     /// # Errors
     /// As for [`frames`](Self::frames).
@@ -197,7 +198,7 @@ impl JournaledSegment {
 #[derive(Debug)]
 pub(crate) struct JournaledPieces {
     segment: Arc<JournaledSegment>,
-    /// The frame that was read last. One that is longer than what is read at a time is asked for again.
+    /// The frame that was read last. A frame longer than one read is asked for repeatedly.
     last: Mutex<Option<(u64, Bytes)>>,
 }
 
@@ -214,7 +215,7 @@ impl JournaledPieces {
         if let Some((_, bytes)) = last.as_ref().filter(|(offset, _)| *offset == at) {
             return Some(bytes.clone());
         }
-        // It is let go of before the next one is read.
+        // It is dropped before the next one is read.
         *last = None;
         let bytes = frame.read(&self.segment.files, &self.segment.seed)?;
         *last = Some((at, bytes.clone()));
@@ -245,7 +246,7 @@ impl Pieces for JournaledPieces {
 }
 
 impl FramePlace {
-    /// The frame, if it is still there.
+    /// The frame, if it still exists.
     fn read(&self, files: &[JournalFile], seed: &FrameSeed) -> Option<Bytes> {
         let JournalFile { file, .. } = files.get(self.file as usize)?;
         let mut bytes = vec![0; self.bytes as usize];

@@ -1,4 +1,4 @@
-//! The frames that a commit journal has, some at a time.
+//! The frames of a commit journal, some at a time.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ impl JournaledFrames {
             None,
         )?;
         let damage = Self::hand_over(&log, take);
-        // They are not read again, and would be open for as long as no other file needs their place.
+        // They are not read again, and would stay open until another file needs their place.
         drop(log.forget_segments_before(RecordNumber::END));
         damage
     }

@@ -91,7 +91,7 @@ impl SurveyedFrame {
         self.records_in(body)
     }
 
-    /// The records, unless they are encrypted, each with where its data is in the file.
+    /// The records, unless they are encrypted, each with the place of its data in the file.
     pub(crate) fn placed_records(&self) -> impl Iterator<Item = (u64, ReadRecord)> {
         let mut end = self.offset + HEADER_BYTES as u64;
         self.records().map(move |record| {

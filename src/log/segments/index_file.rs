@@ -34,8 +34,8 @@ pub(crate) fn save_index(segment: &Segment, covered_through: LogPosition, disk: 
     }
 }
 
-/// The saved index of a segment that another program may be writing to, and the last frame that it notes, in front of the
-/// position through which it was made. All frames in front of that one were durable then.
+/// The saved index of a segment that another program may be writing to, and the last frame that it notes in front of
+/// the position through which it was made. All frames in front of that one were durable then.
 pub(crate) fn partial_index_of(segment: &Segment, disk: &dyn Disk) -> Option<(SparseIndex, IndexEntry)> {
     let bytes = read_whole(disk, &segment.index_path).ok()?;
     let (mut index, covered_through) = SparseIndex::decode_partial(&bytes, segment.entry.salt)?;

@@ -16,7 +16,7 @@ pub enum ShardFilter {
     AtTrimHorizon,
     /// The open shards.
     AtLatest,
-    /// The generation at this moment, or the nearest one that there is.
+    /// The generation at this moment, or the nearest existing one.
     AtTimestamp(Timestamp),
     /// The open shards, and those that closed at this moment or later.
     FromTimestamp(Timestamp),
@@ -41,7 +41,7 @@ impl Lineage {
         }
     }
 
-    /// The shards that owned the hash space at this moment, or as soon after as those that are listed tile it.
+    /// The shards that owned the hash space at this moment, or as soon after it as the listed shards tile it.
     fn generation(&self, time: Timestamp) -> Vec<&Shard> {
         let time = time.max(self.tiled_since);
         self.shards().filter(|shard| shard.owned_at(time)).collect()

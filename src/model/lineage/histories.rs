@@ -1,4 +1,4 @@
-//! Random histories of a stream, and what holds at every moment of them.
+//! Random histories of a stream, and the invariants that hold at every moment of them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -89,7 +89,7 @@ fn assert_generation(shards: &[&Shard], what: &str) {
     );
 }
 
-/// Every invariant of the lineage, tested without the lineage's own notion of them.
+/// Checks every invariant of the lineage, without the lineage's own code for them.
 fn assert_invariants(lineage: &Lineage, now: Timestamp) {
     assert_eq!(lineage.check(), Ok(()));
 

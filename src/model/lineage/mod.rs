@@ -62,7 +62,7 @@ pub struct Lineage {
     tiled_since: Timestamp,
     /// The open shards by the start of their ranges.
     open: BTreeMap<HashKey, ShardId>,
-    /// The closed shards by when they were closed.
+    /// The closed shards by the times at which they were closed.
     closed: BTreeSet<(Timestamp, ShardId)>,
     /// Each parent with its children, whether or not the parent is still listed.
     children: BTreeSet<(ShardId, ShardId)>,
@@ -241,7 +241,7 @@ impl Lineage {
     }
 
     /// The shards that have been closed since before `horizon`, in an order in which they can [`expire`](Self::expire).
-    /// Takes no time for those that have not.
+    /// Shards that have not expired cost no time.
     pub fn expired(&self, horizon: Timestamp) -> impl Iterator<Item = &Shard> {
         let closed_before = self.closed.range(..(horizon, ShardId::FIRST));
         let mut expired: Vec<_> = closed_before.map(|(_, shard)| *shard).collect();
@@ -327,7 +327,7 @@ fn check_created_seconds(seconds: u64) -> Result<u64, LineageError> {
     Ok(seconds)
 }
 
-/// A lineage as it is written: the indexes are left out, and rebuilt from what was read.
+/// A lineage as it is stored: without the indexes, which are rebuilt when it is read.
 #[derive(Deserialize)]
 #[serde(rename = "Lineage")]
 struct StoredLineage {

@@ -17,7 +17,7 @@ pub(crate) struct Decimals {
 const MIDDLE: usize = SequenceNumber::DIGITS - 38;
 const LOW: usize = SequenceNumber::DIGITS - 19;
 
-/// What lies between the numbers of two neighbours of the same second: two to the power of 80.
+/// The difference between the numbers of two neighbours of the same second: two to the power of 80.
 const STEP: u128 = 1 << 80;
 
 impl Decimals {
@@ -50,7 +50,7 @@ impl Decimals {
         ];
         let [high, middle, low] = self.parts;
         let (low, carry) = add(low, STEPS[1]);
-        // The sum is far from what a word can hold.
+        // The sum is far below the limit of a word.
         let (middle, carry) = add(middle, STEPS[0] + carry);
         self.parts = [high + carry, middle, low];
         write_last_digits(low, &mut self.digits[LOW..]);
@@ -70,7 +70,7 @@ impl Decimals {
     }
 }
 
-/// The sum of two numbers of 19 digits in as many, and what is to be carried.
+/// The sum of two numbers of 19 digits in as many digits, and the carry.
 fn add(one: u64, other: u64) -> (u64, u64) {
     let until_carry = TEN_TO_THE_19 - other;
     match one.checked_sub(until_carry) {

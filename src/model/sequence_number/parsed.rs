@@ -52,7 +52,7 @@ impl ParsedSequenceNumber {
         })
     }
 
-    /// The layout is 32 digits, the first of them 1: a 33rd digit at the end is not looked at, and the first one is set.
+    /// The layout is 32 digits, the first of them 1. A 33rd digit at the end is ignored, and the first one is set.
     fn version_0(number: U192) -> Result<Self, SequenceNumberError> {
         let [high, middle, low] = number.words();
         let (middle, low) = if high == 0 {

@@ -1,7 +1,8 @@
 //! Several consumers of one queue, under every schedule that the explorer draws (`sync::explore`).
 //!
-//! Each scenario is a small store on a simulated disk. What must hold: no thread waits for ever, no record is given to two
-//! consumers, what was acknowledged never comes back, after a power cut at whatever moment neither, and nothing else is lost.
+//! Each scenario is a small store on a simulated disk. The checks: no thread waits for ever, no record is given to two
+//! consumers, acknowledged records never come back, not even after a power cut at any moment, and no other record is
+//! lost.
 
 mod timed;
 
@@ -42,7 +43,7 @@ struct World {
 struct Known {
     put: BTreeSet<Vec<u8>>,
     received: BTreeSet<Vec<u8>>,
-    /// Those whose acknowledgement was asked for.
+    /// Those whose acknowledgement was requested.
     asked: BTreeSet<Vec<u8>>,
     acknowledged: BTreeSet<Vec<u8>>,
 }
@@ -111,7 +112,7 @@ impl World {
         self.known.lock().acknowledged.extend(data());
     }
 
-    /// A thread that waits for so many records, each of which it acknowledges.
+    /// A thread that waits for this many records and acknowledges each.
     fn consumer(&self, records: usize) -> Thread {
         self.thread(move |world| {
             let mut left = records;
@@ -129,8 +130,8 @@ impl World {
         })
     }
 
-    /// A thread that waits for a record until this returns, and then waits no more, whether it was woken or not. What it
-    /// was given is free for the others again.
+    /// A thread that waits for a record until this returns, and then stops waiting, whether it was woken or not. A
+    /// record that it got is free for the others again.
     fn quitter(&self, wait: fn(&mut QueueWatch)) -> Thread {
         self.thread(move |world| {
             let mut watch = world.queue.watch(false).unwrap();
@@ -145,7 +146,8 @@ impl World {
         })
     }
 
-    /// A thread that receives a record for one that is gone, by its watch, and gives it back. Where none comes it leaves.
+    /// A thread that waits by its watch, receives a record for a consumer that is gone, and gives it back. If none
+    /// comes it leaves.
     fn returner(&self) -> Thread {
         self.thread(|world| {
             let mut watch = world.queue.watch(false).unwrap();
@@ -160,7 +162,7 @@ impl World {
         })
     }
 
-    /// A thread that looks at what a power cut would leave.
+    /// A thread that checks the disk after a power cut at this moment.
     fn cutter(&self) -> Thread {
         self.thread(|world| {
             let before = world.known.lock().clone();
@@ -170,7 +172,7 @@ impl World {
         })
     }
 
-    /// Checks what a disk has, which is as old as something between these two.
+    /// Checks the records on a disk, whose state is from between these two moments.
     fn check(&self, disk: &SimDisk, before: &Known, after: &Known) {
         let store = open(disk, &self.clock, self.compaction_bytes);
         let queue = store.stream("jobs").unwrap().queue("work").unwrap();
@@ -234,7 +236,7 @@ fn join(threads: impl IntoIterator<Item = Thread>) {
     }
 }
 
-/// Waits as a task that may have nothing to wait for.
+/// Waits as a task that may find nothing to wait for.
 fn wait_a_little(watch: &mut QueueWatch) {
     let mut changed = pin!(watch.changed());
     let mut context = Context::from_waker(Waker::noop());
@@ -262,7 +264,7 @@ fn consumers_that_wait_share_what_is_put() {
     });
 }
 
-/// A record wakes one of them, which may be one that leaves just then.
+/// A record wakes one of them, which may be leaving at that moment.
 #[test]
 fn consumers_that_leave_as_they_are_woken_leave_the_records_to_others() {
     let cancelled: fn(&mut QueueWatch) = |watch| {
@@ -288,7 +290,7 @@ fn consumers_that_leave_as_they_are_woken_leave_the_records_to_others() {
     }
 }
 
-/// One that the queue counts as received would be a dead letter, for which none of them waits.
+/// A record that the queue counts as received would be a dead letter, for which none of them waits.
 #[test]
 fn what_is_given_back_is_for_those_who_wait_as_if_it_were_new() {
     explore(|| {
@@ -344,7 +346,7 @@ fn a_consumer_that_waits_comes_to_the_children_of_a_split() {
 #[test]
 fn a_snapshot_is_synced_beside_those_who_receive_and_acknowledge() {
     explore(|| {
-        // One follows each change, while none is under way.
+        // One snapshot follows each change, while no change is being made.
         let world = World::new(1);
         (0..4).for_each(|number| world.put("a", number));
         let consumer = || {
@@ -360,12 +362,12 @@ fn a_snapshot_is_synced_beside_those_who_receive_and_acknowledge() {
     });
 }
 
-/// What a caller is told has failed is in no snapshot that comes behind it.
+/// A change that failed for its caller is in no later snapshot.
 #[test]
 fn a_receive_that_fails_for_want_of_room_has_not_been() {
     static FAILED: AtomicUsize = AtomicUsize::new(0);
     explore(|| {
-        // More than one entry has, and less than two.
+        // More records than one entry can have, and fewer than two can.
         let world = World::new(30);
         (0..4).for_each(|number| world.put("a", number));
         // The log of the queue gets its first segment with the first change.
@@ -395,7 +397,7 @@ fn a_receive_that_fails_for_want_of_room_has_not_been() {
         for record in queue.receive(&of_records(100)).unwrap() {
             let before = received.contains(&record.record.data[..]);
             let count = record.receive_count;
-            // This is the first time for those that no caller was told of.
+            // Records that no caller got are given out for the first time.
             assert_eq!(count > 1, before, "{:?}: {count}", record.record);
         }
         store.close().unwrap();

@@ -10,7 +10,7 @@ use crate::model::Clock;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// What is to be woken at times of the world's clock.
+/// Wakers with times of the world's clock.
 #[derive(Clone, Default)]
 struct Timers(Arc<Mutex<Vec<(Duration, Waker)>>>);
 
@@ -35,7 +35,7 @@ impl Timers {
     }
 }
 
-/// A thread that waits for one record, which it acknowledges, until it is told of one or has to look by the time.
+/// A thread that waits for one record and acknowledges it. It waits until it gets a signal or has to look by the time.
 fn consumer(world: &World, timers: &Timers, dead_letters: bool) -> Thread {
     let timers = timers.clone();
     world.thread(move |world| {
@@ -46,7 +46,7 @@ fn consumer(world: &World, timers: &Timers, dead_letters: bool) -> Thread {
                 world.note_received(&received);
                 return world.acknowledge(&received);
             }
-            // Never too late, wherever the clock goes on.
+            // Never too late, at whatever step the clock moves.
             let now = world.clock.monotonic();
             let due = watch.due().map(|due| now + due);
             let mut changed = pin!(watch.changed());

@@ -1,4 +1,4 @@
-//! That a group is answered when it is durable, and not when others are that were committed beside it.
+//! A group is answered when it is durable, and does not wait for others that are committed beside it.
 
 use std::io;
 use std::path::Path;
@@ -9,10 +9,10 @@ use crate::disk::{Disk, DiskFile, EntryKind, LockError, LockGuard, Mapping, Open
 use crate::model::Space;
 use crate::sync::{AtomicBool, Condvar, explore, explore_often};
 
-/// What makes a file's sync wait, once it is written to it.
+/// Makes a file's sync wait, once these bytes are written to the file.
 const STUCK: &[u8] = b"stuck";
 
-/// A disk on which the sync of a file waits for the gate if a record says so.
+/// A disk on which the sync of a file waits for the gate if one of its records asks for it.
 #[derive(Debug)]
 struct GatedDisk {
     disk: SimDisk,
@@ -152,7 +152,7 @@ impl DiskFile for GatedFile {
     }
 }
 
-/// A world of two shards, the second of which is stuck while the gate is closed and a record says so.
+/// A world of two shards, the second of which is stuck while the gate is closed and one of its records asks for it.
 fn world() -> (World, Arc<Gate>) {
     let gate = Arc::new(Gate::default());
     let gated = gate.clone();

@@ -1,4 +1,4 @@
-//! That the explorer finds what it should: wake-ups that are lost, and holds that are missing, on purpose.
+//! The explorer finds errors that are made on purpose: lost wake-ups, and missing holds.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::disk::sim::{Step, leave_out};
 use crate::sync::{LostWakeUps, explore, lose_wake_ups};
 
-/// What the explorer says of some puts while these wake-ups are lost.
+/// The explorer's report of some puts while these wake-ups are lost.
 fn found_where_lost(lost: LostWakeUps) -> String {
     let scenario = move || {
         let world = World::new(1);
@@ -18,7 +18,7 @@ fn found_where_lost(lost: LostWakeUps) -> String {
     panic_of(|| explore(scenario))
 }
 
-/// What a test says when it fails, which it must.
+/// The message of a test that must fail.
 fn panic_of(test: impl FnOnce()) -> String {
     let panic = catch_unwind(AssertUnwindSafe(test)).expect_err("nothing is found");
     match panic.downcast::<String>() {

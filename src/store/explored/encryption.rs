@@ -1,4 +1,4 @@
-//! Encryption that begins, changes and ends under those who put.
+//! Encryption that begins, changes and ends during puts.
 
 use super::*;
 use crate::encryption::KeyRing;
@@ -11,7 +11,7 @@ fn keys() -> KeyRing {
     keys
 }
 
-/// Checks what the disk has, and would have after a power cut, with the keys.
+/// Checks the records on the disk, and those after a power cut, with the keys.
 fn check(world: &World) {
     let cut = world.disk.image(LossMode::LoseAll);
     world.store.close().unwrap();

@@ -1,4 +1,4 @@
-//! One shard's group commit: each caller gets an answer, and it is the right one.
+//! One shard's group commit: each caller gets an answer, and the right one.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -61,7 +61,7 @@ fn what_nobody_waits_for_is_committed() {
     });
 }
 
-/// Polls right where it is woken, as some executors do, and so must be woken under no lock.
+/// Polls in the call that wakes it, as some executors do. So it must be woken under no lock.
 struct Inline {
     append: Mutex<Option<Append>>,
     outcome: Mutex<Option<Result<Vec<PutResult>>>>,

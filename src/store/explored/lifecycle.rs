@@ -1,4 +1,4 @@
-//! What changes under those who put: splits, merges, rest, the end.
+//! Changes during puts: splits, merges, rest, the end.
 
 use super::*;
 use crate::sync::explore;
@@ -168,7 +168,7 @@ fn a_split_that_meets_the_end_of_the_store_opens_nothing_again() {
         });
         let closing = world.thread(|world| {
             world.store.close().unwrap();
-            // From here on another process may have the directory.
+            // From now on another process may have the directory.
             world
                 .disk
                 .faults()
@@ -181,7 +181,7 @@ fn a_split_that_meets_the_end_of_the_store_opens_nothing_again() {
     });
 }
 
-/// A runtime's only worker: whatever it waits for here, it waits for while the split hangs.
+/// A runtime's only worker: it waits here while the split hangs.
 #[test]
 fn a_put_that_must_not_wait_does_not_wait_for_a_split_that_hangs() {
     explore(|| {
@@ -193,7 +193,7 @@ fn a_put_that_must_not_wait_does_not_wait_for_a_split_that_hangs() {
             explicit_hash_key: Some(key),
             ..record[0]
         });
-        // With routes, and segments that the manifest knows.
+        // With routes, and with segments that the manifest knows.
         other.put_records(&both).unwrap();
         let stall = world.disk.stall_next(Operation::SyncData, "MANIFEST");
         let splitting = world.thread(|world| {
@@ -272,7 +272,7 @@ fn a_number_of_shards_that_was_begun_is_reached_once_whoever_takes_the_steps() {
         join([keeper, caller(), caller(), world.putter("a", 2)]);
         let described = world.stream.describe().unwrap();
         assert_eq!(described.summary.open_shard_count, 3);
-        // Two more by the first split and two by the others, and no step twice.
+        // Two more by the first split and two by the others, and no step is done twice.
         assert_eq!(described.shards.len(), 1 + 2 + 2);
         world.close_and_check();
     });

@@ -1,8 +1,8 @@
 //! Several threads at one store, under every schedule that the explorer draws (`sync::explore`).
 //!
-//! Each scenario makes its own small store on a simulated disk, lets some threads at it, and at the end checks that
-//! no thread waits for ever (the explorer sees to that), that every caller got an answer, and that the store and whatever a
-//! power cut would leave of it hold what was acknowledged: each record once, in the order of its numbers.
+//! Each scenario makes its own small store on a simulated disk, and runs some threads on it. At the end it checks that
+//! every caller got an answer, and that the store, and the disk after any power cut, have the acknowledged records:
+//! each once, in the order of its numbers. The explorer checks that no thread waits for ever.
 
 mod answers;
 mod caught;
@@ -29,7 +29,7 @@ use std::sync::Arc;
 const DIRECTORY: &str = "store";
 const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
 
-/// A store with a stream, and what was put into it.
+/// A store with a stream, and the records that were put into it.
 #[derive(Clone)]
 struct World {
     disk: SimDisk,
@@ -52,7 +52,7 @@ impl World {
         Self::with(shards, |options| options)
     }
 
-    /// With options of the scenario's own. One flusher, so that a caller can leave a commit to it.
+    /// With options of the scenario. There is one flusher, so that a caller can leave a commit to it.
     fn with(shards: u32, options: impl Fn(StoreOptions) -> StoreOptions) -> Self {
         let disk = SimDisk::new(7);
         let clock = ManualClock::starting_at(NOW);
@@ -128,7 +128,7 @@ impl World {
             .fail_nth(Operation::SyncData, n, ErrorKind::Other);
     }
 
-    /// Closes the store and checks what it holds, and what it would hold after a power cut before.
+    /// Closes the store and checks its records, and those that it would have after a power cut before the close.
     fn close_and_check(self) {
         self.check(&self.stream, Unacknowledged::None);
         let cut = self.disk.image(LossMode::LoseAll);
@@ -137,7 +137,7 @@ impl World {
         self.check_reopened(&self.disk);
     }
 
-    /// Opens what a power cut would leave now and checks that it holds all that was acknowledged, and perhaps more.
+    /// Opens the disk as after a power cut now, and checks that it has all acknowledged records, and perhaps more.
     fn cut_and_check(self) {
         self.check_reopened(&self.disk.crash(LossMode::LoseAll));
     }

@@ -16,7 +16,7 @@ fn a_reader_at_the_head_is_woken_by_every_put() {
                 }
             })
         };
-        // The one is content with half of it, so that watching also ends while there is activity.
+        // The second reader reads only half of the records, so that watching also ends while there is activity.
         join([reading(4), reading(2), world.putter("a", 2), world.putter("b", 2)]);
         world.close_and_check();
     });
@@ -55,7 +55,7 @@ fn one_open_file_serves_readers_and_a_writer_of_many_segments() {
     explore(|| {
         let world = World::with(1, |options| options.max_open_segments(1).max_mapped_bytes(1));
         let large = vec![7; 40_000];
-        // Every one begins a segment.
+        // Every put begins a segment.
         let putting = {
             let large = large.clone();
             world.thread(move |world| {

@@ -1,6 +1,6 @@
-//! Readers beside the recycling of what they read, while another stream writes to the recycled files.
+//! Readers beside the recycling of their segments, while another stream writes to the recycled files.
 //!
-//! The simulated disk panics when a file is written to that is mapped or still open as what it was.
+//! The simulated disk panics on a write to a file that is mapped, or that is still open for its earlier use.
 
 use super::*;
 use crate::error::Error;
@@ -12,20 +12,20 @@ const OLD: u8 = 1;
 const NEW: u8 = 2;
 const LARGE: usize = 40_000;
 
-/// Reads little, which goes through buffers, unless it is mapped already.
+/// Reads little, through buffers unless the segment is mapped already.
 const ONE: ReadLimit = ReadLimit {
     records: 1,
     bytes: 50_000,
 };
 
-/// Reads much, which is mapped if that is allowed.
+/// Reads much, through a mapping if that is allowed.
 const MANY: ReadLimit = ReadLimit {
     records: 1_000,
     bytes: 10 << 20,
 };
 
 /// Three segments of one record each, of which the first two expire while they are read, and another stream, which
-/// writes to what is recycled.
+/// writes to the recycled files.
 fn readers_beside_recycling_with(map: bool) {
     let world = World::with(1, |options| options.max_open_segments(1).map_sealed_segments(map));
     let other = world.store.create_stream("other", 1).unwrap();
@@ -48,7 +48,7 @@ fn readers_beside_recycling_with(map: bool) {
     });
     let reading = |limit| world.thread(move |world| read(world, start, &limit));
     let seeking = world.thread(move |world| {
-        // The first record that has not expired, when it began to look or by now.
+        // The first record that has not expired, at the beginning of the read or now.
         for time in [NOW, NOW.saturating_add(Duration::from_secs(3_600))] {
             let position = StartingPosition::AtTimestamp(time);
             let found = world.stream.shard_iterator(ShardId::FIRST, position).unwrap();
@@ -56,13 +56,13 @@ fn readers_beside_recycling_with(map: bool) {
         }
     });
     join([trimming, reading(ONE), reading(MANY), seeking]);
-    // No damage was found where there is none.
+    // No damage was reported where there is none.
     world.put_one("after", 0).unwrap();
     world.store.maintain().unwrap();
     world.close_and_check();
 }
 
-/// Reads twice, and looks at the records of the first read again after the second.
+/// Reads twice, and checks the records of the first read again after the second.
 fn read(world: &World, from: ShardIterator, limit: &ReadLimit) {
     let first = read_what_is_kept(world, from, limit);
     let second = first.next.map(|next| read_what_is_kept(world, next, limit));

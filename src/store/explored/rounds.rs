@@ -13,7 +13,7 @@ fn world() -> World {
     World::with(SHARDS, |options| options.min_journaled_shards(2))
 }
 
-/// For what only the logs of this machine do.
+/// The logs of this machine, for their special calls.
 fn local_logs(world: &World) -> &LocalLogs {
     let logs: &dyn Any = world.stream.store_core().logs.as_ref();
     logs.downcast_ref().unwrap()

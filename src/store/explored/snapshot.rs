@@ -1,9 +1,9 @@
-//! Snapshots beside all that changes what they are of.
+//! Snapshots beside changes of the store.
 
 use super::*;
 use crate::sync::explore;
 
-/// Takes a snapshot, which has what was acknowledged before, and of each shard no gap.
+/// Takes a snapshot. It has all records acknowledged before, and no gap in any shard.
 fn snapshot(world: &World, directory: &str) {
     let before: Vec<_> = world
         .put
@@ -23,7 +23,7 @@ fn snapshot(world: &World, directory: &str) {
         let is_there = copied.iter().any(|record| record.sequence_number == number);
         assert!(is_there, "{number} was acknowledged before");
     }
-    // A putter puts one record after the other, so the copy has those up to one of them.
+    // A putter puts one record after the other, so the copy has a prefix of them.
     for name in ["a", "b"] {
         let numbers: Vec<_> = copied
             .iter()
@@ -67,7 +67,7 @@ fn a_snapshot_beside_rounds_through_the_journal_has_what_only_that_has() {
     });
 }
 
-/// A table of streams that grows between two looks at it gives them in another order.
+/// A table of streams that grows between two readings gives them in another order.
 #[test]
 fn snapshots_beside_each_other_and_new_streams_end() {
     explore(|| {

@@ -18,6 +18,7 @@ pub struct Found {
 }
 
 /// A record that was read.
+#[derive(Clone)]
 struct Read {
     /// Nothing if its bytes are not those of any record of the stream.
     name: Option<Name>,
@@ -197,4 +198,67 @@ fn problems_in(stream: &str, noted: &Noted, read: &[Read]) -> Vec<String> {
         }
     }
     problems
+}
+
+/// The check notices each of these.
+#[test]
+fn records_that_are_missing_moved_twice_foreign_or_disordered_are_told() {
+    let name = |count| Name {
+        key: "writer-0-0".to_owned(),
+        count,
+    };
+    let place = |number: u64| Place {
+        shard: "shardId-000000000000".to_owned(),
+        number: Number(number.to_string()),
+    };
+    let read = |count: u64, number: u64| Read {
+        name: Some(name(count)),
+        key: "writer-0-0".to_owned(),
+        place: place(number),
+    };
+    let noted = Noted {
+        state: State::There,
+        acknowledged: (0..3).map(|count| (name(count), place(count + 10))).collect(),
+    };
+    let told = |read: &[Read]| problems_in("clicks", &noted, read).join("\n");
+    // One that was not acknowledged may be there, or not.
+    let sound = [read(0, 10), read(7, 8), read(1, 11), read(2, 12)];
+    assert_eq!(told(&[&sound[..1], &sound[2..]].concat()), "");
+    assert_eq!(
+        told(&[sound[0].clone(), sound[2].clone(), sound[3].clone(), read(7, 13)]),
+        ""
+    );
+    for (read, problem) in [
+        (vec![read(0, 10), read(2, 12)], "acknowledged, and not there"),
+        (
+            vec![read(0, 10), read(1, 11), read(2, 13)],
+            "and was said to be at",
+        ),
+        (
+            vec![read(0, 10), read(1, 11), read(2, 12), read(1, 13)],
+            "is there twice",
+        ),
+        (
+            vec![read(0, 10), read(1, 11), read(2, 12), read(7, 12)],
+            "comes behind",
+        ),
+        (
+            vec![read(1, 11), read(0, 10), read(2, 12)],
+            "comes behind its successor",
+        ),
+        (
+            vec![
+                read(0, 10),
+                read(1, 11),
+                Read {
+                    name: None,
+                    ..read(2, 12)
+                },
+            ],
+            "foreign bytes",
+        ),
+    ] {
+        let told = told(&read);
+        assert!(told.contains(problem), "{problem}: {told}");
+    }
 }

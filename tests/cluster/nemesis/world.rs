@@ -139,8 +139,7 @@ impl World {
     /// Changes one bit of what a node, which does not run, has of a stream. The block that was written to last is left
     /// alone. Says where, if there is any.
     pub fn flip_a_bit(&self, node: usize, random: &mut Random) -> Option<String> {
-        let own = self.directory.path().join(format!("n{}", node + 1));
-        let store = self.disks.get(node).map_or(own, |disk| disk.path().join("store"));
+        let store = self.nodes.directory(node);
         let streams = std::fs::read_dir(store.join("jetstream/$G/streams")).ok()?;
         let mut blocks = Vec::new();
         for stream in streams.flatten() {
@@ -154,7 +153,7 @@ impl World {
         let bit = random.below(bytes.len() as u64 * 8);
         *bytes.get_mut((bit / 8) as usize)? ^= 1 << (bit % 8);
         std::fs::write(block, bytes).ok()?;
-        let block = block.strip_prefix(&store).unwrap_or(block);
+        let block = block.strip_prefix(store).unwrap_or(block);
         Some(format!("bit {bit} of {}", block.display()))
     }
 

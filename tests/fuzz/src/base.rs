@@ -11,7 +11,7 @@ use anabranch::{
 pub(crate) const DIRECTORY: &str = "store";
 pub(crate) const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
 
-/// What a read of the whole stream brought: records, and what ended it before its end.
+/// The result of a read of the whole stream: records, and the error that ended it early.
 pub(crate) type Read = (Vec<(SequenceNumber, Vec<u8>)>, Result<()>);
 
 pub(crate) struct Base {
@@ -71,7 +71,7 @@ impl Base {
     }
 }
 
-/// A length in a file may ask for more of the disk than there is, as it could of a real one.
+/// A damaged length in a file may ask for more room than the disk has, as on a real disk.
 pub(crate) fn bounded(disk: SimDisk) -> SimDisk {
     disk.set_capacity(16 << 20);
     disk

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// What a subscription sends: an initial response, events, and perhaps an exception that ends it.
+/// Checks the messages of a subscription: an initial response, events, and perhaps an exception that ends it.
 pub(crate) fn check(mut stream: &[u8]) {
     let mut kinds = Vec::new();
     while !stream.is_empty() {
@@ -34,7 +34,7 @@ pub(crate) fn check(mut stream: &[u8]) {
 
 type Message<'a> = (BTreeMap<&'a str, &'a str>, &'a [u8], &'a [u8]);
 
-/// The headers and the payload of the first message, and what is behind it.
+/// The headers and the payload of the first message, and the bytes behind it.
 fn message(bytes: &[u8]) -> Message<'_> {
     const PRELUDE: usize = 12;
     const CRC: usize = 4;
@@ -60,7 +60,7 @@ fn message(bytes: &[u8]) -> Message<'_> {
     (values, payload, rest)
 }
 
-/// The name and the value of the first header, and what is behind it.
+/// The name and the value of the first header, and the bytes behind it.
 fn header(bytes: &[u8]) -> (&str, &str, &[u8]) {
     const STRING: u8 = 7;
     let (name, rest) = bytes[1..].split_at(usize::from(bytes[0]));

@@ -22,18 +22,18 @@ use super::api::{byte_of, operation_of};
 use super::base::{self, NOW};
 use super::program::Program;
 
-/// A server that says nothing for so long hangs.
+/// A server without an answer for this long hangs.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// All that comes over the connection.
+    /// All bytes of the connection.
     Raw,
-    /// The JSON body of a request; one more byte says of which operation.
+    /// The JSON body of a request; one more byte chooses the operation.
     Json,
     /// The CBOR body of a request.
     Cbor,
-    /// The contents of a token with a seal that holds; one more byte says what kind of token.
+    /// The contents of a token with a seal that holds; one more byte chooses the kind of token.
     SealedToken,
     /// The text of a shard iterator.
     Iterator,
@@ -95,7 +95,7 @@ pub(super) enum Then {
     HangsUp,
 }
 
-/// Panics of the server's threads, which keep them to themselves.
+/// Panics of the server's threads, which are not seen otherwise.
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
 pub(super) struct Served {
@@ -130,7 +130,7 @@ impl Served {
             .disk(disk)
             .open(base::DIRECTORY)
             .expect("an empty disk takes a store");
-        // What requests are signed for.
+        // The region that requests are signed for.
         let stream = store
             .namespace("000000000000/eu-west-1")
             .and_then(|streams| streams.create_stream("clicks", 2))
@@ -156,7 +156,7 @@ impl Served {
         }
     }
 
-    /// Sends a request that is in order but for its body, which is answered.
+    /// Sends a request that is valid except for its body, and checks that it is answered.
     fn call(&self, operation: &str, protocol: &str, body: &[u8]) {
         let head = format!(
             "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Amz-Target: Kinesis_20131202.{operation}\r\n\
@@ -177,7 +177,7 @@ impl Served {
         );
     }
 
-    /// Sends bytes, and gives what comes back until the server closes, which it does.
+    /// Sends bytes, and gives the answer. Checks that the server closes the connection.
     pub(super) fn exchange(&self, bytes: &[u8], then: Then) -> Vec<u8> {
         let mut connection = TcpStream::connect(self.address).expect("the server listens");
         connection
@@ -186,7 +186,7 @@ impl Served {
         connection
             .set_write_timeout(Some(PATIENCE))
             .expect("the time is not zero");
-        // It may have closed before it has read all.
+        // The server may have closed before it has read all.
         let _ = connection.write_all(bytes);
         if then == Then::HangsUp {
             let _ = connection.shutdown(Shutdown::Write);
@@ -211,7 +211,7 @@ impl Served {
     }
 }
 
-/// Inputs that mean something.
+/// Inputs with a meaning.
 pub fn seeds() -> Vec<(String, Vec<u8>)> {
     let raw = |text: &str| [&[0], text.as_bytes()].concat();
     let json = |operation: &str, body: &str| [&[1, byte_of(operation)], body.as_bytes()].concat();

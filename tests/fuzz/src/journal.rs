@@ -81,7 +81,7 @@ pub fn run(input: &[u8]) {
     let Ok(store) = base::open(&disk) else { return };
     let stream = store.stream("clicks").expect("the manifest names the stream");
     let (read, end) = base::read(&stream);
-    // Only a frame whose checksums hold is believed.
+    // Only frames whose checksums hold are accepted.
     if change != Change::Frames {
         for (shard, known) in &journaled.records {
             let of_shard = read.iter().filter(|(number, _)| number.shard_id() == *shard);

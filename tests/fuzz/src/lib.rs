@@ -1,5 +1,5 @@
-//! What bytes are fed to. Each target is a function of some bytes that panics if what it tests does not hold, and has
-//! seeds. The tests and libFuzzer run it.
+//! The targets. Each is a function that gets bytes, panics if the tested code misbehaves, and has seeds. The tests and
+//! libFuzzer run it.
 
 mod api;
 mod base;

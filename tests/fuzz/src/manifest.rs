@@ -16,12 +16,12 @@ use super::program::Program;
 const HEADER_BYTES: usize = 64;
 const FRAME_HEADER_BYTES: usize = 24;
 
-/// What is done to the manifest.
+/// The change of the manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     /// It is the rest of the input.
     Replace,
-    /// Pieces are written over.
+    /// Pieces are overwritten.
     Overwrite,
     /// The rest of the input is one more list of edits, with checksums that hold.
     Append,
@@ -88,13 +88,13 @@ impl Changed {
         Self { disk, base, change }
     }
 
-    /// Whether checksums hold over something that no store wrote.
+    /// Whether checksums hold over contents that no store wrote.
     pub(crate) fn is_forged(&self) -> bool {
         matches!(self.change, Change::Append | Change::Snapshot)
     }
 }
 
-/// Whatever the manifest says, each operation works or says why it does not.
+/// Whatever the manifest says, each operation works or gives an error.
 fn use_everything(store: &Store) {
     let streams = store.streams(None, 10).expect("an open store lists its streams");
     for summary in streams {
@@ -178,7 +178,7 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
         .collect();
     let whole = frames(&file).last().map_or(0, |(end, _)| *end);
 
-    // Garbage behind the last frame has the manifest written anew, as one snapshot.
+    // If there is garbage behind the last frame, the manifest is rewritten as one snapshot.
     let garbage_at = whole as u64 + 8;
     let path = manifest_path(&busy);
     busy.rot()
@@ -221,7 +221,7 @@ fn damaged_in_the_middle(file: &[u8]) -> Vec<u8> {
     damaged
 }
 
-/// A store to which everything has happened that a manifest has edits for, and some of it is still going on.
+/// A store whose manifest has every kind of edit, with some changes not finished.
 fn busy_store() -> SimDisk {
     let disk = Base::of(0).copy();
     let store = base::open(&disk).expect("the base opens");

@@ -1,4 +1,4 @@
-//! An input is read as a small program: what it has no bytes left for is zero.
+//! An input is read as a small program. When its bytes are used up, it reads zeros.
 
 pub(crate) struct Program<'a>(pub(crate) &'a [u8]);
 
@@ -38,7 +38,7 @@ impl<'a> Program<'a> {
         std::mem::take(&mut self.0)
     }
 
-    /// Writes over pieces of a file as the rest of the program says.
+    /// Overwrites pieces of a file as the rest of the program says.
     pub(crate) fn overwrite(&mut self, file: &mut Vec<u8>) {
         while !self.is_over() {
             let (offset, length) = (self.u24() % (file.len() + 16), usize::from(self.byte()));

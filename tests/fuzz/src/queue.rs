@@ -24,7 +24,7 @@ const PAGE_BYTES: usize = 4096;
 const HEADER_BYTES: usize = 64;
 const RECORD_HEADER_BYTES: usize = 16;
 
-/// Behind those of any segment.
+/// Follows the changes of any segment.
 const ENTRIES: u8 = 6;
 
 /// A stream with a queue, which a crash has ended.
@@ -34,7 +34,7 @@ struct Queued {
     log: PathBuf,
     /// The entries before the one that the log begins with.
     hidden: Vec<Vec<u8>>,
-    /// The others.
+    /// The later entries.
     entries: Vec<Vec<u8>>,
 }
 
@@ -132,7 +132,7 @@ impl Queued {
         disk
     }
 
-    /// That these are records of the stream, and there is none twice.
+    /// Checks that these are records of the stream, each at most once.
     fn check(&self, received: &[QueueRecord]) {
         let mut seen = BTreeMap::new();
         for record in received {
@@ -223,7 +223,7 @@ fn give_back(queue: &Queue, records: &[QueueRecord]) {
     assert!(outcomes.iter().all(Result::is_ok));
 }
 
-/// What the records of a segment hold.
+/// The data of a segment's records.
 fn entries_of(file: &[u8]) -> Vec<Vec<u8>> {
     let number = |at: usize| u32::from_le_bytes(std::array::from_fn(|byte| file[at + byte])) as usize;
     let mut entries = Vec::new();

@@ -16,14 +16,14 @@ use super::program::Program;
 const PAGE_BYTES: usize = 4096;
 const HEADER_BYTES: usize = 64;
 
-/// What is done to the file.
+/// The change of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// All behind the header page is the rest of the input.
     Replace,
-    /// Pieces are written over.
+    /// Pieces are overwritten.
     Overwrite,
-    /// It is cut or extended.
+    /// The file is cut or extended.
     Resize,
     /// Behind the header page are frames whose checksums hold, whatever they say.
     Frames,
@@ -47,7 +47,7 @@ pub(crate) struct Changed {
     pub(crate) disk: SimDisk,
     pub(crate) base: &'static Base,
     pub(crate) change: Change,
-    /// Whether what was changed is the last segment of the store that crashed, where a write may be torn.
+    /// Whether the changed file is the last segment of the crashed store, where a write may be torn.
     may_be_torn: bool,
 }
 
@@ -74,7 +74,7 @@ impl Change {
         CHANGES[usize::from(byte) % CHANGES.len()]
     }
 
-    /// The least byte that stands for it.
+    /// The lowest byte that stands for it.
     pub(crate) fn byte(self) -> u8 {
         CHANGES.iter().position(|known| *known == self).unwrap_or(0) as u8
     }
@@ -90,7 +90,7 @@ pub fn run(input: &[u8]) {
     let Ok(store) = base::open(&disk) else { return };
     let stream = store.stream("clicks").expect("the manifest names the stream");
     let (records, end) = base::read(&stream);
-    // Only a frame whose checksums hold is believed; an index never is.
+    // Only frames whose checksums hold are accepted; an index is never relied on.
     if change != Change::Frames {
         assert!(records.len() <= base.records.len() && records == base.records[..records.len()]);
         assert!(
@@ -150,8 +150,8 @@ pub(crate) fn apply(change: Change, disk: &SimDisk, segment: &Path, program: &mu
     rot.put(segment, &file).expect("the directory is there");
 }
 
-/// Puts frames behind the header page. Each is 64 bytes of a header and a body with its length in two bytes before it.
-/// The place of the header's checksum says which of its fields are set right: the low bits of its first byte, for the
+/// Puts frames behind the header page. Each is 64 bytes of a header and a body, whose length is in two bytes before it.
+/// The first byte at the place of the header's checksum chooses the fields that are set right, by its low bits: the
 /// body's length, the position, and the chain.
 fn write_frames(file: &mut Vec<u8>, program: &mut Program<'_>) {
     let mut seed = crc32fast::Hasher::new();
@@ -195,7 +195,7 @@ fn write_frames(file: &mut Vec<u8>, program: &mut Program<'_>) {
     file.resize(length, 0);
 }
 
-/// Every way to begin reading looks at the bytes in its own way.
+/// Reads from every kind of position, since each looks at the bytes in a different way.
 fn read_from_everywhere(stream: &Stream, base: &Base) {
     let (middle, _) = base.records[base.records.len() / 2];
     for position in [
@@ -229,7 +229,7 @@ pub(crate) fn assert_is_about_the_file(error: &Error) {
             | Error::Unreadable { .. }
             | Error::StorageFull { .. }
     );
-    // The last number of all may have been in the file.
+    // The last possible number may have been in the file.
     let is_used_up = matches!(error, Error::InvalidArgument { .. });
     assert!(is_typed || is_used_up, "{error}");
 }
@@ -254,7 +254,7 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
     };
     let with = |first: u8, rest: &[u8]| [&[first], rest].concat();
     let frames = |base: u8, segment: u8| {
-        // The large ones are cut: their records then run past their end.
+        // Large frames are cut: their records then run past their end.
         let frames = frames_of(&file(base, segment), 200);
         [&[input(base, segment, Change::Frames)], frames.as_slice()].concat()
     };
@@ -289,7 +289,7 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-/// The frames of a segment as [`Change::Frames`] takes them, with bodies of at most so many bytes.
+/// The frames of a segment as [`Change::Frames`] takes them, with bodies of at most this many bytes.
 pub(crate) fn frames_of(file: &[u8], longest_body: usize) -> Vec<u8> {
     let mut frames = Vec::new();
     let mut at = PAGE_BYTES;

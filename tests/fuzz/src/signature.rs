@@ -1,4 +1,4 @@
-//! Any bytes where a signature is, sent to a server that verifies it, and in a file of credentials.
+//! Any bytes in the place of a signature, sent to a server that verifies it, and in a file of credentials.
 //!
 //! ```text
 //! byte 0   what the others are, see `Kind`
@@ -24,7 +24,7 @@ enum Kind {
     Header,
     /// The query string.
     Query,
-    /// Header fields and a body, beside an `Authorization` that is complete.
+    /// Header fields and a body, beside a complete `Authorization`.
     Fields,
 }
 
@@ -61,7 +61,7 @@ pub fn run(input: &[u8]) {
         b"POST ",
         &*uri,
         b" HTTP/1.1\r\n",
-        // Of two with the same name the first one counts.
+        // If two have the same name, the first one counts.
         &fields,
         // The date is that of the server's clock.
         b"Host: localhost\r\nConnection: close\r\nX-Amz-Target: Kinesis_20131202.ListStreams\r\n\
@@ -89,7 +89,7 @@ fn field(name: &[u8], value: &[u8]) -> Vec<u8> {
     [name, b": ", &value, b"\r\n"].concat()
 }
 
-/// Inputs that mean something.
+/// Inputs with a meaning.
 pub fn seeds() -> Vec<(String, Vec<u8>)> {
     let seeds: [(&str, u8, &str); 6] = [
         ("credentials", 0, CREDENTIALS),

@@ -1,4 +1,4 @@
-//! The tools over the damage that the targets `segments` and `manifest` do.
+//! The tools on stores with the damage that the targets `segments` and `manifest` do.
 //!
 //! ```text
 //! byte 0   bit 0: whose input the rest is
@@ -39,8 +39,8 @@ pub fn run(input: &[u8]) {
     }
 }
 
-/// Looks at everything, repairs it, and looks again. No records are known where checksums were made to hold over what
-/// no store writes: then all that is asked is that nothing panics, hangs or takes all memory.
+/// Verifies and dumps a store, repairs it, and does so again. No records are known if checksums were made to hold over
+/// contents that no store writes: then the only check is that no call panics, hangs or takes all memory.
 pub(crate) fn look_and_repair(disk: &SimDisk, known: Option<&[(SequenceNumber, Vec<u8>)]>) {
     let inspection = Inspection::of(DIRECTORY).disk(disk.clone());
     let mut was_sound = false;
@@ -71,7 +71,7 @@ pub(crate) fn look_and_repair(disk: &SimDisk, known: Option<&[(SequenceNumber, V
     assert_reads_to_its_end(disk, known);
 }
 
-/// What is sound, or was repaired, opens and holds nothing but what was put.
+/// Checks that a store that is sound, or was repaired, opens and has only records that were put.
 fn assert_reads_to_its_end(disk: &SimDisk, known: &[(SequenceNumber, Vec<u8>)]) {
     let store = base::open(disk).unwrap_or_else(|error| panic!("what is sound opens: {error}"));
     // A repair of the manifest goes back to its last whole state, which may be from before the stream.
@@ -116,7 +116,7 @@ fn assert_says_why(error: &Error) {
     );
 }
 
-/// Those of the two others.
+/// The seeds of the two other targets.
 pub fn seeds() -> Vec<(String, Vec<u8>)> {
     let of = |whose: u8, seeds: Vec<(String, Vec<u8>)>| {
         seeds

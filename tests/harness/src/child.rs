@@ -16,7 +16,7 @@ pub fn is_child_with_open_files(files: usize, test: &str) -> bool {
     is_child_after(&format!("ulimit -n {files}"), test)
 }
 
-/// What came of the wish for a child apart.
+/// The result of asking for a separate child.
 pub enum Apart {
     /// This is the child.
     IsChild,
@@ -26,8 +26,8 @@ pub enum Apart {
     CannotBe(String),
 }
 
-/// As [`is_child`], in a child that has a network, mounts and processes of its own: whatever it makes of them ends with
-/// it, and it ends with this process. That needs root, `unshare` and `ip`. What it says on its standard error is shown.
+/// As [`is_child`], in a child with its own network, mounts and processes, which end with it. It ends with this
+/// process. That needs root, `unshare` and `ip`. Its standard error is shown.
 pub fn child_apart(test: &str) -> Apart {
     if std::env::var_os(IS_CHILD).is_some() {
         end_with_standard_input();
@@ -67,7 +67,7 @@ pub fn child_apart(test: &str) -> Apart {
     Apart::HasRun
 }
 
-/// The parent holds the other end for as long as it lives.
+/// The parent holds the other end as long as it lives.
 fn end_with_standard_input() {
     std::thread::spawn(|| {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());

@@ -22,8 +22,8 @@ pub fn quick_parent() -> PathBuf {
     }
 }
 
-/// An empty directory in [`quick_parent`] for what is used until this process ends. A shell removes it then, however the
-/// process ends.
+/// An empty directory in [`quick_parent`] for files that are used until this process ends. A shell then removes it,
+/// however the process ends.
 pub fn directory_of_process() -> PathBuf {
     let directory = tempfile::tempdir_in(quick_parent()).unwrap().keep();
     let mut shell = Command::new("sh");
@@ -39,7 +39,7 @@ pub fn directory_of_process() -> PathBuf {
     directory
 }
 
-/// What is in a directory, itself included.
+/// The entries of a directory, with the directory itself.
 pub fn tree(directory: &Path) -> BTreeMap<PathBuf, Entry> {
     let mut tree = BTreeMap::new();
     let mut paths = vec![directory.to_owned()];

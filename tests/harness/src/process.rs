@@ -1,17 +1,17 @@
-//! Children that take nothing of this process along.
+//! Children that keep no file of this process open.
 //!
-//! A new process has a copy of every descriptor of the one that made it, until it has become another program and a
-//! little longer: the call that makes it returns before the copies are closed. What one test has open in its mounted
-//! image, a child of another test would keep open, and the image could not be unmounted.
+//! A new process has a copy of every descriptor of the process that made it, until shortly after it has become another
+//! program: the call that makes it returns before the copies are closed. So a child of one test would keep files open
+//! that another test has in its mounted image, and the image could not be unmounted.
 
 use std::io;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-/// Read by those who have files open in an image, written by those who make a process.
+/// Locked for reading while files of an image are open, and for writing while a process is made.
 static DESCRIPTORS: RwLock<()> = RwLock::new(());
 
-/// No process is made while there is one of these.
+/// While one of these exists, no process is made.
 #[derive(Debug)]
 #[must_use = "files are kept from children for as long as this lives"]
 pub struct NoChildren {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Shell, signal, signal_process, texts};
 use crate::PROGRAM;
 
-/// A tail that goes on.
+/// A tail that is running.
 struct Tail {
     child: Child,
     out: BufReader<ChildStdout>,
@@ -21,7 +21,7 @@ impl Tail {
         Tail { child, out }
     }
 
-    /// The same in the directory of the shell, also if a server has it.
+    /// The same in the directory of the shell, even if a server has it.
     fn start_in_directory(shell: &Shell, arguments: &[&str]) -> Tail {
         let mut command = PROGRAM.command();
         command.args(["tail", "--follow"]).args(arguments);
@@ -35,7 +35,7 @@ impl Tail {
         Tail { child, out }
     }
 
-    /// The data of the next records, which come once they are there.
+    /// The data of the next records, after waiting for them.
     fn next(&mut self, count: usize) -> Vec<String> {
         let mut rows = Vec::new();
         for _ in 0..count {
@@ -50,7 +50,7 @@ impl Tail {
         texts(&rows)
     }
 
-    /// The status, and what else was said, once it has ended.
+    /// The status, and its other output, once it has ended.
     fn end(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         self.out.read_to_string(&mut rest).unwrap();
@@ -90,7 +90,7 @@ fn a_tail_begins_with_what_comes() {
     shell.ok(&["create", "clicks", "--shards", "1"]);
     shell.put("old\n", &["clicks"]);
     let mut tail = Tail::start(&shell, &["clicks", "--limit", "1"]);
-    // Nothing says when it has begun.
+    // There is no sign that it has begun.
     while tail.child.try_wait().unwrap().is_none() {
         shell.put("new\n", &["clicks"]);
     }
@@ -262,7 +262,7 @@ fn a_tail_of_a_directory_ends_with_its_stream() {
     );
 }
 
-/// A directory that no program has is followed too, and lets one come.
+/// A directory that no program has open is followed too, and does not keep one from opening it.
 #[test]
 fn a_tail_of_a_directory_keeps_no_server_out() {
     let mut shell = Shell::in_directory();

@@ -1,4 +1,4 @@
-//! The commands for streams, as they are typed at a shell: in a directory, and at a server.
+//! The commands for streams, as they are typed at a shell: on a directory, and on a server.
 
 mod following;
 mod places;
@@ -20,13 +20,13 @@ use tempfile::TempDir;
 
 use crate::PROGRAM;
 
-/// A place with streams, and the program that is asked about it.
+/// A place with streams, and the program that works on it.
 struct Shell {
     directory: TempDir,
     server: Option<ServerProcess>,
 }
 
-/// What a command did.
+/// The result of a command.
 #[derive(Debug)]
 struct Ran {
     status: i32,
@@ -40,7 +40,7 @@ impl Shell {
         [Shell::in_directory(), Shell::at_server(&[])]
     }
 
-    /// The same, where streams were filled with a clock that is set.
+    /// The same, with streams that were filled on a manual clock.
     fn each_filled(fill: impl Fn(&Namespace, &ManualClock)) -> [Shell; 2] {
         let begin = Timestamp::from_seconds(1_700_000_000);
         [false, true].map(|has_server| {
@@ -89,12 +89,12 @@ impl Shell {
         ran(&mut self.command(arguments))
     }
 
-    /// With something to read.
+    /// With standard input.
     fn feed(&self, input: &[u8], arguments: &[&str]) -> Ran {
         fed(self.command(arguments), input)
     }
 
-    /// Standard output of what succeeds and has nothing to complain of.
+    /// The standard output of a command that succeeds and writes no error.
     #[track_caller]
     fn ok(&self, arguments: &[&str]) -> String {
         let Ran { status, out, error } = self.run(arguments);
@@ -108,7 +108,7 @@ impl Shell {
         rows(&self.ok(arguments))
     }
 
-    /// Puts lines, all of which are taken.
+    /// Puts lines, and checks that all were taken.
     #[track_caller]
     fn put(&self, lines: &str, arguments: &[&str]) {
         let Ran { status, out, error } = self.feed(lines.as_bytes(), &[&["put"], arguments].concat());
@@ -116,7 +116,7 @@ impl Shell {
         assert_eq!(rows(&out)[0]["records"], lines.lines().count());
     }
 
-    /// The standard error of what fails with this status.
+    /// The standard error of a command that fails with this status.
     #[track_caller]
     fn refusal(&self, status: i32, arguments: &[&str]) -> String {
         let ran = self.run(arguments);
@@ -129,7 +129,7 @@ impl Shell {
         ran.error
     }
 
-    /// Starts a command whose standard output, and input if wanted, is read and written meanwhile.
+    /// Starts a command, whose standard output, and input if requested, the test reads and writes while it runs.
     fn start(&self, arguments: &[&str], stdin: Stdio) -> Child {
         let mut command = self.command(arguments);
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -176,7 +176,7 @@ fn data(rows: &[Value]) -> Vec<Vec<u8>> {
     rows.iter().map(decode).collect()
 }
 
-/// The same, which is text.
+/// The same as text.
 fn texts(rows: &[Value]) -> Vec<String> {
     data(rows)
         .into_iter()

@@ -1,4 +1,4 @@
-//! Which directory or endpoint is asked, by whom, and what is said where it cannot be.
+//! The choice of a directory or endpoint and of the credentials, and the messages if it cannot be used.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -153,7 +153,7 @@ fn streams_of_other_namespaces_have_them_in_their_names() {
         names(&elsewhere).contains(&"000000000000/us-east-1/twice"),
         "{elsewhere:?}"
     );
-    // What is made in a directory, a server has.
+    // A server has the streams that were made in the directory.
     shell.ok(&[
         "create",
         "there",
@@ -205,7 +205,7 @@ fn an_endpoint_without_a_server_is_said_to_be_one() {
     }
 }
 
-/// One that is stopped still takes connections.
+/// A stopped endpoint still takes connections.
 #[test]
 fn an_endpoint_that_does_not_answer_is_waited_for_half_a_minute() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -242,7 +242,7 @@ fn what_answers_and_is_no_kinesis_is_said_to_be_none() {
         let other = std::thread::spawn(move || {
             let (mut connection, _) = listener.accept().unwrap();
             let mut request = [0; 4096];
-            // The head and the body, `{}`.
+            // The head, and the body, `{}`.
             let mut read = Vec::new();
             while !read.ends_with(b"{}") {
                 let count = connection.read(&mut request).unwrap();
@@ -282,7 +282,7 @@ fn the_environment_says_where_and_in_which_region() {
     assert_eq!(listed(&[], &[("AWS_DEFAULT_REGION", "eu-west-1")]), "away");
     let both = [("AWS_REGION", "us-west-2"), ("AWS_DEFAULT_REGION", "eu-west-1")];
     assert_eq!(listed(&[], &both), "home");
-    // A directory that is given is what is meant.
+    // A directory that is given takes precedence.
     let directory = Shell::in_directory();
     directory.ok(&["create", "here"]);
     let mut command = directory.command(&["streams"]);
@@ -390,7 +390,7 @@ fn an_encrypted_directory_needs_its_keys() {
     shell.put("secret\n", &["clicks", "--keys", keys]);
     assert_eq!(texts(&shell.rows(&["get", "clicks", "--keys", keys])), ["secret"]);
     assert!(shell.refusal(4, &["get", "clicks"]).contains("add the key"));
-    // It is listed, without what cannot be read.
+    // The stream is listed, without the facts that cannot be read.
     let Ran { status, out, error } = shell.run(&["streams"]);
     assert_eq!((status, &rows(&out)[0]["oldest"]), (0, &Value::Null));
     assert!(error.contains("add the key"), "{error}");

@@ -1,4 +1,4 @@
-//! Where reading begins, and up to where a stream is trimmed.
+//! The position where reading begins, and to which a stream is trimmed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Shell, texts};
 
-/// A record each hour from 22:13:20 on, of 14 November 2023; between the second and the third a split.
+/// A record each hour from 22:13:20 of 14 November 2023 on, with a split between the second and the third.
 fn fill(streams: &Namespace, clock: &ManualClock) {
     let options = StreamOptions {
         shard_count: 1,
@@ -78,7 +78,7 @@ fn a_directory_is_trimmed_to_a_time() {
         let beginnings = shell.rows(&["trim", "clicks", "--to", to]);
         let left = shell.rows(&["get", "clicks"]);
         assert_eq!(texts(&left), kept, "{to}");
-        // What each shard that is left begins with.
+        // The first record of each remaining shard.
         let shown = beginnings.iter().filter(|row| !row["first"].is_null());
         for row in shown.clone() {
             let is_first = |record: &&Value| record["shard"] == row["shard"];

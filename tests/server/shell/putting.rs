@@ -1,4 +1,4 @@
-//! Which lines become records, with which keys, and what happens where one cannot.
+//! How lines become records, with which keys, and what happens if one cannot.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -228,7 +228,7 @@ fn records_of_one_key_are_in_their_order_across_calls_that_are_throttled() {
     let lines: Vec<_> = (0..1_500).map(|number| number.to_string()).collect();
     shell.put(&lines.join("\n"), &["clicks", "--key", "k"]);
     let read = texts(&shell.rows(&["get", "clicks"]));
-    // A call takes up to 500 lines; where it begins depends on what was there to read.
+    // A call takes up to 500 lines. Where it begins depends on how many lines could be read.
     let numbers: Vec<i64> = read.iter().map(|line| line.parse().unwrap()).collect();
     for (place, number) in numbers.iter().enumerate() {
         assert!((place as i64 - number).abs() < 500, "{number} is at {place}");

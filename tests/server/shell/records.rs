@@ -90,7 +90,7 @@ fn data_is_decoded_if_asked_for() {
     }
 }
 
-/// What the Kinesis Producer Library puts of these: all of one key.
+/// The aggregate that the Kinesis Producer Library puts for these, all of one key.
 fn aggregate(key: &str, datas: &[&[u8]]) -> Vec<u8> {
     let field = |number: u8, bytes: &[u8]| [&[(number << 3) | 2, bytes.len() as u8], bytes].concat();
     let record = |data: &&[u8]| field(3, &[vec![8, 0], field(3, data)].concat());
@@ -238,7 +238,7 @@ fn more_than_a_page_is_shown() {
 fn a_reader_of_the_output_that_goes_away_is_no_failure() {
     for shell in Shell::each() {
         shell.ok(&["create", "clicks", "--shards", "1"]);
-        // More than a pipe holds.
+        // More bytes than a pipe holds.
         let lines = format!("{}\n", "x".repeat(1_000)).repeat(1_000);
         shell.put(&lines, &["clicks", "--key", "k"]);
         for command in ["get", "tail"] {
@@ -248,7 +248,7 @@ fn a_reader_of_the_output_that_goes_away_is_no_failure() {
                 .read_line(&mut line)
                 .unwrap();
             assert!(line.starts_with("{\"shard\""), "{line}");
-            // Here the pipe is closed.
+            // The pipe is closed here.
             let mut error = String::new();
             child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
             assert_eq!((child.wait().unwrap().code(), error.as_str()), (Some(0), ""));
@@ -280,7 +280,7 @@ fn output_that_cannot_be_written_is_a_failure() {
     }
 }
 
-/// The example in the help of `put`, by jq where that is installed.
+/// The example in the help of `put`, run by jq where that is installed.
 #[test]
 fn text_and_json_are_copied_as_the_help_says() {
     const FILTER: &str = r#"select(.encoding=="text").data, (select(.encoding=="json").data|tojson)"#;
@@ -304,7 +304,7 @@ fn text_and_json_are_copied_as_the_help_says() {
     }
 }
 
-/// What the filter of the example makes of records.
+/// The output of the example's filter for these records.
 fn filtered(decoded: &str) -> String {
     let line = |row: &serde_json::Value| match row["encoding"].as_str() {
         Some("text") => Some(format!("{}\n", row["data"].as_str()?)),

@@ -98,7 +98,7 @@ clicks  ACTIVE  2       24 h       -       PROVISIONED
     }
 }
 
-/// What the rows of shards say: their state and parents.
+/// The state and parents in the rows of shards.
 fn lineage(rows: &[Value]) -> Vec<(&str, Vec<&str>)> {
     rows.iter()
         .map(|row| {
@@ -197,7 +197,7 @@ fn what_cannot_be_is_a_wrong_command_line() {
         (&["streams", "--account-id", "1"], "1"),
         (&["streams", "--keys", "/nowhere/keys"], "--keys: /nowhere/keys"),
     ] {
-        // So that what is missing is not the directory.
+        // So that the error is not about a missing directory.
         std::fs::create_dir_all(shell.data_dir()).unwrap();
         std::fs::write(shell.data_dir().join("CURRENT"), "").unwrap();
         let error = shell.refusal(2, wrong);

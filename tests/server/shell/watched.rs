@@ -1,4 +1,4 @@
-//! What a person sees on a terminal.
+//! The output that a person sees on a terminal.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
@@ -8,7 +8,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use super::{Shell, rows};
 
-/// Both ends of a terminal: what is written to the one is read from the other.
+/// Both ends of a terminal: bytes written to one are read from the other.
 struct Terminal {
     ours: File,
     theirs: File,
@@ -34,10 +34,10 @@ impl Terminal {
         self.theirs.try_clone().unwrap().into()
     }
 
-    /// Runs a command that succeeds. Gives what it wrote to a pipe, and what to the terminal.
+    /// Runs a command that succeeds. Gives its output to a pipe, and to the terminal.
     fn run(self, mut command: Command) -> (String, String) {
         let mut child = command.spawn().unwrap();
-        // Else the terminal would never end.
+        // Otherwise the terminal would never end.
         drop((command, self.theirs));
         let mut ours = self.ours;
         let reader = std::thread::spawn(move || {
@@ -59,7 +59,7 @@ impl Terminal {
     }
 }
 
-/// A stream with so many records of one shard.
+/// A stream with this many records in one shard.
 fn filled(shell: &Shell, records: usize) {
     shell.ok(&["create", "clicks", "--shards", "1"]);
     shell.put(&"line\n".repeat(records), &["clicks", "--key", "k"]);
@@ -80,7 +80,7 @@ fn who_puts_a_file_sees_how_much_of_it_is_put_and_how_fast() {
         let (out, seen) = terminal.run(command);
         assert_eq!(rows(&out)[0]["records"], 500);
         assert!(seen.contains("%  ") && seen.contains(" records/s, "), "{seen:?}");
-        // Nothing of it stays.
+        // The line is erased at the end.
         assert!(seen.ends_with("\r\u{1b}[K"), "{seen:?}");
     }
 }

@@ -50,7 +50,7 @@ fn a_limit_that_the_api_cannot_say_is_the_greatest_that_it_can(backend: Backend)
     assert_eq!(limits["OnDemandStreamCountLimit"], 1_000_000);
 }
 
-/// What the account's settings say when they say this of the commitment.
+/// The account's settings with this state of the commitment.
 fn commitment(status: &str, times: &[(&str, Duration)]) -> Value {
     let mut commitment = json!({ "Status": status });
     for (name, since_start) in times {

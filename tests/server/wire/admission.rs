@@ -1,5 +1,5 @@
-//! Which hosts and web pages are let in, before a request is looked at, over both versions of HTTP. What keeps the records
-//! makes no difference.
+//! Which hosts and web pages are admitted, before a request is looked at, over both versions of HTTP. The backend makes
+//! no difference.
 
 use anabranch_harness::http1::{CBOR, Head, JSON};
 use anabranch_harness::http2::Http2Client;
@@ -45,7 +45,7 @@ fn a_web_page_from_elsewhere_is_refused_before_it_is_looked_at() {
         let reply = over_http2(&server, method, &[("origin", "https://evil.example")]);
         assert_eq!(reply, (403, expected.clone()), "{method}");
     }
-    // A page that may not send a type of its own sends another one, and cannot read the answer.
+    // A page that may not send this type sends another one, and cannot read the answer.
     let head = Head::of(LIST)
         .header("Origin", "null")
         .header("Content-Type", "text/plain");
@@ -70,7 +70,7 @@ fn a_web_page_under_another_name_for_us_is_refused_before_it_is_looked_at() {
     let head = |host| Head::of(LIST).header("Host", host);
     let reply = server.connect().send(&head("evil.example:4567"), b"{}");
     assert_eq!((reply.status, reply.json()), (403, expected.clone()));
-    // It is its own page then, for a browser.
+    // For a browser it is then its own page.
     let own = head("evil.example:4567").header("Origin", "http://evil.example:4567");
     assert_eq!(server.connect().send(&own, b"{}").json(), expected);
     let absolute = head("localhost").uri("http://evil.example:4567/");
@@ -113,7 +113,7 @@ fn pages_of_this_machine_and_allowed_ones_read_what_they_get() {
             .send(&Head::of(LIST).header("Origin", origin), b"{}");
         assert_eq!(reply.status, 200);
         assert_eq!(reply.header("access-control-allow-origin"), Some(origin));
-        // An error too: what is wrong with its request is for the page to know.
+        // An error too, since the page should see the error of its request.
         let reply = server
             .connect()
             .send(&Head::of(LIST).header("Origin", origin), b"[]");

@@ -1,4 +1,4 @@
-//! What requests and replies may hold, and how long without progress.
+//! The limits on the memory of requests and replies, and on the time without progress.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -16,7 +16,7 @@ const LIST: &str = "Kinesis_20131202.ListStreams";
 const NO_ERROR: u32 = 0;
 const CANCEL: u32 = 8;
 
-/// A request with so long a body, of which so much is sent.
+/// A request with a body of `announced` bytes, of which `sent` are sent.
 fn begin_body(server: &TestServer, announced: usize, sent: usize) -> Client {
     let mut client = server.connect();
     client.write(format!("{}Content-Length: {announced}\r\n\r\n", Head::of(LIST).to_text()).as_bytes());
@@ -24,7 +24,7 @@ fn begin_body(server: &TestServer, announced: usize, sent: usize) -> Client {
     client
 }
 
-/// The body of a request that is read to its end by the server, of so many bytes.
+/// A body of this many bytes for a request that the server reads to its end.
 fn large_body(bytes: usize) -> Vec<u8> {
     let mut body = vec![b' '; bytes];
     body[0] = b'{';
@@ -81,7 +81,7 @@ fn large_bodies_that_stop_coming_leave_room_for_small_requests() {
     assert_eq!(large_request(server.address, 1 << 20).status, 200);
 }
 
-/// Each holds a part of what the others wait for.
+/// Each holds a part of the memory that the others wait for.
 #[test]
 fn large_bodies_that_all_wait_for_each_other_do_not_wait_for_ever() {
     let server = TestServer::with_options(Backend::Directory, |options| {
@@ -114,7 +114,7 @@ fn large_bodies_that_all_wait_for_each_other_do_not_wait_for_ever() {
     );
 }
 
-/// They wait for the memory, are not read, and take all that they may of the connection's window.
+/// They wait for the memory, are not read, and fill their part of the connection's window.
 #[test]
 fn bodies_of_http2_that_wait_do_not_keep_back_the_rest_of_one_that_has_the_memory() {
     const LARGEST: usize = 4 << 20;
@@ -141,7 +141,7 @@ fn bodies_of_http2_that_wait_do_not_keep_back_the_rest_of_one_that_has_the_memor
             )
         })
         .collect();
-    // It gets only what the others leave.
+    // It gets only memory that the others leave.
     bodies.push((holder, &large[FIRST_PART..]));
     let began = Instant::now();
     while bodies.iter().any(|(stream, _)| !client.reply(*stream).has_ended) {
@@ -159,7 +159,7 @@ fn bodies_of_http2_that_wait_do_not_keep_back_the_rest_of_one_that_has_the_memor
             client.take().expect("the connection stays open");
         }
     }
-    // Each holds a part of what the others want, so some are told to come again.
+    // Each holds a part of the memory that the others need, so some get an error that asks for a retry.
     let statuses: Vec<u16> = bodies
         .iter()
         .map(|(stream, _)| client.reply(*stream).status)
@@ -175,7 +175,7 @@ fn bodies_of_http2_that_wait_do_not_keep_back_the_rest_of_one_that_has_the_memor
 
 #[test]
 fn the_largest_request_fits_into_the_least_memory() {
-    /// As the server has it.
+    /// The server's limit.
     const LARGEST: usize = 20 << 20;
     let least: [fn(ServerOptions) -> ServerOptions; 3] = [
         |options| options.max_buffered_request_bytes(1),
@@ -288,7 +288,7 @@ fn replies_that_a_closed_window_keeps_back_are_few_and_are_reset() {
     wait_until("all is given back", || server.gauges().reply_bytes() == 0);
 }
 
-/// Such a reply is in the connection's own buffer as a whole: its stream cannot be reset behind it.
+/// Such a reply is in the connection's buffer as a whole: its stream cannot be reset behind it.
 #[test]
 fn a_connection_is_closed_whose_small_replies_are_not_read() {
     let server = TestServer::with_options(Backend::Directory, |options| {

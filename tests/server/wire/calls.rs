@@ -1,8 +1,8 @@
-//! A call of every operation, by what it names.
+//! A call of every operation, by the kind of resource that it names.
 
 use serde_json::{Value, json};
 
-/// Every operation that names a stream, with what else it needs.
+/// Every operation that names a stream, with its other members.
 pub fn of_streams() -> Vec<(&'static str, Value)> {
     let (first, second) = ("shardId-000000000000", "shardId-000000000001");
     let encryption = json!({"EncryptionType": "KMS", "KeyId": "k"});
@@ -61,7 +61,7 @@ pub fn of_streams() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Every operation that names a consumer, with what else it needs. The last one removes it.
+/// Every operation that names a consumer, with its other members. The last one removes the consumer.
 pub fn of_consumers() -> Vec<(&'static str, Value)> {
     let latest = json!({"Type": "LATEST"});
     vec![
@@ -74,7 +74,7 @@ pub fn of_consumers() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Every operation that names a resource of any kind, with what else it needs.
+/// Every operation that names a resource of any kind, with its other members.
 pub fn of_resources() -> Vec<(&'static str, Value)> {
     vec![
         ("TagResource", json!({"Tags": {"a": "b"}})),
@@ -86,7 +86,7 @@ pub fn of_resources() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Every operation that names a queue, with what else it needs.
+/// Every operation that names a queue, with its other members.
 pub fn of_queues() -> Vec<(&'static str, Value)> {
     let entries = json!({"Entries": [{"ReceiptHandle": "x"}]});
     let held = json!({"Entries": [{"ReceiptHandle": "x", "VisibilityTimeoutSeconds": 1}]});

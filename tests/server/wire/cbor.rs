@@ -1,4 +1,4 @@
-//! The encoding that the Java SDK speaks.
+//! The encoding that the Java SDK uses.
 
 use anabranch_harness::http1::{CBOR, Head, Reply};
 use ciborium::Value;

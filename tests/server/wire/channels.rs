@@ -39,7 +39,7 @@ fn create_stream(server: &TestServer, name: &str) {
     server.ok("CreateStream", &on_demand);
 }
 
-/// A server that delivers into directories, when it is told to.
+/// A server that delivers into directories when a test asks it to.
 struct Bench {
     server: TestServer,
     buckets: TempDir,
@@ -245,7 +245,7 @@ fn a_channel_is_described_listed_changed_and_deleted(backend: Backend) {
         }
         assert_eq!(server.refusal(operation, &input), gone, "{operation}");
     }
-    // The name is free again, and the ARN is another one.
+    // The name is free again, and the new channel's ARN differs.
     assert_ne!(text(&create(server, &new_channel("raw"))["ChannelARN"]), arn);
 }
 
@@ -280,7 +280,7 @@ fn a_channel_delivers_what_is_old_enough(backend: Backend) {
     assert!(raw.0.starts_with("archive/raw/clicks/2015-"), "{}", raw.0);
     assert_eq!(raw.1, "{\"a\":1}\n");
 
-    // A bucket that is away for an hour is told of, and nothing is lost.
+    // A bucket that is missing for an hour causes log lines, and nothing is lost.
     fs::rename(
         bench.buckets.path().join("archive"),
         bench.buckets.path().join("away"),
@@ -688,7 +688,7 @@ fn those_who_run_the_server_see_the_last_delivery_also_after_a_restart(backend: 
     bench.server.advance(Duration::from_secs(300));
     let at = bench.server.store.now();
     assert_eq!(bench.delivery.deliver_due(), 1);
-    // One that has delivered nothing.
+    // A channel that has delivered nothing.
     create_stream(&bench.server, "orders");
     let mut idle = new_channel("idle");
     idle["StreamConfigurationList"][0]["StreamARN"] = json!(stream_arn("orders"));

@@ -10,7 +10,7 @@ use anabranch_harness::nats::{self, Nodes};
 
 const NODES: usize = 3;
 
-/// The tests that are not run on a cluster, by what they need.
+/// The tests that do not run on a cluster, by the reason.
 const NOT_ON_A_CLUSTER: [(&str, &str); 3] = [
     (
         "console::a_stream_is_shown_with_the_lineage_of_its_shards",
@@ -26,7 +26,7 @@ const NOT_ON_A_CLUSTER: [(&str, &str); 3] = [
     ),
 ];
 
-/// Whether a test is one for a cluster, and there is one. `module` is that of the test.
+/// Whether a test runs on a cluster, and there is one. `module` is the module of the test.
 pub fn is_for(module: &str, test: &str) -> bool {
     let module = module.rsplit("::").nth(1).unwrap_or_default();
     let name = format!("{module}::{test}");

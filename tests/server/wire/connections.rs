@@ -1,4 +1,4 @@
-//! How many connections there may be, on which addresses, and how they end.
+//! The limits of connections, their addresses, and how they end.
 
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::time::Duration;
@@ -11,10 +11,10 @@ use serde_json::json;
 use super::test_server::{Backend, TestServer};
 
 const LIST: &str = "Kinesis_20131202.ListStreams";
-/// A test that waited for this to pass would not end.
+/// Longer than any test may take.
 const AN_HOUR: Duration = Duration::from_secs(3600);
 
-/// A request of which the server has the head, and waits for the rest of the body.
+/// A request whose head the server has, while it waits for the rest of the body.
 fn half_request(server: &TestServer) -> Client {
     let mut client = server.connect();
     let head = Head::of(LIST).to_text();
@@ -31,7 +31,7 @@ fn for_a_newcomer_beyond_the_limit_the_longest_idle_connection_is_closed() {
     for is_first in [true, false, true] {
         let client = if is_first { &mut first } else { &mut second };
         assert_eq!(client.call("ListStreams", &json!({})).status, 200);
-        // The order of their last requests is that of the clock, which counts milliseconds.
+        // The order of their last requests is by the clock, which counts milliseconds.
         std::thread::sleep(Duration::from_millis(5));
     }
     let mut newcomer = server.connect();
@@ -51,7 +51,7 @@ fn many_idle_connections_do_not_lock_out_newcomers() {
     for _ in 0..20 {
         idle.extend((0..10).map(|_| TcpStream::connect(server.address).unwrap()));
         assert_eq!(server.call("ListStreams", &json!({})).status, 200);
-        // One that is used now and then is not the longest idle.
+        // A connection that is sometimes used is not the longest idle one.
         assert_eq!(kept.call("ListStreams", &json!({})).status, 200);
         assert!(server.gauges().connections() <= 16);
     }
@@ -86,7 +86,7 @@ fn a_name_stands_for_all_of_its_addresses() {
     }));
     let port = addresses[0].port();
     for address in "localhost:0".to_socket_addrs().unwrap() {
-        // Where there is no IPv6, the name may have its address all the same.
+        // Even without IPv6, the name may have an IPv6 address.
         if TcpListener::bind(address).is_ok() {
             let address = SocketAddr::new(address.ip(), port);
             assert!(addresses.contains(&address), "{address} is not in {addresses:?}");
@@ -172,7 +172,7 @@ fn a_stop_lets_requests_finish_that_have_come_as_a_whole() {
     while newer.reply(stream).status == 0 {
         newer.take().unwrap();
     }
-    // Most of the replies does not fit into the sockets: the requests have been taken, and are not done.
+    // Most of the replies do not fit into the sockets: the requests were taken, and are not done.
     while server.gauges().reply_bytes() < (12 << 20) {
         std::thread::yield_now();
     }

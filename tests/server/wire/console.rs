@@ -1,5 +1,5 @@
-//! The console: what its paths answer, who may ask, and what it may cost. What a person sees of it is tested in a browser
-//! (`tests/clients/console.rs`).
+//! The console: the answers of its paths, who may send requests, and their cost. What a person sees is tested in a
+//! browser (`tests/clients/console.rs`).
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -27,7 +27,7 @@ on_each_backend!(
     readers_are_shown_with_how_far_they_are,
 );
 
-/// What every browser sends for a page.
+/// The header that every browser sends for a page.
 const PAGE: (&str, &str) = ("Accept", "text/html,application/xhtml+xml,*/*;q=0.8");
 
 const FIRST: &str = "shardId-000000000000";
@@ -44,7 +44,7 @@ fn get(address: SocketAddr, uri: &str, headers: &[(&str, &str)]) -> Reply {
     Client::connect(address).send(&head(uri, headers), b"")
 }
 
-/// A path below `/console/api/`, of streams that are in the region which the tests' clients sign for.
+/// A path below `/console/api/`, for streams in the region that the tests' clients sign for.
 fn asked(server: &TestServer, path: &str) -> Reply {
     let sign = if path.contains('?') { '&' } else { '?' };
     get(
@@ -71,7 +71,7 @@ fn problem(server: &TestServer, path: &str) -> (u16, String) {
     (reply.status, text(&reply.json()["error"]))
 }
 
-/// That no other page can show it, or read it.
+/// Checks that no other page can show it, or read it.
 #[track_caller]
 fn assert_guarded(reply: &Reply) {
     let policy = reply.header("content-security-policy").unwrap_or_default();
@@ -103,7 +103,7 @@ fn a_browser_gets_the_page_and_a_client_what_it_always_got() {
     let reply = get(server.address, "/", &[("Accept", "*/*")]);
     assert_eq!(reply.status, 403);
     assert!(reply.text().contains("Unable to determine service"));
-    // What calls an operation is a call, whatever it accepts and wherever it goes.
+    // A request that calls an operation is a call, whatever it accepts and whatever its path.
     let call = Head::of("Kinesis_20131202.ListStreams");
     let call = call.header("Accept", "text/html").uri("/console/");
     assert_eq!(server.connect().send(&call, b"{}").ok()["StreamNames"], json!([]));
@@ -202,7 +202,7 @@ fn other_web_pages_and_other_hosts_are_refused() {
             &[("Host", "evil.example")],
             &[("Host", "evil.example"), ("Origin", "http://evil.example")],
             &[("Origin", "https://evil.example")],
-            // Not even those that may use the API.
+            // Not even pages that may use the API.
             &[("Origin", "https://app.example")],
             &[("Origin", "http://localhost:3000")],
             &[("Origin", "null")],
@@ -326,7 +326,7 @@ fn streams_are_shown_with_what_went_in_and_out(backend: Backend) {
         (&json!(1), &json!(2), &json!("ACTIVE"))
     );
     assert_eq!((&own["namespace"], &own["putRecords"]), (&json!(""), &json!(0)));
-    // Those that a library has made have no namespace.
+    // Streams made by the library have no namespace.
     let reply = get(server.address, "/console/api/streams/own?namespace=", &[]);
     assert_eq!(reply.json()["name"], "own");
     let reply = get(server.address, "/console/api/streams/own", &[]);
@@ -438,15 +438,15 @@ fn records_are_found_from_every_kind_of_place(backend: Backend) {
     let of_shard = |from: &str, limit: usize| records(format!("shard={FIRST}&from={from}&limit={limit}"));
     assert_eq!(datas(&of_shard("oldest", 50)), ["a", "b", "c", "d"]);
     assert_eq!(datas(&of_shard("latest", 50)), [""; 0]);
-    // So many numbers back, which have gaps in memory.
+    // The position is this many numbers back, and numbers have gaps in memory.
     assert_eq!(datas(&of_shard("tail", 2)).last().unwrap(), "d");
     assert_eq!(datas(&of_shard(&format!("time:{}", times[1]), 2)), ["b", "c"]);
-    // A sequence number says its shard.
+    // A sequence number determines its shard.
     assert_eq!(datas(&records(format!("from=number:{}", numbers[2]))), ["c", "d"]);
     assert_eq!(datas(&records(format!("from=after:{}", numbers[2]))), ["d"]);
-    // And so does a key.
+    // A key determines a shard too.
     assert_eq!(datas(&records("key=key-b&from=oldest".to_owned())), ["b"]);
-    // It goes on where it says.
+    // The next request continues at the position in the answer.
     let first = of_shard("oldest", 3);
     assert_eq!(first["millisBehind"].as_u64().unwrap(), 2_000);
     let next = of_shard(&text(&first["next"]), 3);
@@ -464,7 +464,7 @@ fn records_are_found_from_every_kind_of_place(backend: Backend) {
         (&json!(times[0]), &json!(1))
     );
 
-    // A closed shard ends, and says where it goes on.
+    // A closed shard ends, and its answer names the shards that follow.
     server.ok(
         "SplitShard",
         &json!({"StreamName": "clicks", "ShardToSplit": FIRST, "NewStartingHashKey": "1000"}),
@@ -501,7 +501,7 @@ fn records_are_found_from_every_kind_of_place(backend: Backend) {
     }
 }
 
-/// A search stops when it has looked through some megabytes, and says where it goes on.
+/// A search stops after some megabytes, and gives the position to continue at.
 fn a_key_is_searched_for_in_pieces(backend: Backend) {
     let server = TestServer::start(backend);
     server.fill("large", 6);
@@ -530,7 +530,7 @@ fn a_large_record_is_cut_and_says_so(backend: Backend) {
     let records = answer["records"].as_array().unwrap();
     assert_eq!(records[0]["bytes"], 900_000);
     assert_eq!(text(&records[0]["data"]).len(), (64_usize << 10).div_ceil(3) * 4);
-    // No more than its share of the memory for replies was read.
+    // No more was read than its share of the memory for replies.
     assert_eq!(records.len(), 1);
     wait_until("its memory is given back", || server.gauges().reply_bytes() == 0);
 }
@@ -600,7 +600,7 @@ fn readers_are_shown_with_how_far_they_are(backend: Backend) {
         (&json!(2), &json!(0)),
         "{readers}"
     );
-    // The data, the keys, and what is stored around them.
+    // The data, the keys, and the bytes stored around them.
     assert!(lag["bytes"].as_u64().unwrap() > 13, "{readers}");
     assert_eq!(readers["queues"][0]["name"], "jobs");
     assert_eq!(
@@ -611,7 +611,7 @@ fn readers_are_shown_with_how_far_they_are(backend: Backend) {
     assert_eq!(problem(&server, "streams/none/readers").0, 404);
 }
 
-/// A record of the Kinesis Producer Library with so many in it, all of the same key.
+/// A record of the Kinesis Producer Library with this many records in it, all of the same key.
 fn aggregate_of(records: usize, key: &str, data: &[u8]) -> Vec<u8> {
     use md5::{Digest, Md5};
     let field = |number: u8, bytes: &[u8]| {
@@ -692,7 +692,7 @@ fn records_whose_key_is_missing_are_told_of() {
     keys.remove("alias/mine");
     let (status, message) = problem(&server, &path);
     assert_eq!(status, 409, "{message}");
-    // The rest of the page is there.
+    // The rest of the page is shown.
     let stream = shown(&server, "streams/secret");
     assert_eq!(stream["encryptionKey"], "alias/mine");
     assert!(stream["shards"][0]["stats"]["error"].is_string(), "{stream}");
@@ -779,7 +779,7 @@ fn events_tell_what_is_new_and_nothing_else() {
         [&summary["store"], &summary["streams"][0]].map(|of| of["putRecords"].clone()) == [1, 1]
     };
     events.until(is_put);
-    // Had anything been told in between, it would come before this.
+    // An event in between would come before this one.
     server.put("clicks", "k", "data");
     assert_eq!(events.next()["store"]["putRecords"], 2);
 }

@@ -1,5 +1,5 @@
-//! The errors that operations declare, provoked: those of many operations by limits and faults, the others by a call that is
-//! wrong.
+//! Provokes the errors that operations declare: those of many operations by limits and faults, the others by a wrong
+//! call.
 
 use std::time::Duration;
 
@@ -21,12 +21,12 @@ const THROTTLING: &str = "ThrottlingException";
 const THROUGHPUT_EXCEEDED: &str = "ProvisionedThroughputExceededException";
 const VALIDATION: &str = "ValidationException";
 
-/// What says that there are too many calls. No operation declares two of them.
+/// The exceptions for too many calls. No operation declares two of them.
 const THROTTLES: [&str; 3] = [LIMIT_EXCEEDED, THROTTLING, THROUGHPUT_EXCEEDED];
 
 const DELAY: Duration = Duration::from_secs(60);
 
-/// What the server declares of each operation.
+/// The errors that the server declares for each operation.
 fn declared() -> Map<String, Value> {
     serde_json::from_str(&declared_api()).unwrap()
 }
@@ -45,7 +45,7 @@ fn operations_with(exception: &str) -> Vec<String> {
     with_it.map(|(name, _)| name).collect()
 }
 
-/// The operations that declare this exception as one of the whole call. PutRecords throttles each record by itself.
+/// The operations that declare this exception for the whole call. PutRecords throttles each record separately.
 fn throttled_with(exception: &str) -> Vec<String> {
     let mut operations = operations_with(exception);
     operations.retain(|operation| operation != "PutRecords");
@@ -135,7 +135,7 @@ fn every_control_operation_is_refused_beyond_its_rate() {
             "DescribeLimits" => 1,
             _ => 5,
         };
-        // The clock stands still. What is wrong with the input is told of calls that are let in.
+        // The clock stands still. Errors of the input are given only to calls within the rate.
         for _ in 0..rate {
             let reply = client.call(&name, &json!({}));
             assert_ne!(reply.header("x-amzn-errortype"), Some(LIMIT_EXCEEDED), "{name}");
@@ -258,7 +258,7 @@ fn members_that_are_wrong_are_refused() {
 
     let token = json!({"StreamARN": stream, "NextToken": "x"});
     check(&server, INVALID_ARGUMENT, "ListStreamConsumers", &token);
-    // A stream on demand changes its shards by itself.
+    // A stream on demand changes its shards itself.
     for (operation, input) in calls::of_streams() {
         if ["MergeShards", "SplitShard", "UpdateShardCount"].contains(&operation) {
             let named = with(&input, "StreamARN", json!(stream));
@@ -326,7 +326,7 @@ fn an_encryption_can_be_stopped_so_many_times_a_day_where_that_is_emulated() {
     });
     server.create("s", 1);
     let key = json!({"StreamName": "s", "EncryptionType": "KMS", "KeyId": "k"});
-    // The start of the day before does not count any more, so that there can be 26 stops of 25 starts.
+    // The start of the day before no longer counts, so there can be 26 stops for 25 starts.
     server.ok(START, &key);
     server.advance(A_DAY);
     server.ok(STOP, &key);
@@ -471,7 +471,7 @@ fn records_and_dead_letters_whose_key_is_missing_are_not_received() {
     }
 }
 
-/// They declare no exception of keys: the server has failed.
+/// They declare no exception for keys, so the error is an internal failure of the server.
 #[test]
 fn operations_that_know_nothing_of_keys_fail_while_the_key_is_missing() {
     let keys = KeyRing::new();
@@ -569,7 +569,8 @@ fn declared_exceptions() -> Vec<(String, Vec<String>)> {
         .collect()
 }
 
-/// A client's handling of any error that the API has can be tested. Of several faults that strike a call the last is answered.
+/// A client can test its handling of every error of the API. If several faults strike a call, the last one is the
+/// answer.
 #[test]
 fn any_error_that_an_operation_declares_can_be_asked_for() {
     let server = TestServer::with_options(Backend::Memory, |options| {

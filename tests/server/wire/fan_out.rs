@@ -141,7 +141,7 @@ impl Subscription {
         Subscription::begin_with(server, &head, input.to_string().as_bytes())
     }
 
-    /// Whether a subscription begins, which ends at once then.
+    /// Whether a subscription begins. If it does, it is ended at once.
     fn is_taken(server: &TestServer, input: &Value) -> bool {
         let head = Head::of("Kinesis_20131202.SubscribeToShard");
         let mut asked = Subscription::ask(server, &head, input.to_string().as_bytes());
@@ -361,7 +361,7 @@ fn a_consumer_takes_time_to_be_made_and_to_be_removed_if_a_stream_does(backend: 
     assert_eq!(server.refusal("SubscribeToShard", &subscribe), not_active);
     exists(&server);
     server.advance(DELAY - Duration::from_secs(1));
-    // Asked for once more, it takes no longer.
+    // A second call has the same effect.
     server.ok("DeregisterStreamConsumer", &by_arn);
     server.restart();
     assert_eq!(
@@ -511,7 +511,7 @@ fn a_stream_with_consumers_is_deleted_only_if_that_is_enforced(backend: Backend)
     );
 }
 
-/// Which of the two comes first is left to chance: never do both succeed.
+/// Which of the two comes first is random: they never both succeed.
 fn a_stream_is_not_deleted_with_a_consumer_that_is_registered_meanwhile(backend: Backend) {
     const ROUNDS: u32 = 30;
     let server = TestServer::start(backend);
@@ -705,7 +705,7 @@ fn a_second_subscription_is_refused_for_five_seconds_and_then_takes_over(backend
     assert_eq!(server.refusal("SubscribeToShard", &input), refused);
     server.clock.advance(Duration::from_millis(4_999));
     assert_eq!(server.refusal("SubscribeToShard", &input), refused);
-    // Another shard and another consumer have nothing to do with it.
+    // Another shard and another consumer are independent of it.
     let other_shard = subscribe(&consumer, "shardId-000000000001", &position("LATEST"));
     let _other_shard = Subscription::begin(&server, &other_shard);
     let other = subscribe(&register(&server, "s", "other"), FIRST, &position("LATEST"));
@@ -793,7 +793,7 @@ fn a_subscription_goes_on_until_its_stream_is_gone(backend: Backend) {
     };
     assert!(matches!(end, Some(Message::Exception(kind, _)) if kind == "ResourceNotFoundException"));
     assert_eq!(subscription.next(), None);
-    // One of the same name has nothing to do with it.
+    // A new stream of the same name is independent of it.
     server.create("s", 1);
     server.advance(DELAY);
     assert_eq!(
@@ -814,7 +814,7 @@ fn a_subscription_whose_records_expire_goes_on_with_what_is_kept(backend: Backen
     let at = json!({"Type": "AT_SEQUENCE_NUMBER", "SequenceNumber": expired});
     let mut subscription = begin(&at);
     assert_eq!(subscription.data(), ["kept"]);
-    // What it has read expires, and so does where it waits.
+    // The records that it has read expire, and so does its position.
     server.advance(2 * DAY - Duration::from_secs(1));
     assert_eq!(subscription.event()["Records"], json!([]));
     server.put("s", "k", "later");
@@ -849,7 +849,7 @@ impl Followed {
         }
     }
 
-    /// Gives the children of a shard that has ended whose parents have all ended, and that nothing has begun yet.
+    /// Gives the children of a shard that has ended, as far as all their parents have ended and they are not begun yet.
     fn note_end(&mut self, ended: &str, event: &Value) -> Vec<String> {
         self.ended.insert(ended.to_owned());
         let children = event["ChildShards"].as_array().unwrap().iter();
@@ -1056,14 +1056,14 @@ fn a_reader_that_does_not_read_holds_little_and_stops_no_writer(backend: Backend
     let stream = server.streams().stream("s").unwrap();
     for number in 0..40u8 {
         stream.put("k", &vec![number; 900_000]).unwrap();
-        // An event and what is on its way to the socket.
+        // An event, and bytes on their way to the socket.
         assert!(
             server.gauges().reply_bytes() < 8 << 20,
             "{}",
             server.gauges().reply_bytes()
         );
     }
-    // All of it comes once it is read.
+    // All records come once the client reads.
     let mut records = 0;
     while records < 40 {
         records += subscription.event()["Records"].as_array().unwrap().len();
@@ -1091,7 +1091,7 @@ fn a_record_larger_than_an_event_comes_alone(backend: Backend) {
 
 fn a_consumer_gets_two_mebibytes_a_second_of_a_shard_where_that_is_emulated(backend: Backend) {
     const RECORDS: usize = 12;
-    /// Three are in an event, and the third event is more than there is of the first second.
+    /// Three are in an event, and the third event exceeds the rest of the first second.
     const AT_ONCE: usize = 9;
     let server = TestServer::with_options(backend, |options| {
         options.limits(Limits {
@@ -1118,11 +1118,11 @@ fn a_consumer_gets_two_mebibytes_a_second_of_a_shard_where_that_is_emulated(back
         assert_eq!(taken, records);
     };
     let [mut first, mut second] = ["first", "second"].map(begin);
-    // Each consumer has its own.
+    // Each consumer has its own limit.
     for subscription in [&mut first, &mut second] {
         take(subscription, AT_ONCE);
     }
-    // The clock stands still, and so do the records; but the subscription is not silent.
+    // The clock stands still, so no records come; but the subscription is not silent.
     let waiting = first.event();
     assert_eq!(waiting["Records"], json!([]));
     let continuation = text(&waiting["ContinuationSequenceNumber"]);
@@ -1134,7 +1134,7 @@ fn a_consumer_gets_two_mebibytes_a_second_of_a_shard_where_that_is_emulated(back
 }
 
 fn a_subscription_that_waits_is_not_ended_by_records_that_are_hidden_meanwhile(backend: Backend) {
-    /// What is more than may be pushed in the first second.
+    /// More than may be pushed in the first second.
     const AT_ONCE: usize = 9;
     let server = TestServer::with_options(backend, |options| {
         options.limits(Limits {
@@ -1154,7 +1154,7 @@ fn a_subscription_that_waits_is_not_ended_by_records_that_are_hidden_meanwhile(b
     while taken < AT_ONCE {
         taken += subscription.data().len();
     }
-    // The last one alone is kept, and that is behind where the subscription waits.
+    // Only the last one is kept, and it is behind the position where the subscription waits.
     let kept = StartingPosition::AtSequenceNumber(last.sequence_number);
     let kept = stream.shard_iterator(last.shard_id, kept).unwrap();
     stream.trim_shard_to(&kept).unwrap();
@@ -1188,7 +1188,7 @@ fn a_consumer_subscribes_to_a_shard_once_a_second_where_that_is_emulated(backend
     ]
     .map(|input| Subscription::begin(&server, &input));
     server.advance(Duration::from_secs(1));
-    // Now it is told why it is refused, and that was a call too.
+    // Now the refusal has its reason, and it counted as a call too.
     assert_eq!(
         server.refusal("SubscribeToShard", &input),
         in_use("Another active subscription exists for this consumer")
@@ -1245,7 +1245,7 @@ impl Http2Subscription {
 struct Hogs([u32; 2]);
 
 impl Hogs {
-    /// Windows are closed but for `window` bytes of events.
+    /// Windows are closed except for `window` bytes of events.
     fn begin(server: &TestServer, client: &mut Http2Client, window: u32) -> Hogs {
         server.fill("large", 12);
         let hog = register(server, "large", "hog");
@@ -1281,7 +1281,7 @@ fn a_subscription_is_not_silent_while_others_hold_its_connections_memory(backend
     let last = text(&server.put("s", "k", "last")["SequenceNumber"]);
     let mut client = Http2Client::with_window(server.address, 0);
     let hogs = Hogs::begin(&server, &mut client, 0);
-    // An event would need more than is left of 15 MiB.
+    // An event would need more than the rest of 15 MiB.
     wait_until("an event waits for its client", || {
         server.gauges().reply_bytes() > 14_300_000
     });
@@ -1313,7 +1313,7 @@ fn a_subscription_is_not_silent_while_others_hold_its_connections_memory(backend
     };
     assert_eq!(data_of(&event), ["first", "last"]);
     assert_eq!(event["ContinuationSequenceNumber"], json!(last));
-    // An event without records leads to those that it did not have.
+    // The client continues from an event without records at the records that the event lacked.
     for (number, continuation) in continuations.iter().enumerate() {
         let other = register(&server, "s", &format!("other-{number}"));
         let mut again = Subscription::begin(&server, &subscribe(&other, FIRST, &after(continuation)));
@@ -1421,7 +1421,7 @@ fn a_client_that_goes_away_is_no_subscriber(backend: Backend) {
         assert!(began.elapsed() < Duration::from_secs(60), "its connection stays");
         std::thread::sleep(Duration::from_millis(1));
     }
-    // Its subscription ends a moment behind its connection. The clock stands still, so that none takes over.
+    // Its subscription ends shortly after its connection. The clock stands still, so no other takes over.
     while !Subscription::is_taken(&server, &input) {
         assert!(
             began.elapsed() < Duration::from_secs(60),
@@ -1444,7 +1444,7 @@ fn a_client_whose_answer_is_lost_is_no_subscriber(backend: Backend) {
     let mut answer = Vec::new();
     let _ = lost.stream.read_to_end(&mut answer);
     assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
-    // The clock stands still, so that none takes over.
+    // The clock stands still, so no other takes over.
     wait_until("its subscription ends", || {
         Subscription::is_taken(&server, &input)
     });

@@ -1,4 +1,4 @@
-//! What is answered before any operation is looked at, in the order in which AWS does.
+//! Answers that are given before any operation is looked at, in the order of AWS.
 
 use anabranch_harness::http1::{AUTHORIZATION, CBOR, Head, JSON, Reply};
 use serde_json::json;
@@ -41,7 +41,7 @@ fn every_reply_carries_ids(backend: Backend) {
     }
 }
 
-/// From a page that is allowed; `admission` has the others.
+/// From an admitted page; `admission` has the others.
 fn a_browser_gets_what_aws_answers_it(backend: Backend) {
     let server = TestServer::start(backend);
     let preflight = Head {

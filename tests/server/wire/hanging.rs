@@ -1,4 +1,5 @@
-//! A disk that hangs: puts beside a split, on a server with a single async worker; and what those hear who run the server.
+//! A disk that hangs: puts beside a split, on a server with a single async worker, and the reports to people who run
+//! the server.
 
 use std::io::Write;
 use std::path::Path;
@@ -89,7 +90,7 @@ fn a_split_that_hangs_keeps_no_worker_from_other_requests() {
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// For how many seconds the sync had hung, each time that it was told.
+    /// For how many seconds the sync had hung, at each log line.
     fn told(&self) -> Vec<String> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         let lines = text.lines().filter(|line| line.contains("a sync has not ended"));
@@ -125,7 +126,7 @@ fn a_sync_that_hangs_is_told_while_it_does() {
     let (kept, served) = (log.clone(), store.clone());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let (tell, told) = std::sync::mpsc::channel();
-    // What is logged on this thread is kept.
+    // The log of this thread is kept.
     let serving = thread::spawn(move || {
         let listener = tracing_subscriber::fmt()
             .with_ansi(false)

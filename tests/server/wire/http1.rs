@@ -1,4 +1,4 @@
-//! HTTP/1.1: connections that stay, bodies in pieces, and clients that go no further.
+//! HTTP/1.1: connections that stay open, bodies in pieces, and clients that stop sending.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
@@ -193,7 +193,7 @@ fn a_body_that_says_it_is_too_long_is_refused_at_once(backend: Backend) {
         reply.json()["message"],
         "The request body is larger than 1000 bytes."
     );
-    // It can be sent all the same, and the connection goes on.
+    // The body can still be sent, and the connection goes on.
     client.write(&[b' '; 1001]);
     assert_eq!(client.call("ListStreams", &json!({})).status, 200);
 }

@@ -67,7 +67,7 @@ fn large_bodies_go_both_ways(backend: Backend) {
     assert_eq!((status, &reply["Records"][0]["Data"]), (200, &json!(data)));
 }
 
-/// SDKs that make a session for each request say goodbye before the reply is there.
+/// SDKs that make a session for each request send GOAWAY before the reply is there.
 fn a_reply_is_finished_after_the_client_has_said_goodbye(backend: Backend) {
     let server = TestServer::start(backend);
     server.create("s", 1);
@@ -82,7 +82,7 @@ fn a_reply_is_finished_after_the_client_has_said_goodbye(backend: Backend) {
     assert_eq!((status, reply["Records"].as_array().unwrap().len()), (200, 4));
 }
 
-/// How the end of a request may come.
+/// The ways in which the end of a request may come.
 const ENDINGS: [fn(&mut Http2Client, &[u8]) -> u32; 4] = [
     |client, body| {
         let stream = client.begin_head("PutRecord", Some(body.len()));
@@ -108,7 +108,7 @@ const ENDINGS: [fn(&mut Http2Client, &[u8]) -> u32; 4] = [
     },
 ];
 
-/// The SDK for Java sends the end of each request in an empty DATA frame of its own.
+/// The SDK for Java sends the end of each request in a separate, empty DATA frame.
 fn ten_thousand_requests_whose_end_comes_later_see_no_reset_and_no_farewell(backend: Backend) {
     const AT_ONCE: usize = 100;
     let server = TestServer::start(backend);

@@ -1,5 +1,5 @@
-//! What infrastructure tools call: Terraform in the order that was found in its provider's source, CloudFormation what its
-//! resource types say that they need permission for.
+//! The calls of infrastructure tools: Terraform's in the order of its provider's source, CloudFormation's by the
+//! permissions that its resource types require.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ fn wait_until_active(server: &TestServer, name: &str) -> Value {
     panic!("stream {name} does not become ACTIVE");
 }
 
-/// What every refresh and import ends in.
+/// The calls at the end of every refresh and import.
 fn refresh(server: &TestServer, name: &str) -> (Value, Value) {
     let summary = summary(server, name);
     let tags = server.ok("ListTagsForStream", &named(name));
@@ -71,7 +71,7 @@ fn create(server: &TestServer, name: &str) {
     });
     server.ok("CreateStream", &input);
     wait_until_active(server, name);
-    // Always called, also with what the stream has.
+    // Always called, even with the stream's present value.
     let retention = json!({"StreamName": name, "RetentionPeriodHours": 24});
     server.ok("IncreaseStreamRetentionPeriod", &retention);
     wait_until_active(server, name);
@@ -297,7 +297,7 @@ fn cloudformation_makes_a_consumer_and_a_policy_and_takes_them_back(backend: Bac
         );
         server.ok("DeleteResourcePolicy", &by_arn);
     }
-    // The stack's stream goes before its consumer is gone.
+    // The stack deletes the stream before the consumer.
     server.ok("DeregisterStreamConsumer", &by_arn);
     let (exception, _) = server.refusal("DeleteStream", &named("s"));
     assert_eq!(exception, "ResourceInUseException");

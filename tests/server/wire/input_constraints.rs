@@ -276,7 +276,7 @@ fn a_put_reports_all_that_is_wrong_with_it(backend: Backend) {
             matching("01", "explicitHashKey", HASH_KEY_PATTERN),
         ],
     );
-    // What Python's true division makes of a hash key.
+    // A hash key computed by Python's true division.
     let float = "1.7014118346046923e+38";
     assert_refused(
         &server,

@@ -1,10 +1,10 @@
-//! The type of every member of every operation, and what is said of any other.
+//! The type of every member of every operation, and the error for every other type.
 
 use serde_json::{Value, json};
 
 use super::test_server::{Backend, TestServer, on_each_backend};
 
-/// Which members of an operation are of which type.
+/// The members of an operation, by type.
 struct Types {
     operation: &'static str,
     strings: &'static [&'static str],
@@ -146,7 +146,7 @@ const TYPES: &[Types] = &[
     },
 ];
 
-/// Two values of a wrong type, and what is said of them.
+/// Two values of a wrong type, and the errors for them.
 type Refusals = [(Value, String); 2];
 
 on_each_backend!(

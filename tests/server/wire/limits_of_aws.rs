@@ -1,4 +1,4 @@
-//! Limits of AWS and faults, which a server has if it is told to.
+//! Limits of AWS and faults, which a server has if they are turned on.
 
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ fn a_shard_takes_a_thousand_records_a_second_and_put_records_says_which_it_did_n
 fn a_shard_takes_a_mebibyte_a_second(backend: Backend) {
     let server = limited(backend);
     server.create("s", 2);
-    // Two shards, so the other takes its own.
+    // There are two shards, and the other one has its own limit.
     let put = |key: u32, bytes: usize| {
         let key = ["0", "340282366920938463463374607431768211455"][key as usize];
         let data = "A".repeat(bytes / 3 * 4);
@@ -340,7 +340,7 @@ fn an_invalid_record_is_told_before_any_is_throttled_or_stored(backend: Backend)
     assert_eq!(kind, "ValidationException");
     assert!(message.contains("'records.2.member.data'"), "{message}");
     assert_eq!(server.count_records("s"), 0);
-    // The fault is still to come.
+    // The fault has not struck yet.
     assert_eq!(server.ok("PutRecords", &put_of(2, 3))["FailedRecordCount"], 1);
 }
 

@@ -1,4 +1,4 @@
-//! The server as its clients see it: bytes in, bytes out, over real sockets, on a clock that the tests turn.
+//! The server as its clients see it: bytes in, bytes out, over real sockets, on a clock that the tests set.
 
 mod account;
 mod admission;

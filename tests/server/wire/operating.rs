@@ -1,4 +1,4 @@
-//! The pages for those who run a server: health, metrics and version; beside the API, on an address of their own, and
+//! The pages for people who run a server: health, metrics and version; beside the API, at a separate address, and
 //! switched off.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,7 +42,7 @@ fn get(address: SocketAddr, uri: &str) -> Reply {
     Client::connect(address).send(&head("GET", uri), b"")
 }
 
-/// What AWS, and this server, answers whatever is not a call.
+/// The answer of AWS, and of this server, to everything that is not a call.
 #[track_caller]
 fn assert_no_page(reply: &Reply) {
     assert_eq!(reply.status, 403, "{}", reply.text());
@@ -72,7 +72,7 @@ impl Metrics {
         Metrics::parse(reply.text())
     }
 
-    /// The text format is a line for each series, behind those that tell its metric's meaning and type.
+    /// The text format has a line for each series, behind the lines with its metric's meaning and type.
     #[track_caller]
     fn parse(text: &str) -> Metrics {
         let mut metrics = Metrics {
@@ -223,7 +223,7 @@ fn metrics_tell_how_far_readers_are_behind(backend: Backend) {
     assert_eq!(metrics.value(&series("anabranch_stream_reader_lag_records")), 2.0);
     assert!(metrics.value(&series("anabranch_stream_reader_lag_bytes")) > 13.0);
     assert_eq!(metrics.value(&series("anabranch_stream_reader_lag_seconds")), 7.0);
-    // Of a consumer to which nothing is pushed it is not known how far it is.
+    // The position of a consumer to which nothing is pushed is unknown.
     assert!(!metrics.series.keys().any(|series| series.contains("billing")));
 
     assert_eq!(reader.by_ref().count(), 2);
@@ -235,7 +235,7 @@ fn metrics_tell_how_far_readers_are_behind(backend: Backend) {
     let metrics = Metrics::of(&server);
     assert!(!metrics.series.keys().any(|series| series.contains("archive")));
 
-    // No more than a hundred readers have series.
+    // At most a hundred readers have series.
     for number in 0..101 {
         reader.save_checkpoint(&format!("reader-{number:03}")).unwrap();
     }
@@ -291,7 +291,7 @@ fn metrics_count_what_was_put_and_read(backend: Backend) {
     assert!(metrics.value("anabranch_segment_bytes") > 0.0);
     assert!(metrics.value("anabranch_connections") >= 1.0);
     assert!(metrics.value("anabranch_disk_size_bytes") >= metrics.value("anabranch_disk_available_bytes"));
-    // What a stream had that is gone stays in the counts.
+    // The counts of a deleted stream stay in the totals.
     server.ok("DeleteStream", &json!({"StreamName": "clicks"}));
     let metrics = Metrics::of(&server);
     assert_eq!(metrics.value("anabranch_put_records_total"), 3.0);
@@ -380,7 +380,7 @@ fn a_page_can_only_be_read(backend: Backend) {
                 "{method}"
             );
         }
-        // A body is of no use, and in no one's way.
+        // A body is ignored.
         assert_eq!(client.send(&head("GET", page), b"{}").status, 200);
     }
 }
@@ -431,7 +431,7 @@ fn without_pages_their_paths_are_answered_like_all_others(backend: Backend) {
     }
 }
 
-/// Streams beyond the first hundred have no series of their own.
+/// Streams beyond the first hundred have no series.
 #[test]
 fn so_many_streams_have_numbers_of_their_own_and_the_others_have_them_together() {
     let server = TestServer::start(Backend::Memory);
@@ -452,7 +452,7 @@ fn so_many_streams_have_numbers_of_their_own_and_the_others_have_them_together()
     assert!(metrics.series.len() < 1_000, "{}", metrics.series.len());
 }
 
-/// So that each of them is a counter, whatever becomes of streams.
+/// So each series is a counter, whatever happens to streams.
 #[test]
 fn the_numbers_of_the_others_only_grow() {
     let server = TestServer::start(Backend::Memory);
@@ -463,7 +463,7 @@ fn the_numbers_of_the_others_only_grow() {
         stream.put("k", b"data").unwrap();
     }
     assert_eq!(Metrics::of(&server).value(&others(puts)), 10.0);
-    // What one counted that had series does not move to the others, and none of these gets its place.
+    // The counts of a deleted stream that had series do not move to the others, and none of these gets its place.
     streams.stream("stream-007").unwrap().delete().unwrap();
     streams.stream("stream-105").unwrap().delete().unwrap();
     streams.stream("stream-106").unwrap().put("k", b"data").unwrap();
@@ -471,7 +471,7 @@ fn the_numbers_of_the_others_only_grow() {
     assert_eq!(metrics.value(&others(puts)), 11.0);
     assert_eq!(metrics.streams(puts).len(), 100);
     assert!(!metrics.streams(puts).contains("stream-100"));
-    // A stream that comes gets it, and is never counted elsewhere.
+    // A new stream gets the place, and is never counted elsewhere.
     for name in ["new", "one-too-many"] {
         streams.create_stream(name, 1).unwrap().put("k", b"data").unwrap();
     }
@@ -482,7 +482,7 @@ fn the_numbers_of_the_others_only_grow() {
     assert_eq!(metrics.value("anabranch_put_records_total"), 113.0);
 }
 
-/// The one of the most shards is not looked into.
+/// The oldest record of the stream with the most shards is not looked up.
 #[test]
 fn the_oldest_record_of_a_stream_of_many_shards_is_not_looked_for() {
     let server = TestServer::start(Backend::Memory);
@@ -570,12 +570,12 @@ fn an_address_of_their_own_has_the_pages_and_the_one_of_the_api_has_not() {
         let post = Client::connect(server.admin).send(&head("POST", page), b"{}");
         assert_eq!((post.status, post.header("allow")), (405, Some("GET, HEAD")));
     }
-    // It has nothing else.
+    // It serves nothing else.
     let call = Head::of("Kinesis_20131202.ListStreams");
     let mut client = Client::connect(server.admin);
     assert_eq!(client.send(&call, b"{}").status, 404);
     assert_eq!(client.send(&head("GET", "/"), b"").status, 404);
-    // Nor does it tell more to web pages, and to those who take it for another host.
+    // Nor does it answer web pages, or requests for another host.
     for (name, value) in [("Host", "evil.example"), ("Origin", "https://evil.example")] {
         let reply = Client::connect(server.admin).send(&head("GET", "/metrics").header(name, value), b"");
         assert_eq!(reply.status, 403);
@@ -608,7 +608,7 @@ fn a_web_page_that_is_allowed_may_read_the_pages_at_their_own_address() {
     }
 }
 
-/// More connections than there is place for: the longest idle one is closed, as at the API.
+/// If there are more connections than places, the longest idle one is closed, as at the API.
 #[test]
 fn clients_that_keep_connections_do_not_lock_others_out_of_the_pages() {
     let server = WithAdminAddress::start(|options| options);
@@ -632,7 +632,7 @@ fn an_address_for_the_pages_that_makes_no_sense_is_refused() {
     let beyond = || ServerOptions::new("127.0.0.1:0").admin_listen("0.0.0.0:0");
     let error = refused(beyond());
     assert!(matches!(error, BindError::AdminBeyondLoopback { .. }), "{error}");
-    // There signatures are asked for at the other address alone.
+    // Then signatures are required only at the other address.
     let error = refused(beyond().credentials(credentials()));
     assert!(matches!(error, BindError::AdminBeyondLoopback { .. }), "{error}");
     let error = refused(ServerOptions::new("127.0.0.1:0").admin_listen("nonsense"));
@@ -763,7 +763,7 @@ mod on_a_simulated_disk {
         store.create_stream("clicks", 1).unwrap();
         clock.advance(Duration::from_secs(2));
         let stall = disk.stall_next(Operation::SyncData, "MANIFEST");
-        // What is due is not theirs to do.
+        // Changes that are due are not made by the pages.
         assert_eq!(Metrics::at(server.admin).value("anabranch_streams"), 1.0);
         let settling = std::thread::spawn(move || store.streams(None, 10).map(drop));
         stall.wait_until_reached();
@@ -810,7 +810,7 @@ mod on_a_simulated_disk {
         assert_failing(&server, "nearly full");
         disk.set_capacity(100 << 20);
         let stall = disk.stall_space();
-        // What was seen last holds.
+        // The last known facts are shown.
         for _ in 0..3 {
             assert_failing(&server, "nearly full");
             assert_eq!(

@@ -1,6 +1,6 @@
-//! Consumers of queues that go away, do not read, or find no room: what was to be theirs goes to others at once, as if it had
-//! never been given out. The clock stands still, so nothing is given out again by the time; and what was received once is a
-//! dead letter.
+//! Consumers of queues that go away, do not read, or find no room: other consumers get their records at once, as if
+//! these had never been given out. The clock stands still, so no record is given out again because of the time; and a
+//! record that was received once is a dead letter.
 
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
@@ -30,10 +30,10 @@ on_each_backend!(
     changes_of_settings_at_once_are_all_made,
 );
 
-/// What no wait of a test comes to.
+/// Longer than any wait of a test.
 const LONG: Duration = Duration::from_secs(15);
 
-/// For so long a client that reads may be held up by the machine.
+/// How long the machine may hold up a client that reads.
 const STALL: Duration = Duration::from_millis(1_500);
 
 fn create_queue(server: &TestServer) -> String {
@@ -57,7 +57,7 @@ fn receive(server: &TestServer, queue: &str) -> Vec<Value> {
     received["QueueRecords"].as_array().unwrap().clone()
 }
 
-/// So many records of 900,000 bytes.
+/// Puts this many records of 900,000 bytes.
 fn fill(server: &TestServer, records: usize) {
     for _ in 0..records {
         put_bytes(server, 900_000);
@@ -69,8 +69,8 @@ fn put_bytes(server: &TestServer, bytes: usize) {
     stream.put("k", &vec![7; bytes]).unwrap();
 }
 
-/// Puts a record, which another consumer gets, for whom it is new. It may come back from one that is gone only while this one
-/// waits.
+/// Puts a record, and checks that another consumer gets it as new. A record of a consumer that has gone may come back
+/// while this one waits.
 #[track_caller]
 fn put_and_receive(server: &TestServer, queue: &str) {
     server.put("jobs", "k", "x");
@@ -80,7 +80,8 @@ fn put_and_receive(server: &TestServer, queue: &str) {
     assert_eq!(counts, [1]);
 }
 
-/// A client whose connection the server has, beside so many others. One that goes before that would come later.
+/// A client whose connection the server has, beside this many others. A client that left earlier would be noticed
+/// later.
 fn connect_beside(server: &TestServer, others: usize) -> Client {
     wait_until("the others are gone", || server.gauges().connections() == others);
     let client = server.connect();
@@ -91,7 +92,7 @@ fn connect_beside(server: &TestServer, others: usize) -> Client {
 fn a_client_that_is_gone_is_given_nothing(backend: Backend) {
     let server = TestServer::start(backend);
     let queue = create_queue(&server);
-    // Whatever comes first, the wait or its end.
+    // Whichever comes first, the wait or its end.
     for pause in [0, 0, 1, 10, 100, 200] {
         let mut client = connect_beside(&server, 0);
         let began = Instant::now();
@@ -111,7 +112,7 @@ fn a_client_of_http2_that_is_gone_is_given_nothing(backend: Backend) {
         let mut client = Http2Client::connect(server.address);
         let stream = client.begin("ReceiveQueueRecords", &wait(&queue, 20));
         std::thread::sleep(Duration::from_millis(pause));
-        // It takes back the request, and goes on. What was on its way to it comes back.
+        // It cancels the request, and goes on. The records on their way to it come back.
         client.cancel(stream);
         client.ping();
         put_and_receive(&server, &queue);
@@ -137,7 +138,7 @@ fn a_client_that_has_closed_its_side_gets_what_there_is(backend: Backend) {
     };
     server.put("jobs", "k", "x");
     assert_eq!(half_closed(), 1);
-    // It does not wait, since it may be gone.
+    // The server does not wait for it, since it may be gone.
     let began = Instant::now();
     assert_eq!(half_closed(), 0);
     assert!(began.elapsed() < LONG);
@@ -162,7 +163,7 @@ fn requests_that_are_sent_ahead_of_a_wait_are_answered(backend: Backend) {
     }
 }
 
-/// Asks until all of so many records have been given out, each as if for the first time.
+/// Receives until this many records have been given out, and checks that each is given out as if for the first time.
 fn receive_again(server: &TestServer, queue: &str, records: usize) {
     let mut left = records;
     wait_until("they are given back", || {
@@ -197,16 +198,16 @@ fn what_a_client_of_http2_does_not_read_is_given_to_another(backend: Backend) {
     receive_again(&server, &queue, 10);
 }
 
-/// More than sockets hold of what a client does not read, and so little that HTTP/1 takes its answer from the call as a
-/// whole.
+/// More than sockets hold for a client that does not read, but small enough that HTTP/1 takes the answer from the call
+/// as a whole.
 const TAKEN_BYTES: usize = 340_000;
 
-/// A client that does not read its answer, with such a record, which is on its way.
+/// A client that does not read its answer, which has such a record and is being sent.
 fn begin_and_do_not_read(server: &TestServer, queue: &str) -> Client {
     put_bytes(server, TAKEN_BYTES);
     let mut never_reads = server.connect();
     never_reads.begin("ReceiveQueueRecords", &wait(queue, 1));
-    // Until it is made it holds as much as the largest could need.
+    // Until the answer is made, it holds as much memory as the largest could need.
     let made = TAKEN_BYTES..2 * TAKEN_BYTES;
     wait_until("the answer is made", || {
         made.contains(&server.gauges().reply_bytes())
@@ -230,14 +231,14 @@ fn answers_that_a_stop_cuts_are_given_back_before_the_server_has_stopped(backend
     let _never_reads = begin_and_do_not_read(&server, &queue);
     let _keeps_its_window = begin_and_have_queued(&server, &queue);
     server.stop();
-    // The store is open, so that nothing else gives the records free.
+    // The store is open, so nothing else frees the records.
     let queue = server.streams().stream("jobs").unwrap().queue("work").unwrap();
     let received = queue.receive(&ReceiveOptions::default()).unwrap();
     let counts: Vec<_> = received.iter().map(|record| record.receive_count).collect();
     assert_eq!(counts, [1, 1]);
 }
 
-/// A client whose window keeps most of its answer, with a record, in the queue of its connection.
+/// A client whose window holds back most of its answer, which has a record, in the queue of its connection.
 fn begin_and_have_queued(server: &TestServer, queue: &str) -> Http2Client {
     const WINDOW: usize = 1_000;
     put_bytes(server, 30_000);
@@ -246,7 +247,7 @@ fn begin_and_have_queued(server: &TestServer, queue: &str) -> Http2Client {
     while client.reply(stream).body.len() < WINDOW {
         client.take().expect("the connection stays open");
     }
-    // It has read all that has come, so its connection can end in order.
+    // It has read all bytes that have come, so its connection can end in order.
     client.ping();
     client
 }
@@ -267,7 +268,7 @@ fn a_client_that_is_gone_before_there_is_memory_is_given_nothing(backend: Backen
             .stall_timeout(Duration::from_secs(600))
     });
     let queue = create_queue(&server);
-    // One that is not read has the memory of large replies, another one that of reduced ones.
+    // One client that does not read has the memory of large replies, another one that of reduced ones.
     server.fill("large", 12);
     let many = server.streams().create_stream("many", 1).unwrap();
     for _ in 0..100 {
@@ -285,7 +286,7 @@ fn a_client_that_is_gone_before_there_is_memory_is_given_nothing(backend: Backen
     server.put("jobs", "k", "x");
     let mut client = connect_beside(&server, never_reads.len());
     client.begin("ReceiveQueueRecords", &wait(&queue, 20));
-    // Much longer than an answer takes for which there is memory.
+    // Much longer than an answer takes if there is memory for it.
     std::thread::sleep(Duration::from_secs(1));
     drop(client);
     drop(never_reads);
@@ -331,7 +332,7 @@ fn a_record_for_which_there_is_no_room_is_refused_and_not_given_out(backend: Bac
     assert_eq!(received[0]["ReceiveCount"], 1);
 }
 
-/// Each says one of the settings, and leaves the other as it is.
+/// Each call changes one of the settings, and leaves the other unchanged.
 fn changes_of_settings_at_once_are_all_made(backend: Backend) {
     let server = TestServer::start(backend);
     let queue = create_queue(&server);

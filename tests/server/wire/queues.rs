@@ -144,7 +144,7 @@ fn a_queue_is_described_listed_changed_and_deleted(backend: Backend) {
         json!({"StreamFilter": [{"StreamARN": stream_arn("more"), "StreamCreationTimestamp": 7}]});
     assert_eq!(server.ok("ListQueues", &other_time)["QueueSummaries"], json!([]));
 
-    // What is not said stays.
+    // Members that are missing leave their settings unchanged.
     let update = |new: Value| {
         let updated = server.ok("UpdateQueue", &json!({"QueueARN": arn, "QueueAttributes": new}));
         updated["QueueDescription"]["QueueAttributes"].clone()
@@ -166,7 +166,7 @@ fn a_queue_is_described_listed_changed_and_deleted(backend: Backend) {
             "{operation}"
         );
     }
-    // The name is free again, and the ARN is another one.
+    // The name is free again, and the new queue's ARN differs.
     assert_ne!(create_queue(&server, &new_queue("work")), arn);
 }
 
@@ -210,11 +210,11 @@ fn records_are_received_acknowledged_and_given_out_again(backend: Backend) {
     assert!(receive(&server, &queue).is_empty());
     let handle = &third[0]["ReceiptHandle"];
     all_succeed(&server, "AcknowledgeQueueRecords", &entries(&queue, &[handle]));
-    // A client whose answer was lost asks again.
+    // A client whose answer was lost repeats the call.
     all_succeed(&server, "AcknowledgeQueueRecords", &entries(&queue, &[handle]));
     server.advance(Duration::from_secs(1_000));
     assert!(receive(&server, &queue).is_empty());
-    // At most as many as are asked for.
+    // At most as many as requested.
     for name in 0..12 {
         server.put("jobs", &name.to_string(), "x");
     }
@@ -253,7 +253,7 @@ fn dead_letters_are_received_held_back_restored_and_acknowledged(backend: Backen
     let live = receive(&server, &queue);
     assert_eq!((live.len(), &live[0]["ReceiveCount"]), (1, &json!(1)));
     assert_eq!(live[0]["RecordId"], dead[0]["RecordId"]);
-    // The handle of a record is none of a dead letter, nor the other way round.
+    // The handle of a record is not valid for a dead letter, nor the other way round.
     for operation in [
         "AcknowledgeDeadLetterQueueRecords",
         "RestoreDeadLetterQueueRecords",
@@ -320,7 +320,7 @@ fn entries_that_are_wrong_fail_by_themselves(backend: Backend) {
     assert_eq!(outcome["Failed"][0]["ErrorCode"], "ResourceNotFoundException");
 }
 
-/// One that is forged, one of a record that was given out since, and one of another queue, among ten.
+/// Three wrong entries among ten: a forged one, one of a record that was given out since, and one of another queue.
 fn entries_that_are_wrong_keep_no_dead_letter_from_it(backend: Backend) {
     let server = server(backend);
     let queue = create_queue(
@@ -367,13 +367,13 @@ fn entries_that_are_wrong_keep_no_dead_letter_from_it(backend: Backend) {
         let done = all(&outcome["Successful"], "ReceiptHandle");
         assert!(done.iter().eq(handles[3..].iter().copied()), "{operation}");
     }
-    // The last one and those of the other queue are as they were.
+    // The last record and those of the other queue are unchanged.
     assert_eq!(receive(&server, &queue).len(), 7);
     server.advance(Duration::from_secs(30));
     let left = receive_dead(&queue);
     assert!(left.iter().any(|record| record["RecordId"] == *last));
     assert_eq!(receive_dead(&other).len(), 8);
-    // What was restored has died again, and can be acknowledged.
+    // Restored records have died again, and can be acknowledged.
     let receipts: Vec<_> = left.iter().map(|record| &record["ReceiptHandle"]).collect();
     assert_eq!(receipts.len(), 8);
     all_succeed(
@@ -483,7 +483,7 @@ fn what_is_wrong_with_a_queue_is_said(backend: Backend) {
             "ValidationException"
         );
     }
-    // Another store's, and one that names nothing.
+    // One of another store, and one that is no id.
     for id in ["1-1-00000000", "jobs"] {
         let arn = format!("arn:aws:kinesis:{REGION}:{ACCOUNT}:queue/{id}");
         let refused = server.refusal("DescribeQueue", &json!({ "QueueARN": arn }));
@@ -532,7 +532,7 @@ fn a_receive_waits_for_a_put_and_no_longer_than_it_was_told_to(backend: Backend)
         waiting.join().unwrap()
     });
     assert_eq!(received["QueueRecords"].as_array().unwrap().len(), 1);
-    // A queue that is deleted is waited for no longer.
+    // Waits on a deleted queue end.
     let refused = std::thread::scope(|scope| {
         let waiting = scope.spawn(|| {
             let wait = json!({"QueueARN": queue, "WaitTimeSeconds": 20});
@@ -679,7 +679,7 @@ fn many_wait_at_once(backend: Backend) {
     assert_eq!(ids.len(), CONSUMERS);
 }
 
-/// A wait that was woken by a split, and found nothing, hears of what is put into the new shards.
+/// A wait that was woken by a split, and found nothing, gets signals for puts to the new shards.
 fn a_wait_goes_on_in_the_shards_of_a_split(backend: Backend) {
     let server = server(backend);
     let queue = create_queue(&server, &new_queue("work"));
@@ -689,7 +689,7 @@ fn a_wait_goes_on_in_the_shards_of_a_split(backend: Backend) {
     for round in 0..3 {
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| server.ok("ReceiveQueueRecords", &wait));
-            // Whatever comes first, the wait or one of these, the record is received.
+            // Whichever comes first, the wait or one of these, the record is received.
             std::thread::sleep(Duration::from_millis(100));
             let shards = stream.shards(&anabranch::ShardFilter::AtLatest).unwrap();
             for shard in shards {

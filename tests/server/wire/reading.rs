@@ -1,4 +1,4 @@
-//! Shard iterators, and what is read from them.
+//! Shard iterators, and the records read from them.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::test_server::{
 
 const SHARD: &str = "shardId-000000000000";
 
-/// What the records of a reply hold, as text.
+/// The data of the records of a reply, as text.
 fn data(reply: &Value) -> Vec<String> {
     let decoded = |data: String| String::from_utf8(BASE64.decode_to_vec(data).unwrap()).unwrap();
     all(&reply["Records"], "Data").into_iter().map(decoded).collect()
@@ -182,7 +182,7 @@ fn a_number_of_no_record_is_a_place_too(backend: Backend) {
     for kind in ["AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER"] {
         let first = &shards[0]["SequenceNumberRange"]["StartingSequenceNumber"];
         assert_eq!(read_from(&server, &start(kind, number, first)), ["a", "b", "c"]);
-        // The next counter after the last record, which nobody has yet.
+        // The next counter after the last record, which no record has yet.
         let next = increased(&numbers[2], 1 << 80);
         assert!(read_from(&server, &start(kind, number, &json!(next))).is_empty());
     }
@@ -275,7 +275,7 @@ fn an_iterator_expires_after_five_minutes(backend: Backend) {
         )
     );
     server.get(&next);
-    // A clock that was set back makes no token worse.
+    // Setting the clock back does not invalidate tokens.
     server.clock.set(START);
     server.get(&next);
 }
@@ -328,7 +328,7 @@ fn a_closed_shard_is_drained_and_then_names_its_children(backend: Backend) {
             "340282366920938463463374607431768211455"
         ),
     ]);
-    // However it is approached: with its last record, from its end, and in small steps.
+    // However the reader gets there: with its last record, from its end, and in small steps.
     let mut reply = server.ok("GetRecords", &json!({"ShardIterator": early, "Limit": 1}));
     assert_eq!(data(&reply), ["a"]);
     while let Some(next) = reply.get("NextShardIterator") {
@@ -408,7 +408,7 @@ fn type_and_number_have_to_agree(backend: Backend) {
             disagree(kind, "no StartingSequenceNumber")
         );
     }
-    // That the shard is missing comes first.
+    // The missing shard is reported first.
     let input = json!({"StreamName": "s", "ShardId": "9", "ShardIteratorType": "AT_SEQUENCE_NUMBER"});
     assert_eq!(
         server.refusal("GetShardIterator", &input).0,

@@ -20,7 +20,7 @@ const WEST: &str = "eu-west-1";
 const EAST: &str = "us-east-1";
 const OTHER_ACCOUNT: &str = "123456789012";
 
-/// What one client sends: all that it signs is for one region.
+/// One client, which signs all requests for one region.
 struct Region<'a> {
     server: &'a TestServer,
     authorization: String,
@@ -139,7 +139,7 @@ fn an_arn_says_which_stream_is_meant_whatever_the_request_is_signed_for(backend:
     east.ok("CreateStream", &create(1));
     east.put(&arn(WEST, ACCOUNT), "for west");
     west.put(&arn(EAST, ACCOUNT), "for east");
-    // The name says the same as the ARN, and nothing of a region.
+    // The name is the same as in the ARN, and has no region.
     let mut both = arn(EAST, ACCOUNT);
     both["StreamName"] = json!("s");
     west.put(&both, "for east too");
@@ -159,7 +159,7 @@ fn an_arn_says_which_stream_is_meant_whatever_the_request_is_signed_for(backend:
         shown["StreamDescription"]["StreamARN"],
         arn(EAST, ACCOUNT)["StreamARN"]
     );
-    // A region that is none is the one that the request is signed for.
+    // For an invalid region, the region that the request is signed for is used.
     assert_eq!(west.data(&arn("localhost", ACCOUNT)), ["for west"]);
     let tag = json!({"ResourceARN": arn(EAST, ACCOUNT)["StreamARN"], "Tags": {"a": "b"}});
     west.ok("TagResource", &tag);
@@ -342,7 +342,7 @@ fn every_operation_is_about_what_its_arn_names_wherever_it_is_called(backend: Ba
     for (operation, input) in calls::of_consumers() {
         let input = with(&input, "ConsumerARN", json!(here.consumer));
         match operation {
-            // It would not end.
+            // The call would not end.
             "SubscribeToShard" => found(operation, &with(&input, "DryRun", json!(true))),
             _ => found(operation, &input),
         }
@@ -350,7 +350,7 @@ fn every_operation_is_about_what_its_arn_names_wherever_it_is_called(backend: Ba
     found("DescribeQueue", &json!({ "QueueARN": here.queue }));
     for (operation, input) in calls::of_streams() {
         found(operation, &with(&input, "StreamARN", json!(here.stream)));
-        // Each finds the stream as it was first.
+        // Each finds the stream in its first state.
         let delete = json!({"StreamARN": here.stream, "EnforceConsumerDeletion": true});
         west.reply("DeleteStream", &delete);
         east.ok("CreateStream", &create(2));

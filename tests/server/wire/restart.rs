@@ -1,4 +1,4 @@
-//! What outlives a restart of the server.
+//! State that survives a restart of the server.
 
 use serde_json::json;
 
@@ -42,7 +42,7 @@ fn streams_records_and_tokens_are_still_good_after_a_restart(backend: Backend) {
     );
 }
 
-/// How many records a shard has. What is not in memory yet comes in more than one call.
+/// The number of records of a shard. Records that are not in memory yet come in more than one call.
 fn count_in_pieces(server: &TestServer, stream: &str, shard: &str) -> usize {
     let mut iterator = server.iterator(stream, shard, "TRIM_HORIZON");
     let mut count = 0;

@@ -1,4 +1,4 @@
-//! Another number of shards, another mode, and the other settings of a stream that change how it takes records.
+//! The number of shards, the mode, and the other settings of a stream that change how it takes records.
 
 use std::time::Duration;
 
@@ -85,7 +85,8 @@ fn range(shard: &Value) -> (u128, u128) {
     (key("StartingHashKey"), key("EndingHashKey"))
 }
 
-/// The open shards have each hash key once; and each child names the closed shards whose keys it has, and no other.
+/// Checks that the open shards have each hash key once, and that each child names exactly the closed shards whose keys
+/// it has.
 fn check_lineage(shards: &[Value]) {
     let is_open = |shard: &&Value| shard["SequenceNumberRange"]["EndingSequenceNumber"].is_null();
     let mut open: Vec<_> = shards.iter().filter(is_open).map(range).collect();
@@ -142,7 +143,7 @@ fn a_count_beyond_double_half_or_the_limit_is_refused(backend: Backend) {
     server.ok("UpdateShardCount", &update(3));
     server.ok("UpdateShardCount", &update(6));
 
-    // Others once saw it succeed, with 17 shards in all; today's documents have it below half.
+    // AWS once accepted this, with 17 shards in all; its present documentation counts it as below half.
     let server = TestServer::start(backend);
     server.create("s", 10);
     assert_eq!(
@@ -368,7 +369,7 @@ fn a_stream_that_distributes_its_records_takes_them_without_keys(backend: Backen
     let batch = json!({"StreamName": "s", "Records": [{"Data": "aGk="}, {"Data": "aGk=", "PartitionKey": "k"}, {"Data": ""}]});
     let put = server.ok("PutRecords", &batch);
     assert_eq!(put["FailedRecordCount"], 0);
-    // What has a key can go the short way, which is tried first.
+    // A record with a key can take the short path, which is tried first.
     let with_key = json!({"StreamName": "s", "Data": "", "PartitionKey": "k"});
     let mut calls_to = std::collections::BTreeMap::new();
     for _ in 0..16 {
@@ -438,7 +439,7 @@ fn distribution_is_for_streams_on_demand(backend: Backend) {
     );
 }
 
-/// Which of the two comes first is left to chance: the other one is refused.
+/// Which of the two comes first is random: the other one is refused.
 fn calls_at_once_cannot_make_a_provisioned_stream_that_distributes_its_records(backend: Backend) {
     const ROUNDS: u32 = 30;
     let server = TestServer::start(backend);

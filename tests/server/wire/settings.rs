@@ -1,4 +1,4 @@
-//! What the server keeps and shows of streams and consumers: policies, and which metrics shards are to have.
+//! Settings of streams and consumers that the server keeps and shows: policies, and shard metrics.
 
 use anabranch_harness::http1::AUTHORIZATION;
 use serde_json::{Value, json};

@@ -194,7 +194,7 @@ fn on_demand_streams_are_not_resharded_by_hand(backend: Backend) {
     assert_eq!(server.refusal("MergeShards", &merge("0", "1")), refused);
 }
 
-/// What a request is told that wants `additional` shards where the limit is 3 and `current` are there.
+/// The error of a request for `additional` shards if the limit is 3 and there are `current`.
 fn beyond(current: u32, additional: u32) -> (String, String) {
     let message = format!(
         "This request would exceed the shard limit for the account {ACCOUNT} in eu-west-1. Current shard count for \
@@ -369,7 +369,7 @@ fn every_filter_selects_its_shards(backend: Backend) {
         );
     }
 
-    // A filter stays with the list from page to page.
+    // A filter holds for all pages of a list.
     let page = json!({"StreamName": "s", "MaxResults": 1, "ShardFilter": {"Type": "AT_LATEST"}});
     let page = server.ok("ListShards", &page);
     assert_eq!(all(&page["Shards"], "ShardId"), [id(2)]);

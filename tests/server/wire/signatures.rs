@@ -128,7 +128,7 @@ fn a_request_has_to_be_signed_with_a_known_key(backend: Backend) {
         ..BOB
     };
     assert_eq!(refused(forged), unknown());
-    // What an SDK sends with any key.
+    // A request of an SDK with an arbitrary key.
     assert_eq!(server.refusal("ListStreams", &json!({})), unknown());
     let unsigned = Head::of(LIST).header("Authorization", "");
     assert_eq!(
@@ -137,7 +137,7 @@ fn a_request_has_to_be_signed_with_a_known_key(backend: Backend) {
     );
 }
 
-/// However often a header can be named, its value is not copied as often.
+/// A header may be named many times, but its value is not copied as often.
 fn signed_headers_have_one_form_each(backend: Backend) {
     let server = start(backend);
     let many: Vec<_> = (0..300).map(|number| format!("x-{number}")).collect();
@@ -205,7 +205,7 @@ fn a_request_for_no_operation_gets_no_memory_for_its_body(backend: Backend) {
     }
 }
 
-/// A refusal is the same whether or not there is what another account names, however the name is written.
+/// A refusal is the same whether or not the other account has the named resource, however the name is written.
 fn a_refusal_does_not_tell_what_another_account_has(backend: Backend) {
     let server = start(backend);
     for name in ["s", "denied"] {
@@ -230,7 +230,7 @@ fn a_refusal_does_not_tell_what_another_account_has(backend: Backend) {
             }
         }
     }
-    // However long it is, it does not come back whole.
+    // However long the ARN is, the message does not contain all of it.
     let long = format!("{}{}", arn(ACCOUNT, "s"), "x".repeat(100_000));
     let reply = call(&server, &BOB, "DescribeStream", &json!({ "StreamARN": long }));
     assert!(reply.text().len() < 10_000, "{}", reply.text().len());
@@ -343,7 +343,7 @@ fn not_allowed(operation: &str, resource: &str) -> (String, String) {
     )
 }
 
-/// Every operation that is about something, with an input that names what another account has.
+/// Every operation on a resource, with an input that names one of another account.
 fn another_accounts_stream_may_not_be_used_by_any_operation(backend: Backend) {
     let server = start(backend);
     call(
@@ -372,7 +372,7 @@ fn another_accounts_stream_may_not_be_used_by_any_operation(backend: Backend) {
         }
     };
     let missing = arn(ACCOUNT, "missing");
-    // Those that take no ARN of a stream cannot name one of another account.
+    // Operations that take no ARN of a stream cannot name one of another account.
     for (operation, input) in &calls::of_streams() {
         refuse(operation, input, "StreamARN", &[&stream, &missing]);
     }
@@ -442,7 +442,7 @@ fn another_accounts_stream_may_not_be_used_by_any_operation(backend: Backend) {
         let refused = call(&server, &BOB, "CreateQueue", &input).refusal();
         assert_eq!(refused, not_allowed("CreateQueue", stream));
     }
-    // Those about which nothing can be said by an ARN of a stream, and the one that takes a token.
+    // Operations that an ARN of a stream does not describe, and the one that takes a token.
     let others = [
         "CreateStream",
         "ListStreams",
@@ -457,7 +457,7 @@ fn another_accounts_stream_may_not_be_used_by_any_operation(backend: Backend) {
         .filter(|operation| !tried.contains(operation) && !others.contains(&operation.as_str()))
         .collect();
     assert!(missed.is_empty(), "say here what these take: {missed:?}");
-    // By another name it is the caller's own stream that is meant, which is not there.
+    // With the name alone, the caller's own stream is meant, which does not exist.
     assert_eq!(
         call(&server, &BOB, "DescribeStream", &json!({"StreamName": "s"}))
             .refusal()
@@ -466,7 +466,7 @@ fn another_accounts_stream_may_not_be_used_by_any_operation(backend: Backend) {
     );
 }
 
-/// Those that are about something that an account has.
+/// Operations on a resource of an account.
 fn operations_on_resources() -> Vec<String> {
     let declared: Value = serde_json::from_str(&declared_api()).unwrap();
     let operations = declared.as_object().unwrap().iter();
@@ -557,7 +557,7 @@ fn a_policy_lets_others_in_and_keeps_its_own_out(backend: Backend) {
             )
         );
     }
-    // A policy that denies its own account everything can still be taken back, by that account alone.
+    // A policy that denies its own account everything can still be removed, by that account alone.
     put_policy(
         &stream,
         json!({"Effect": "Deny", "Principal": "*", "Action": "*", "Resource": "*"}),
@@ -578,7 +578,7 @@ fn a_policy_lets_others_in_and_keeps_its_own_out(backend: Backend) {
         not_allowed("PutRecord", &stream)
     );
 
-    // A consumer has a policy of its own.
+    // A consumer has its own policy.
     let register = json!({"StreamARN": stream, "ConsumerName": "c"});
     let registered = call(&server, &ALICE, "RegisterStreamConsumer", &register).ok();
     let consumer = text(&registered["Consumer"]["ConsumerARN"]);
@@ -587,7 +587,7 @@ fn a_policy_lets_others_in_and_keeps_its_own_out(backend: Backend) {
         call(&server, &BOB, "DescribeStreamConsumer", &described).refusal(),
         not_allowed("DescribeStreamConsumer", &consumer)
     );
-    // Whether there is a consumer of a name is not told by that either.
+    // The answer does not reveal whether there is a consumer of a name.
     for name in ["c", "none"] {
         let named = json!({"StreamARN": stream, "ConsumerName": name});
         assert_eq!(

@@ -183,7 +183,7 @@ fn keyed(keys: impl IntoIterator<Item = usize>) -> Value {
     )
 }
 
-/// The tags of a stream as `key=value`, by both operations that list them, which agree.
+/// The tags of a stream as `key=value`. Checks that both operations that list them agree.
 #[track_caller]
 fn tags_of(server: &TestServer, stream: &str) -> Vec<String> {
     let of_stream = server.ok(LIST, &json!({"StreamName": stream}));
@@ -259,7 +259,7 @@ fn no_more_than_fifty_tags_are_on_a_stream_and_ten_in_a_call(backend: Backend) {
         "Failed to add tags to stream s under account {ACCOUNT} because a given stream cannot have more than 50 tags \
          associated with it."
     ));
-    // The one that is there makes no room for the other.
+    // The tag that exists makes no room for the other.
     let one_more = json!({"StreamName": "s", "Tags": {"00": "new", "50": ""}});
     assert_eq!(server.refusal(ADD, &one_more), too_many);
     let one_more = json!({"ResourceARN": stream_arn("s"), "Tags": {"00": "new", "50": ""}});

@@ -1,4 +1,4 @@
-//! A server on a store and a clock of its own, in this process.
+//! A server in this process, on its own store and clock.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use super::cluster;
 /// `Thu Jan 22 01:22:02 UTC 2015`
 pub const START: Timestamp = Timestamp::from_millis(1_421_889_722_000);
 pub const ACCOUNT: &str = "000000000000";
-/// What a [`Client`] signs for.
+/// The region that a [`Client`] signs for.
 pub const REGION: &str = "eu-west-1";
 
-/// What keeps the store of a test's server.
+/// The backend of the store of a test's server.
 #[derive(Clone, Copy, Debug)]
 pub enum Backend {
     Directory,
@@ -34,7 +34,7 @@ pub enum Backend {
     Cluster,
 }
 
-/// Makes tests of functions that take a backend: one for each.
+/// Makes tests of functions with a backend as parameter: one for each.
 macro_rules! on_each_backend {
     ($($test:ident),+ $(,)?) => {
         mod in_a_directory {
@@ -64,7 +64,7 @@ macro_rules! on_each_backend {
 }
 pub(crate) use on_each_backend;
 
-/// Where a store is while its server is not.
+/// The place of a store while its server is stopped.
 enum Place {
     Directory(TempDir),
     Memory(Memory),
@@ -82,7 +82,7 @@ impl Place {
         }
     }
 
-    /// In memory one of three reads of a shard has to wait.
+    /// In memory, one of three reads of a shard has to wait.
     fn open(&self, clock: &ManualClock, setup: &Setup) -> Store {
         let mut options = StoreOptions::new()
             .clock(clock.clone())
@@ -103,7 +103,7 @@ impl Place {
     }
 }
 
-/// How a test wants its server.
+/// The setup of a test's server.
 #[derive(Default)]
 pub struct Setup {
     pub transition_delay: Duration,
@@ -175,7 +175,7 @@ impl TestServer {
         self.running = Some((stop, running));
     }
 
-    /// Stops the server, and waits until it has answered what it had taken.
+    /// Stops the server, and waits until it has answered all requests it had taken.
     pub fn stop(&mut self) {
         if let Some((stop, running)) = self.running.take() {
             stop.send(()).unwrap();
@@ -183,7 +183,7 @@ impl TestServer {
         }
     }
 
-    /// Goes on with a server whose channels are delivered by this.
+    /// Replaces the server by one whose channels are delivered by this.
     pub fn deliver_by(&mut self, delivery: Arc<Delivery>) {
         self.stop();
         self.setup.delivery = Some(delivery);
@@ -208,7 +208,7 @@ impl TestServer {
         running
     }
 
-    /// Waits until the server has stopped, which it does before any grace of a test is over.
+    /// Waits until the server has stopped. It stops before any grace period of a test is over.
     pub fn finish(&self, running: JoinHandle<()>) {
         let within = self
             .runtime
@@ -216,7 +216,7 @@ impl TestServer {
         within.expect("the server stops").unwrap();
     }
 
-    /// Lets time pass, and what is due then happen.
+    /// Lets time pass, and makes the changes that are due then.
     pub fn advance(&self, time: Duration) {
         self.clock.advance(time);
         self.store.maintain().unwrap();
@@ -226,7 +226,7 @@ impl TestServer {
         Client::connect(self.address)
     }
 
-    /// One operation on a connection of its own.
+    /// Calls one operation on a new connection.
     pub fn call(&self, operation: &str, input: &Value) -> Reply {
         self.connect().call(operation, input)
     }
@@ -284,7 +284,7 @@ impl TestServer {
         self.ok("GetRecords", &json!({ "ShardIterator": iterator }))
     }
 
-    /// How many records all shards of a stream hold.
+    /// The number of records in all shards of a stream.
     #[track_caller]
     pub fn count_records(&self, stream: &str) -> usize {
         let shards = self.ok("ListShards", &json!({ "StreamName": stream }));

@@ -1,4 +1,4 @@
-//! TLS on the port: handshakes, and clients that have none. What keeps the records makes no difference.
+//! TLS on the port: handshakes, and clients without TLS. The backend makes no difference.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::test_server::{Backend, TestServer};
 
-/// A certificate, and where it is.
+/// A certificate, and its path.
 static SELF_SIGNED: LazyLock<(TlsIdentity, PathBuf)> = LazyLock::new(made);
 
 fn made() -> (TlsIdentity, PathBuf) {
@@ -44,7 +44,7 @@ fn a_client_that_trusts_the_certificate_is_served() {
     let server = start();
     let mut client = connect(&server);
     client.ok("CreateStream", &json!({"StreamName": "s", "ShardCount": 1}));
-    // More than any buffer of the way holds, in both directions.
+    // More bytes than all buffers on the way hold, in both directions.
     let data = "QUFB".repeat(300_000);
     client.ok(
         "PutRecord",
@@ -70,7 +70,7 @@ fn the_handshake_agrees_on_the_version_of_http() {
     assert_eq!(agreed(&[b"http/1.1", b"h2"]), Some(b"h2".to_vec()));
     assert_eq!(agreed(&[b"http/1.1"]), Some(b"http/1.1".to_vec()));
     assert_eq!(agreed(&[]), None);
-    // HTTP/2 as it begins by itself, with the server's first frame, SETTINGS.
+    // HTTP/2 begins directly, with the server's first frame, SETTINGS.
     let mut stream = tls::connect(server.address, "localhost", &certificate(), &[b"h2"]).unwrap();
     stream
         .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
@@ -102,7 +102,7 @@ fn a_handshake_that_does_not_end_is_given_up() {
     let server = TestServer::with_options(Backend::Memory, |options| {
         with_tls(options).tls_handshake_timeout(Duration::from_millis(50))
     });
-    // Nothing, and the beginning of a handshake.
+    // No bytes, and the beginning of a handshake.
     for sent in [&b""[..], b"\x16\x03\x01"] {
         let mut client = TcpStream::connect(server.address).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();

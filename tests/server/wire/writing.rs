@@ -1,4 +1,4 @@
-//! Putting records, and that nothing is stored of what is refused.
+//! Putting records, and that refused records are not stored.
 
 use std::time::Duration;
 
@@ -165,7 +165,7 @@ fn a_number_to_be_exceeded_must_be_one_that_can_have_been(backend: Backend) {
     }
     assert_eq!(server.count_records("s"), 5);
 
-    // What was given out stays good when the clock goes back.
+    // Numbers that were given out stay valid when the clock goes back.
     server.advance(Duration::from_secs(10));
     let number = text(&server.put("s", "k", "")["SequenceNumber"]);
     server.clock.jump_back(Duration::from_secs(3));

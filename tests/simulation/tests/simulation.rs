@@ -1,5 +1,5 @@
-//! The whole server on one thread: its connections are turmoil's, its disk is simulated, and its clocks are set. All that
-//! happens follows from one seed.
+//! The whole server on one thread: its connections are turmoil's, its disk is simulated, and its clocks are set.
+//! Everything that happens follows from one seed.
 #![allow(clippy::unwrap_used)]
 
 use std::future::pending;
@@ -19,10 +19,10 @@ use turmoil::net::{TcpListener, TcpStream};
 
 const START: Timestamp = Timestamp::from_millis(1_421_889_722_000);
 const PORT: u16 = 4567;
-/// What a client waits for a reply before it takes another connection.
+/// How long a client waits for a reply before it makes another connection.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What clients saw: the virtual time, who it was, and what came in answer to what.
+/// The clients' view: the virtual time, the client, the request, and its answer.
 type Transcript = Arc<Mutex<Vec<String>>>;
 
 /// turmoil's listener for the server.
@@ -50,7 +50,7 @@ fn the_same_seed_gives_the_same_bytes_at_the_same_times() {
     assert_ne!(runs[0], runs[1], "another seed has another network");
 }
 
-/// Two writers and a reader, between whom and the server the network is held once and cut once.
+/// Two writers and a reader. The network between them and the server is held once and cut once.
 fn run(seed: u64) -> Vec<String> {
     let transcript = Transcript::default();
     let store = store(seed);
@@ -95,7 +95,7 @@ fn run(seed: u64) -> Vec<String> {
             for writer in ["ada", "bob"] {
                 let of_writer: Vec<_> = read.iter().filter(|data| data.starts_with(writer)).collect();
                 let mut numbers = of_writer.clone();
-                // A put whose answer was lost is put again: it is there twice, side by side.
+                // A put whose answer was lost is repeated, so its record is there twice in a row.
                 numbers.dedup();
                 let expected: Vec<String> = (0..40).map(|number| format!("{writer} {number}")).collect();
                 assert_eq!(numbers, expected.iter().collect::<Vec<_>>());
@@ -156,7 +156,7 @@ impl Client {
         }
     }
 
-    /// The first one creates it.
+    /// The first client creates it.
     async fn create_stream(&mut self) {
         let input = json!({ "StreamName": "s", "ShardCount": 1 });
         self.call("CreateStream", &input).await;

@@ -1,4 +1,4 @@
-//! The rules against small trees that break them, or do not.
+//! The rules, applied to small trees that break or keep them.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,7 @@
-//! What uses what in `src`: no circles, floors that import only downwards, files and `unsafe` in one place.
+//! The imports within `src`: no circles, floors that import only downwards, uses of files and `unsafe` in one place.
 //!
-//! `docs/design.md` has the floors. An exception has its reason here, and one that is not needed any more fails too.
+//! `docs/design.md` has the floors. An exception is listed here with its reason. An exception that is no longer needed
+//! is an error too.
 
 mod made_up;
 mod rules;
@@ -16,7 +17,7 @@ use rules::{
 };
 use tree::Uses;
 
-/// From the top. Floors in one row do not know each other.
+/// From the top. Floors in one row must not import each other.
 const FLOORS: [&[&str]; 18] = [
     &["cli"],
     &["kinesis"],
@@ -72,7 +73,7 @@ const FILES_OUTSIDE_OF_DISK: [Exception; 5] = [
     },
 ];
 
-/// What `store` must not know, so that its logs can be anywhere.
+/// Modules that `store` must not know, so that its logs can be anywhere.
 const OF_FILES: [&str; 5] = [
     "log/",
     "disk/",
@@ -200,7 +201,7 @@ fn only_disk_has_unsafe_code() {
     );
 }
 
-/// That the rules are asked about the whole of `src`, and not about a part that happened to be found.
+/// The rules are applied to all of `src`, not only to a part that was found by chance.
 #[test]
 fn the_whole_source_is_read() {
     let source = source();

@@ -1,17 +1,17 @@
-//! The rules, each a function that lists what breaks it, and the exceptions to them.
+//! The rules, each a function that lists the breaches, and the exceptions to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::tree::Uses;
 
-/// What is allowed although it breaks a rule.
+/// A breach of a rule that is allowed.
 #[derive(Clone, Copy, Debug)]
 pub struct Exception {
     /// The file, or the directory (with a slash at its end), that breaks it.
     pub of: &'static str,
-    /// What it uses, given in the same way. Empty where the rule is not about what is used.
+    /// The used file or directory, given in the same way. Empty if the rule is not about uses.
     pub uses: &'static str,
-    /// Why it may.
+    /// Why it is allowed.
     pub reason: &'static str,
 }
 
@@ -25,7 +25,7 @@ pub struct Breach {
     pub uses: String,
 }
 
-/// The breaches that no exception covers, and the exceptions that cover none, in words.
+/// The breaches that no exception covers, and the exceptions that cover none, as text.
 pub fn complaints(breaches: &[Breach], exceptions: &[Exception]) -> Vec<String> {
     let mut complaints = Vec::new();
     for breach in breaches {
@@ -44,8 +44,8 @@ pub fn complaints(breaches: &[Breach], exceptions: &[Exception]) -> Vec<String> 
     complaints
 }
 
-/// Imports between files that are in a circle with each other. What a `mod.rs` declares belongs to all files of its
-/// folder, so that they use it does not count.
+/// Imports between files that form a circle. An item declared in a `mod.rs` belongs to all files of its folder, so
+/// their uses of it do not count.
 pub fn circles(tree: &BTreeMap<String, Uses>) -> Vec<Breach> {
     let imports: Imports = tree
         .iter()
@@ -68,8 +68,8 @@ pub fn circles(tree: &BTreeMap<String, Uses>) -> Vec<Breach> {
     breaches
 }
 
-/// Imports of a floor that is not below. A floor is a folder or a file below the root; floors in one row do not know each
-/// other. The crate's own roots may use everything.
+/// Imports of a floor that is not below. A floor is a folder or a file below the root; floors in one row must not
+/// import each other. The crate's own roots may use everything.
 pub fn upward_imports(tree: &BTreeMap<String, Uses>, floors: &[&[&str]]) -> Vec<Breach> {
     let row_of = |floor: &str| {
         let row = floors.iter().position(|row| row.contains(&floor));
@@ -88,13 +88,13 @@ pub fn upward_imports(tree: &BTreeMap<String, Uses>, floors: &[&[&str]]) -> Vec<
                 });
             }
         }
-        // Also for those that use nothing.
+        // Also for files that use nothing.
         row_of(own);
     }
     breaches
 }
 
-/// Uses of what only one floor may use, given as the beginnings of paths.
+/// Uses of paths that only one floor may use, given by their beginnings.
 pub fn uses_outside(tree: &BTreeMap<String, Uses>, allowed: &str, paths: &[&str]) -> Vec<Breach> {
     let elsewhere = tree.iter().filter(|(file, _)| floor_of(file) != allowed);
     let uses = elsewhere.flat_map(|(file, uses)| {
@@ -108,7 +108,7 @@ pub fn uses_outside(tree: &BTreeMap<String, Uses>, allowed: &str, paths: &[&str]
     .collect()
 }
 
-/// Uses that one floor makes of certain files, given as the beginnings of their names.
+/// Uses that one floor makes of certain files, given by the beginnings of their names.
 pub fn uses_of_files(tree: &BTreeMap<String, Uses>, floor: &str, files: &[&str]) -> Vec<Breach> {
     let own = tree.iter().filter(|(file, _)| floor_of(file) == floor);
     let uses = own.flat_map(|(file, uses)| uses.files.iter().map(move |used| (file, used)));
@@ -120,8 +120,8 @@ pub fn uses_of_files(tree: &BTreeMap<String, Uses>, floor: &str, files: &[&str])
         .collect()
 }
 
-/// Words, in whatever form and also as parts of names, in the files of one floor that are directly below it. The hidden
-/// lines of examples do not count.
+/// Words in the files directly below one floor, in any form and also as parts of names. The hidden lines of examples do
+/// not count.
 pub fn words_in(texts: &BTreeMap<String, String>, floor: &str, words: &[&str]) -> Vec<Breach> {
     let own = texts.iter().filter(|(file, _)| {
         let name = file.strip_prefix(floor).and_then(|rest| rest.strip_prefix('/'));
@@ -145,7 +145,7 @@ pub fn words_in(texts: &BTreeMap<String, String>, floor: &str, words: &[&str]) -
     breaches.into_iter().collect()
 }
 
-/// In small letters; names are taken apart.
+/// In small letters; names are split into words.
 fn words_of(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut was_small = false;

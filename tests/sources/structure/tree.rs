@@ -1,9 +1,9 @@
 //! The source files that a crate is built from, and which of them each one uses.
 //!
-//! What is found: `use` declarations, paths in code and in the arguments of macros, and calls of `self.method()` and
+//! It finds `use` declarations, paths in code and in the arguments of macros, and calls of `self.method()` and
 //! `Self::function()` where another file has the `impl` block. A path that goes through a re-export leads to the file
-//! that declares the item, so a re-export in a `mod.rs` is not an import of the module that it is from. What is not
-//! found: a call of a method on any other value. Code under `#[cfg(test)]` is left out, whole files included.
+//! that declares the item, so a re-export in a `mod.rs` is not an import of its module. It does not find a call of a
+//! method on any other value. Code under `#[cfg(test)]` is left out, whole files included.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,7 +13,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{Attribute, ImplItem, Item, ItemImpl, Type, UseTree, Visibility};
 
-/// What one file uses.
+/// The uses of one file.
 #[derive(Debug, Default)]
 pub struct Uses {
     /// Files of the same tree.
@@ -31,7 +31,7 @@ pub fn read(directory: &Path) -> BTreeMap<String, String> {
     texts
 }
 
-/// What each file of a tree uses, by its name below the root. The tree begins with `lib.rs` and `main.rs`.
+/// The uses of each file of a tree, by its name below the root. The tree begins with `lib.rs` and `main.rs`.
 pub fn uses(texts: &BTreeMap<String, String>) -> BTreeMap<String, Uses> {
     let mut tree = Tree {
         texts,
@@ -51,7 +51,7 @@ pub fn uses(texts: &BTreeMap<String, String>) -> BTreeMap<String, Uses> {
     uses
 }
 
-/// What the library's modules are under, as the program imports them.
+/// The name under which the program imports the library's modules.
 const LIBRARY: &str = "anabranch";
 const PROGRAM: &str = "main";
 
@@ -63,12 +63,12 @@ struct Module {
     /// Names that are declared here.
     declared: BTreeSet<String>,
     imports: Vec<Import>,
-    /// What is not an import and not a module.
+    /// The items that are neither imports nor modules.
     code: Vec<Item>,
 }
 
 struct Import {
-    /// What it is called here; `None` for `*`.
+    /// Its name here; `None` for `*`.
     name: Option<String>,
     target: Vec<String>,
     is_reexport: bool,
@@ -154,9 +154,9 @@ impl Tree<'_> {
     fn note_uses(&self, path: &[String], module: &Module, uses: &mut Uses) {
         for import in &module.imports {
             let target = self.absolute(path, &import.target);
-            // A module shows what its own modules have.
+            // A module shows the items of its own modules.
             let is_own = target.len() > path.len() && target.starts_with(path);
-            // What is used of a module with modules of its own is found where it is used.
+            // Uses of a module with modules of its own are found where they are.
             let is_of_modules = self.has_modules(&target) && import.name.is_some();
             if !(is_of_modules || import.is_reexport && is_own) {
                 self.note(&target, module, uses);
@@ -168,7 +168,7 @@ impl Tree<'_> {
         }
     }
 
-    /// Notes what a path leads to.
+    /// Notes the file that a path leads to.
     fn note(&self, target: &[String], module: &Module, uses: &mut Uses) {
         match self.resolve(target, 0) {
             Some(found) => {
@@ -263,7 +263,7 @@ impl Tree<'_> {
         Some(found)
     }
 
-    /// A path from the root of a crate, given one as it stands in a module.
+    /// Makes a path in a module absolute, from the root of a crate.
     fn absolute(&self, path: &[String], segments: &[String]) -> Vec<String> {
         let mut base = path.to_vec();
         let mut rest = segments;
@@ -303,7 +303,7 @@ impl Tree<'_> {
         base
     }
 
-    /// The module that declares what a path leads to; `None` outside of the tree.
+    /// The module that declares the item of a path; `None` outside of the tree.
     fn resolve(&self, target: &[String], depth: usize) -> Option<ModulePath> {
         const DEEPEST: usize = 16;
         let known = (1..=target.len())
@@ -366,7 +366,7 @@ fn read_texts(directory: &Path, below: &str, texts: &mut BTreeMap<String, String
     }
 }
 
-/// What a `use` declaration brings: what it is called here (`None` for all of a module), and its path.
+/// The items of a `use` declaration: the name here (`None` for all of a module), and the path.
 fn flatten(tree: &UseTree, mut prefix: Vec<String>) -> Vec<(Option<String>, Vec<String>)> {
     match tree {
         UseTree::Path(path) => {
@@ -444,7 +444,7 @@ fn as_impl(item: &Item) -> Option<&ItemImpl> {
     }
 }
 
-/// Whether it is there for the crate's own tests only.
+/// Whether it exists only for the crate's own tests.
 fn is_of_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("cfg")

@@ -1,4 +1,4 @@
-//! The engines, one file for each: with their defaults, but for what is said in the file.
+//! The engines, one file for each: with their defaults, except as the file says.
 
 mod anabranch;
 mod commitlog;

@@ -19,7 +19,7 @@ pub const ENGINE: Engine = Engine {
     read,
 };
 
-/// Zeros ahead for a whole turn, and no checkpoint, which would drop the entries.
+/// Prefilled for a whole turn, and without checkpoints, which would drop the entries.
 fn configuration(directory: &Path) -> Configuration {
     Configuration::default_for(directory)
         .preallocate_bytes(384 << 20)

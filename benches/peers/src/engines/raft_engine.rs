@@ -21,8 +21,8 @@ pub const ENGINE: Engine = Engine {
 
 type RaftEngine = raft_engine::Engine;
 
-/// What is no default: no compression, and files that are prefilled and small enough to be taken in a short turn, which
-/// is its fastest way.
+/// The settings that are no defaults: no compression, and files that are prefilled and small enough to be used in a
+/// short turn, which is its fastest way.
 fn configuration(directory: &Path) -> Config {
     Config {
         dir: directory.display().to_string(),

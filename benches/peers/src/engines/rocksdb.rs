@@ -20,7 +20,7 @@ pub const ENGINE: Engine = Engine {
     read,
 };
 
-/// A handle of the library's.
+/// A handle of the library.
 type Handle = *mut c_void;
 
 #[link(name = "rocksdb")]
@@ -126,7 +126,7 @@ impl Peer for RocksDb {
     }
 
     fn close(self: Box<Self>) -> Outcome<()> {
-        // SAFETY: nobody else has the handle any more.
+        // SAFETY: the handle is not used any more.
         unsafe { rocksdb_close(self.db) };
         Ok(())
     }

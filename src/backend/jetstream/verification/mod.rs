@@ -16,8 +16,10 @@ use super::api::{Api, Failure, REQUEST_LIMIT};
 use super::check::is_offline;
 use super::cluster::Cluster;
 use super::options::JetStream;
+use super::shared::Shared;
 use super::stored_catalog::{reader, stored_catalog};
 use super::subjects::Names;
+use super::traced::Found;
 use crate::catalog::{CatalogState, StreamState};
 use crate::error::{Error, Result};
 use crate::model::{LogName, StreamId, Timestamp};
@@ -120,46 +122,124 @@ fn verify(
             path: names.store().into(),
         });
     }
-    let mut verification = ClusterVerification::default();
-    let catalog = {
-        let of_task = shared.clone();
-        cluster.run(async move { stored_catalog(&of_task).await })?
-    };
-    // What keeps it from being read is found when its messages are.
-    let state = match catalog {
-        Ok(state) => state,
-        Err(Error::Corrupt { .. }) => None,
-        Err(error) => return Err(error),
-    };
-    let known = Known {
-        names,
-        state: state.as_ref(),
-        now: SystemTime::now().into(),
-    };
+    let mut state = known_state(cluster, &shared)?;
     let is_catalog = |name: &str| name == names.catalog_stream();
     let of_the_store = streams.iter().filter(|stream| {
         stream.is_ours && (is_catalog(&stream.name) || names.stream_of(&stream.name).is_some())
     });
-    let mut were_silent = BTreeSet::new();
+    let mut verifier = Verifier {
+        cluster,
+        were_silent: BTreeSet::new(),
+    };
+    let mut verification = ClusterVerification::default();
     for stream in of_the_store {
-        let info = info_of(cluster, &stream.name)?;
-        // It was deleted meanwhile.
-        let Some(info) = info else { continue };
-        let verifier = StreamVerifier::new(cluster, &known, &stream.name, info);
-        verifier.run(&mut were_silent, &mut verification, on_progress)?;
+        let mut outcome = verifier.run(
+            &Known::new(names, state.as_ref()),
+            &stream.name,
+            &mut |_| Ok(()),
+            on_progress,
+        )?;
+        if outcome.as_ref().is_some_and(Outcome::has_loss) {
+            // The catalog may have changed since it was read, and records have been freed: what is missing is missing
+            // twice.
+            state = known_state(cluster, &shared)?;
+            let known = Known::new(names, state.as_ref());
+            outcome = verifier.run(&known, &stream.name, &mut |_| Ok(()), on_progress)?;
+        }
+        // There is none of one that was deleted meanwhile.
+        if let Some(mut outcome) = outcome {
+            verification.checked.add(&outcome.checked);
+            verification.findings.append(&mut outcome.findings);
+        }
     }
     Ok(verification)
 }
 
+/// Nothing if the catalog cannot be read: why not is found when its messages are.
+fn known_state(cluster: &Arc<Cluster>, shared: &Arc<Shared>) -> Result<Option<CatalogState>> {
+    let of_task = shared.clone();
+    match cluster.run(async move { stored_catalog(&of_task).await })? {
+        Err(Error::Corrupt { .. }) => Ok(None),
+        state => state,
+    }
+}
+
+/// Verifies streams one after the other.
+pub(super) struct Verifier<'a> {
+    pub(super) cluster: &'a Arc<Cluster>,
+    /// Servers that are not waited for any more.
+    pub(super) were_silent: BTreeSet<String>,
+}
+
+/// What was found in a stream.
+pub(super) struct Outcome {
+    pub(super) findings: Vec<ReplicaFinding>,
+    checked: ClusterChecked,
+    /// Of logs of which messages were freed meanwhile behind others that were handed out: the first that is left, by
+    /// subject.
+    pub(super) freed: BTreeMap<String, u64>,
+    /// The sequence up to which was read.
+    pub(super) last: u64,
+}
+
+impl Verifier<'_> {
+    /// Hands each message of a known log to `on_message`, whole. `None` if there is no such stream.
+    pub(super) fn run(
+        &mut self,
+        known: &Known<'_>,
+        name: &str,
+        on_message: &mut dyn FnMut(&Found) -> Result<()>,
+        on_progress: &mut dyn FnMut(&ClusterProgress),
+    ) -> Result<Option<Outcome>> {
+        let Some(info) = info_of(self.cluster, name)? else {
+            return Ok(None);
+        };
+        let verifier = StreamVerifier::new(self.cluster, known, name, info);
+        let outcome = verifier.run(&mut self.were_silent, on_message, on_progress)?;
+        Ok(Some(outcome))
+    }
+}
+
+impl Outcome {
+    /// The first message that is lost on all servers, if one is.
+    pub(super) fn loss(&self) -> Option<&ReplicaFinding> {
+        let is_loss = |finding: &&ReplicaFinding| finding.server.is_none() && finding.is_damage();
+        self.findings.iter().find(is_loss)
+    }
+
+    fn has_loss(&self) -> bool {
+        self.loss().is_some()
+    }
+}
+
+impl ClusterChecked {
+    fn add(&mut self, other: &Self) {
+        self.streams += other.streams;
+        self.logs += other.logs;
+        self.messages += other.messages;
+        self.records += other.records;
+        self.bytes += other.bytes;
+        self.copies += other.copies;
+    }
+}
+
 /// What there is to know of the store besides its messages.
-struct Known<'a> {
+pub(super) struct Known<'a> {
     names: &'a Names,
     /// Of the moment at which the verification began.
     state: Option<&'a CatalogState>,
     now: Timestamp,
 }
 
-impl Known<'_> {
+impl<'a> Known<'a> {
+    pub(super) fn new(names: &'a Names, state: Option<&'a CatalogState>) -> Self {
+        Self {
+            names,
+            state,
+            now: SystemTime::now().into(),
+        }
+    }
+
     fn stream(&self, name: &str) -> Option<(StreamId, Option<&StreamState>)> {
         let id = self.names.stream_of(name)?;
         Some((id, self.state.and_then(|state| state.stream(id))))

@@ -7,7 +7,7 @@ use super::finding::{ReplicaDamage, ReplicaFinding};
 use super::followed_log::{FollowedLog, Gap, LogKind, Opened};
 use super::late::{NotGiven, first_of};
 use super::window::Window;
-use super::{ClusterProgress, ClusterVerification, Info, Known};
+use super::{ClusterChecked, ClusterProgress, Info, Known, Outcome};
 use crate::backend::jetstream::cluster::Cluster;
 use crate::backend::jetstream::traced::{Asked, Found};
 use crate::error::Result;
@@ -31,6 +31,7 @@ pub(super) struct StreamVerifier<'a> {
     /// By subject, those behind another message of the log. It may have been freed with them since it was read.
     gaps: Vec<(String, Gap)>,
     findings: Vec<ReplicaFinding>,
+    checked: ClusterChecked,
 }
 
 impl<'a> StreamVerifier<'a> {
@@ -45,6 +46,10 @@ impl<'a> StreamVerifier<'a> {
             not_given: NotGiven::default(),
             gaps: Vec::new(),
             findings: Vec::new(),
+            checked: ClusterChecked {
+                streams: 1,
+                ..ClusterChecked::default()
+            },
         };
         for (server, is_heard) in info.servers {
             match is_heard {
@@ -55,15 +60,14 @@ impl<'a> StreamVerifier<'a> {
         verifier
     }
 
-    /// Servers that are silent here are not waited for in the streams that follow.
+    /// Hands each message of a known log to `on_message`, as it is on a server that has it whole. Servers that are silent
+    /// here are not waited for in the streams that follow.
     pub(super) fn run(
         mut self,
         were_silent: &mut BTreeSet<String>,
-        verification: &mut ClusterVerification,
+        on_message: &mut dyn FnMut(&Found) -> Result<()>,
         on_progress: &mut dyn FnMut(&ClusterProgress),
-    ) -> Result<()> {
-        let checked = &mut verification.checked;
-        checked.streams += 1;
+    ) -> Result<Outcome> {
         let mut from = 1;
         while from <= self.last {
             on_progress(&ClusterProgress {
@@ -86,29 +90,34 @@ impl<'a> StreamVerifier<'a> {
             }
             for (sequence, copies) in window.messages {
                 if sequence <= self.last {
-                    checked.copies += copies.len() as u64;
-                    checked.messages += 1;
-                    self.take_in(sequence, &copies, checked);
+                    self.checked.copies += copies.len() as u64;
+                    self.checked.messages += 1;
+                    if let Some(whole) = self.take_in(sequence, &copies) {
+                        on_message(whole)?;
+                    }
                 }
             }
             from = window.end + 1;
         }
-        checked.logs += self.logs.len() as u64;
-        self.note_missing()?;
+        self.checked.logs = self.logs.len() as u64;
+        let freed = self.note_missing()?;
         self.note_missing_ends();
-        verification.findings.append(&mut self.findings);
-        Ok(())
+        Ok(Outcome {
+            findings: self.findings,
+            checked: self.checked,
+            freed,
+            last: self.last,
+        })
     }
 
-    /// Compares the copies of a message, and follows its log.
-    fn take_in(
-        &mut self,
-        sequence: u64,
-        copies: &BTreeMap<String, Found>,
-        checked: &mut super::ClusterChecked,
-    ) {
-        let Some(any) = copies.values().next() else { return };
+    /// Compares the copies of a message, and follows its log. Gives one that is whole, if its log is known.
+    fn take_in<'c>(&mut self, sequence: u64, copies: &'c BTreeMap<String, Found>) -> Option<&'c Found> {
+        let any = copies.values().next()?;
         let subject = any.subject.clone();
+        // It says nothing, and is written often.
+        if self.known.names.is_probe(&subject) {
+            return None;
+        }
         let log = match self.logs.remove(&subject) {
             Some(log) => log,
             None => {
@@ -122,21 +131,22 @@ impl<'a> StreamVerifier<'a> {
         for server in self.servers.iter().filter(|server| !copies.contains_key(*server)) {
             self.not_given.note(server, &subject, sequence, log.last);
         }
-        let log = self.take_in_log(log, sequence, copies, checked);
+        let mut log = log;
+        let whole = self.take_in_log(&mut log, sequence, copies);
         self.logs.insert(subject, log);
+        whole
     }
 
-    fn take_in_log(
+    fn take_in_log<'c>(
         &mut self,
-        mut log: FollowedLog,
+        log: &mut FollowedLog,
         sequence: u64,
-        copies: &BTreeMap<String, Found>,
-        checked: &mut super::ClusterChecked,
-    ) -> FollowedLog {
+        copies: &'c BTreeMap<String, Found>,
+    ) -> Option<&'c Found> {
         let here = [sequence, sequence, 1];
         if log.kind == LogKind::Unknown {
             log.pass_over(sequence);
-            return log;
+            return None;
         }
         let mut whole: Option<(&Found, Opened)> = None;
         for (server, copy) in copies {
@@ -144,31 +154,32 @@ impl<'a> StreamVerifier<'a> {
                 Ok(opened) => match &whole {
                     None => whole = Some((copy, opened)),
                     Some((other, _)) if other.message == copy.message => {}
-                    Some(_) => self.note(&log, Some(server), here, ReplicaDamage::Other),
+                    Some(_) => self.note(log, Some(server), here, ReplicaDamage::Other),
                 },
                 Err(reason) => {
                     let reason = reason.to_owned();
-                    self.note(&log, Some(server), here, ReplicaDamage::Damaged { reason });
+                    self.note(log, Some(server), here, ReplicaDamage::Damaged { reason });
                 }
             }
         }
         let Some((copy, opened)) = whole else {
             log.pass_over(sequence);
-            return log;
+            self.note(log, None, here, ReplicaDamage::Missing);
+            return None;
         };
-        checked.records += opened.records();
-        checked.bytes += copy.message.len() as u64;
+        self.checked.records += opened.records();
+        self.checked.bytes += copy.message.len() as u64;
         let is_first = log.last.is_none();
         match log.follow(sequence, &opened) {
             Ok(None) => {}
             Ok(Some(gap)) if !is_first => self.gaps.push((log.subject.clone(), gap)),
-            Ok(Some(gap)) => self.note(&log, None, [gap.first, gap.last, 0], ReplicaDamage::Missing),
+            Ok(Some(gap)) => self.note(log, None, [gap.first, gap.last, 0], ReplicaDamage::Missing),
             Err(reason) => {
                 let reason = reason.to_owned();
-                self.note(&log, None, here, ReplicaDamage::Unchained { reason });
+                self.note(log, None, here, ReplicaDamage::Unchained { reason });
             }
         }
-        log
+        Some(copy)
     }
 
     fn begin_log(&self, subject: &str) -> FollowedLog {
@@ -206,7 +217,8 @@ impl<'a> StreamVerifier<'a> {
         }
     }
 
-    fn note_missing(&mut self) -> Result<()> {
+    /// Gives the first messages that are left of logs of which some were freed meanwhile, behind others that were read.
+    fn note_missing(&mut self) -> Result<BTreeMap<String, u64>> {
         let not_given = std::mem::take(&mut self.not_given);
         let missing = not_given.that_are_missing(self.cluster, self.name, &self.servers, self.last)?;
         for (server, subject, missing) in missing {
@@ -217,16 +229,21 @@ impl<'a> StreamVerifier<'a> {
             self.note(&log, Some(&server), places, ReplicaDamage::Missing);
             self.logs.insert(subject, log);
         }
+        let mut freed = BTreeMap::new();
         for (subject, gap) in std::mem::take(&mut self.gaps) {
             let begins = first_of(self.cluster, self.name, &subject, &self.servers, self.last)?;
-            let Some(log) = self.logs.remove(&subject).filter(|_| begins <= gap.last) else {
+            if begins > gap.last {
+                freed.insert(subject, begins);
+                continue;
+            }
+            let Some(log) = self.logs.remove(&subject) else {
                 continue;
             };
             let places = [gap.first.max(begins), gap.last, 0];
             self.note(&log, None, places, ReplicaDamage::Missing);
             self.logs.insert(subject, log);
         }
-        Ok(())
+        Ok(freed)
     }
 
     /// The catalog knows where the log of a closed shard ends, so that the loss of its last messages shows.

@@ -1,4 +1,4 @@
-//! What answers of the API say.
+//! Parsing of the API's answers.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::super::super::Failure;
 use super::super::target::{NewRecord, PutAnswer, ReadRecord, ShardRow, StreamRow};
 
-/// The largest record of a stream that says nothing of it.
+/// The largest record of a stream whose description has no limit.
 const DEFAULT_MAX_RECORD_KIB: u64 = 1024;
 
 /// The stream that DescribeStreamSummary describes.
@@ -32,7 +32,7 @@ pub(super) fn stream(answer: &Value) -> Option<StreamRow> {
     })
 }
 
-/// A shard of those that ListShards lists.
+/// A shard in the answer of ListShards.
 pub(super) fn shard(value: &Value) -> Option<ShardRow> {
     let id = |name: &str| value.get(name)?.as_str()?.parse::<ShardId>().ok();
     let range = value.get("HashKeyRange")?;
@@ -52,7 +52,7 @@ pub(super) fn shard(value: &Value) -> Option<ShardRow> {
     })
 }
 
-/// A record of those that GetRecords gives.
+/// A record in the answer of GetRecords.
 pub(super) fn record(shard: ShardId, value: &Value) -> Option<ReadRecord> {
     let text = |name: &str| value.get(name)?.as_str();
     let seconds = value
@@ -68,7 +68,7 @@ pub(super) fn record(shard: ShardId, value: &Value) -> Option<ReadRecord> {
     })
 }
 
-/// The list of an answer, each of its elements read.
+/// The list in an answer, each of its elements parsed.
 pub(super) fn list<T>(
     answer: &Value,
     name: &str,
@@ -93,7 +93,7 @@ pub(super) fn put_input(stream: &str, records: &[NewRecord]) -> Value {
     json!({"StreamName": stream, "Records": records})
 }
 
-/// Whether an error says that the same can be done a little later.
+/// Whether an error means that the same call can succeed a little later.
 pub(super) fn is_throttling(error: &str) -> bool {
     matches!(
         error,
@@ -101,7 +101,7 @@ pub(super) fn is_throttling(error: &str) -> bool {
     )
 }
 
-/// What PutRecords says of the records, of which there were `count`.
+/// The results of PutRecords for `count` records.
 pub(super) fn put_answer(answer: &Value, count: usize) -> Result<PutAnswer, Failure> {
     let outcomes = list(answer, "Records", |outcome| Some(outcome.clone()))?;
     if outcomes.len() != count {

@@ -1,4 +1,4 @@
-//! Which certificates are trusted.
+//! The trusted certificates.
 
 use reqwest::{Certificate, ClientBuilder};
 
@@ -7,7 +7,7 @@ use super::super::environment::variable;
 
 const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 
-/// Over https those that `AWS_CA_BUNDLE` names, or else the system's. Over http none, so the system need have none.
+/// Over https those that `AWS_CA_BUNDLE` names, or else the system's. Over http none, so the system need not have any.
 pub(super) fn trusted(client: ClientBuilder, is_https: bool) -> Result<ClientBuilder, Failure> {
     if !is_https {
         return Ok(client.tls_certs_only([]));

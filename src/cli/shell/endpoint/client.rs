@@ -1,4 +1,4 @@
-//! Calls of the Kinesis API, each waited for.
+//! Blocking calls of the Kinesis API.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -19,7 +19,7 @@ use super::answers;
 use super::certificates;
 use super::signing::Signer;
 
-/// Longer than any call takes that will be answered.
+/// Longer than any call takes that is answered.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Shorter than any server keeps a connection without requests.
@@ -27,22 +27,22 @@ const LONGEST_IDLE: Duration = Duration::from_secs(20);
 
 const PATIENCE_TO_CONNECT: Duration = Duration::from_secs(10);
 
-/// How long an answer may take to begin that no call waits for: the slowest is one that a disk holds up. An endpoint that is
-/// stopped still takes connections, so nothing else tells that it is.
+/// How long an answer may take to begin, if the call itself does not wait. The slowest answers wait for a disk. A stopped
+/// endpoint still takes connections, so only the time shows that it is stopped.
 const PATIENCE_TO_ANSWER: Duration = Duration::from_secs(30);
 
-/// A call has a second more for so many bytes that are sent.
+/// A call may take a second more for each of this many bytes that are sent.
 const LEAST_BYTES_PER_SECOND: u64 = 64 << 10;
 
-/// After so long it is said that nothing has come.
+/// After this time without an answer, a message says so.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// How often a call is made that the endpoint cannot answer at the time. The last wait is of about 3 s.
+/// How often a call is tried that the endpoint cannot answer at the time. The last wait is about 3 s.
 const MOST_ATTEMPTS: u32 = 7;
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 
-/// An endpoint that speaks the API.
+/// An endpoint with the API.
 pub(super) struct Client {
     http: reqwest::Client,
     runtime: Runtime,
@@ -52,11 +52,11 @@ pub(super) struct Client {
     has_told_of_silence: Cell<bool>,
 }
 
-/// Why a call did not do what was asked.
+/// Why a call failed.
 pub(super) enum CallError {
     /// The endpoint refuses it.
     Refused(Refusal),
-    /// All else.
+    /// Every other failure.
     Failed(Box<Failure>),
 }
 
@@ -77,7 +77,7 @@ impl Client {
             None => name.to_owned(),
         };
         let signer = Signer::of_environment(region, name)?;
-        // TLS is by ring here too.
+        // TLS uses ring here too.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut client = reqwest::Client::builder()
             .http1_only()
@@ -108,7 +108,7 @@ impl Client {
         })
     }
 
-    /// Calls an operation, again if it is refused for reasons that pass.
+    /// Calls an operation, and retries it if it is refused for a reason that may pass.
     pub(super) fn call(&self, operation: &str, input: &Value) -> Result<Value, CallError> {
         let body = input.to_string().into_bytes();
         let mut wait = FIRST_WAIT;
@@ -148,7 +148,7 @@ impl Client {
         }
     }
 
-    /// An answer to a call of so many bytes, once it has begun.
+    /// The answer to a call of this many bytes, once it has begun.
     async fn begun(
         &self,
         call: impl Future<Output = reqwest::Result<Response>>,
@@ -172,7 +172,7 @@ impl Client {
         begun.map_err(|error| deepest(&error))
     }
 
-    /// Once, to those who wait at a terminal.
+    /// Printed once, for people who wait at a terminal.
     fn tell_of_silence(&self, patience: Duration) {
         if io::stderr().is_terminal() && !self.has_told_of_silence.replace(true) {
             eprintln!(
@@ -196,7 +196,7 @@ impl Client {
                 "what answers there does not speak the Kinesis API: status {}",
                 status.as_u16()
             );
-            // A proxy in front of a server that is being started says so.
+            // A proxy gives this in front of a server that is being started.
             return self.unanswered(reason, status.is_server_error());
         };
         CallError::Refused(Refusal {
@@ -242,7 +242,7 @@ impl Refusal {
     fn may_pass(&self, operation: &str) -> bool {
         const CHANGES_NOTHING: [&str; 3] = ["Describe", "List", "Get"];
         let is_throttled = answers::is_throttling(&self.kind);
-        // Of other calls it is a quota, which waiting does not raise.
+        // For other calls it is a quota, and waiting does not help.
         let is_call_rate = self.is("LimitExceededException")
             && CHANGES_NOTHING.iter().any(|prefix| operation.starts_with(prefix));
         is_throttled || is_call_rate || self.status >= 500
@@ -276,12 +276,12 @@ fn parsed(address: &str) -> Result<Url, Failure> {
     }
 }
 
-/// No proxy leads to this machine.
+/// Whether the host is this machine, to which no proxy leads.
 fn is_loopback(host: &str) -> bool {
     host == "localhost" || host == "[::1]" || host.starts_with("127.")
 }
 
-/// What is at the bottom of an error.
+/// The innermost cause of an error.
 fn deepest(error: &reqwest::Error) -> String {
     let mut deepest: &dyn Error = error;
     while let Some(source) = deepest.source() {

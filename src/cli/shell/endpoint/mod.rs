@@ -24,9 +24,9 @@ pub(super) struct Endpoint {
 pub(super) struct EndpointCursor {
     stream: String,
     shard: ShardId,
-    /// `None` once there is nothing more to come.
+    /// `None` once no more records can come.
     iterator: Option<String>,
-    /// Where to go on if the iterator is too old.
+    /// Where to continue if the iterator is too old.
     behind: StartingPosition,
 }
 
@@ -44,7 +44,7 @@ impl Endpoint {
         Ok(Self { client })
     }
 
-    /// Waits until a stream has done what it was told.
+    /// Waits until a stream has made its change.
     fn wait_until_active(&mut self, stream: &str) -> Result<(), Failure> {
         self.wait_until(stream, |row| row.is_some_and(|row| row.status == "ACTIVE"))
     }
@@ -88,7 +88,7 @@ impl Endpoint {
         self.wait_until_active(stream)
     }
 
-    /// `None` if the shard is not there any more.
+    /// `None` if the shard does not exist any more.
     fn iterator(
         &mut self,
         stream: &str,
@@ -214,7 +214,7 @@ impl Target for Endpoint {
             shard,
             iterator: Some(iterator),
             behind: match from {
-                // Later this would be behind the records that came meanwhile.
+                // A later position would be behind the records that came meanwhile.
                 StartingPosition::Latest => StartingPosition::AtTimestamp(now),
                 from => from,
             },

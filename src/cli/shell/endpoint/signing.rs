@@ -8,10 +8,10 @@ use super::super::super::Failure;
 use super::super::environment::variable;
 use super::super::rfc3339;
 
-/// Makes the headers that say who sends a request, and for which region.
+/// Makes the headers that identify the sender of a request, and its region.
 #[derive(Debug)]
 pub(super) struct Signer {
-    /// Without one, requests have the form of a signature and none that could be verified.
+    /// Without a key, requests have the form of a signature, but not a valid one.
     key: Option<Key>,
     region: String,
 }
@@ -30,11 +30,11 @@ impl std::fmt::Debug for Key {
 
 pub(super) const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 
-/// A request that is signed for this is one for the server's own region.
+/// A request signed for this region is for the server's own region.
 const REGION_OF_THE_SERVER: &str = "localhost";
 
 impl Signer {
-    /// With the key of the environment, for a region, or for that of the host's name if it is one of AWS.
+    /// With the key of the environment, for the given region, or for the region in the host's name if it is one of AWS.
     pub(super) fn of_environment(region: Option<String>, host: &str) -> Result<Signer, Failure> {
         let id = variable("AWS_ACCESS_KEY_ID");
         let secret = variable("AWS_SECRET_ACCESS_KEY");

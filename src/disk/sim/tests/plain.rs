@@ -1,4 +1,4 @@
-//! The disk as long as nothing goes wrong.
+//! The disk without faults.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -197,7 +197,7 @@ fn what_a_file_releases_is_zeros_and_takes_no_room() {
     file.read_exact_at(&mut bytes, 0).unwrap();
     assert!(bytes[..12_288].iter().all(|byte| *byte == 7));
     assert!(bytes[12_288..].iter().all(|byte| *byte == 0));
-    // What is written there takes room again.
+    // Bytes written there take room again.
     file.write_all_at(&[8], 20_000).unwrap();
     assert_eq!(all - disk.used_bytes(), 100_000 - 20_001);
     file.allocate(100_000).unwrap();

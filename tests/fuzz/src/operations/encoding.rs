@@ -1,4 +1,4 @@
-//! JSON and CBOR, written without the code that is tested.
+//! JSON and CBOR, written without the tested code.
 
 use base64_simd::STANDARD as BASE64;
 use serde_json::{Map, Value, json};
@@ -98,7 +98,7 @@ fn cbor(value: &Made, out: &mut Vec<u8>) {
 fn cbor_number(number: i64, out: &mut Vec<u8>) {
     match u64::try_from(number) {
         Ok(number) => cbor_head(UNSIGNED, number, out),
-        // -1 is 0 there.
+        // CBOR encodes -1 as 0 here.
         Err(_) => cbor_head(NEGATIVE, !number as u64, out),
     }
 }

@@ -1,7 +1,8 @@
-//! The input of an operation, made from its declaration as a program says.
+//! The input of an operation, made from its declaration by a program.
 //!
-//! Each member takes a byte: 0 has it valid if it is needed and leaves it out otherwise, a few more have it valid, and the
-//! others have it missing, null, of another type, or at the edge of what it may be. Then come the bytes of its value.
+//! Each member takes a byte: 0 makes it valid if it is required and leaves it out otherwise, a few more values make it
+//! valid, and the others make it missing, null, of another type, or at the edge of its range. Then come the bytes of
+//! its value.
 
 use serde_json::Value;
 
@@ -24,7 +25,7 @@ pub(super) enum Made {
     Map(Vec<(String, Made)>),
 }
 
-/// Structures within structures end there, whatever the declaration says.
+/// Structures within structures end at this depth, whatever the declaration says.
 const DEEPEST: usize = 8;
 
 pub(super) fn made_input(operation: &Operation, program: &mut Program<'_>, known: &Known) -> Made {
@@ -75,7 +76,7 @@ impl Maker<'_, '_> {
         }
     }
 
-    /// What bytes of zero make is what a client would send.
+    /// Bytes of zero make a value that a client would send.
     fn valid(&mut self, name: &str, shape: &Value, depth: usize) -> Made {
         if let Some(usual) = self.usual(name) {
             return usual;
@@ -124,7 +125,7 @@ impl Maker<'_, '_> {
         format!("{}{}", "a".repeat(least), self.program.byte() % 4)
     }
 
-    /// What a member of this name usually has.
+    /// The usual value of a member of this name.
     fn usual(&mut self, name: &str) -> Option<Made> {
         let usual = self.known.usual(self.operation, name)?;
         Some(match self.program.byte() {
@@ -133,7 +134,7 @@ impl Maker<'_, '_> {
         })
     }
 
-    /// A text that means something, if not here.
+    /// A text that has a meaning somewhere, if not here.
     fn known_text(&mut self) -> String {
         let texts = self.known.texts();
         texts[usize::from(self.program.byte()) % texts.len()].clone()
@@ -219,12 +220,12 @@ impl Maker<'_, '_> {
     }
 }
 
-/// Members that the API does not require, and without which nothing can be done.
+/// Members that the API does not require, but without which the operation cannot succeed.
 fn is_wanted(operation: &str, name: &str, shape: &Value) -> bool {
     let has = |member: &str| shape["members"].get(member).is_some();
     match name {
         "StreamName" | "PartitionKey" | "ConsumerARN" => true,
-        // What takes an iterator, or a consumer's ARN, needs no stream.
+        // An operation that takes an iterator, or a consumer's ARN, needs no stream.
         "StreamARN" => !has("StreamName") && !has("ShardIterator") && !has("ConsumerARN"),
         "S3DestinationConfiguration" => matches!(operation, "CreateChannel" | "UpdateChannel"),
         "StorageConfiguration" => operation == "CreateChannel",

@@ -1,4 +1,4 @@
-//! Inputs of every operation, made from what the server declares of them: valid ones, and ones with members that are wrong,
+//! Inputs of every operation, made from the server's declarations: valid ones, and ones with members that are wrong,
 //! missing or of another type, and with bytes that are overwritten.
 //!
 //! ```text
@@ -18,7 +18,7 @@ use encoding::{Encoding, encode};
 use input::made_input;
 use served::{Reply, Served};
 
-/// What a valid request is refused with on a server on which nothing has a policy.
+/// The refusals of valid requests on a server on which no resource has a policy.
 const REFUSED: [(&str, &str); 1] = [("DeleteResourcePolicy", "ResourceNotFoundException")];
 
 pub fn run(input: &[u8]) {
@@ -28,7 +28,7 @@ pub fn run(input: &[u8]) {
         0 => Encoding::Json,
         _ => Encoding::Cbor,
     };
-    // It is over for a valid request.
+    // For a valid request it is over.
     let is_valid = program.is_over();
     let reply = Served::with(|served| {
         let members = made_input(operation, &mut program, &served.known);
@@ -42,9 +42,9 @@ pub fn run(input: &[u8]) {
     }
 }
 
-/// An answer says that it was done, or why not by an exception that the operation has. Failures of the server are none.
+/// Checks that an answer is a success, or an exception that the operation declares. Failures of the server are errors.
 fn check(operation: &str, declared: &serde_json::Value, reply: &Reply) {
-    /// Those that any operation may answer with.
+    /// Exceptions that any operation may give.
     const COMMON: [&str; 4] = [
         "ValidationException",
         "SerializationException",
@@ -86,7 +86,7 @@ fn check_valid(operation: &str, reply: &Reply) {
     );
 }
 
-/// A valid request of every operation in both encodings, and some that have more members.
+/// A valid request of every operation in both encodings, and some with more members.
 pub fn seeds() -> Vec<(String, Vec<u8>)> {
     let mut seeds = Vec::new();
     for operation in operations() {

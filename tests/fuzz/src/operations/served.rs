@@ -1,5 +1,5 @@
-//! A server of its own for each input: its connections are in memory, and so is its store. Its clock is that of the runtime,
-//! which goes on when all wait: no call takes long, also one that waits for records.
+//! A new server for each input. Its connections and its store are in memory. Its clock is that of the runtime, which
+//! moves when all tasks wait: so no call takes long, even one that waits for records.
 
 use std::future::pending;
 use std::io;
@@ -27,7 +27,7 @@ pub(super) struct Served {
     pub(super) known: Known,
 }
 
-/// What there is on the server, by what requests name it with.
+/// The resources on the server, by the names that requests use for them.
 #[derive(Default)]
 pub(super) struct Known {
     consumer: String,
@@ -37,7 +37,7 @@ pub(super) struct Known {
     receipt_handle: String,
 }
 
-/// Where the server takes its connections from.
+/// The source of the server's connections.
 struct Connections(UnboundedReceiver<DuplexStream>);
 
 impl Listener for Connections {
@@ -52,7 +52,7 @@ impl Listener for Connections {
 }
 
 impl Served {
-    /// Has a new server for as long as `work` takes.
+    /// Runs `work` with a new server.
     pub(super) fn with<T>(work: impl FnOnce(&Served) -> T) -> T {
         let mut served = Served::start();
         served.known = served.prepare();
@@ -97,7 +97,7 @@ impl Served {
         }
     }
 
-    /// One of everything that operations are about.
+    /// Makes one resource of every kind.
     fn prepare(&self) -> Known {
         let on_demand = json!({"StreamMode": "ON_DEMAND"});
         for input in [
@@ -161,7 +161,7 @@ impl Served {
         }
     }
 
-    /// The reply to a request that is in order but for its body.
+    /// The reply to a request that is valid except for its body.
     pub(super) fn call(&self, operation: &str, content_type: &str, body: &[u8]) -> Reply {
         const BUFFERED: usize = 64 << 10;
         let head = format!(
@@ -191,7 +191,7 @@ const BUCKET: &str = "arn:aws:s3:::any";
 const OWNER: &str = "000000000000";
 
 impl Known {
-    /// What a member of this name has, so that the operation can be done. `None` if any value will do.
+    /// A value for a member of this name with which the operation can succeed. `None` if any value will do.
     pub(super) fn usual(&self, operation: &str, name: &str) -> Option<Made> {
         let number = match name {
             "RetentionPeriodHours" => 24,
@@ -234,7 +234,7 @@ impl Known {
         Some(Made::Text(text.to_owned()))
     }
 
-    /// Texts that are something to this server, or look so.
+    /// Texts that have a meaning for this server, or look as if they had.
     pub(super) fn texts(&self) -> Vec<String> {
         let resources = [
             "stream/clicks",
@@ -313,14 +313,14 @@ impl Reply {
         self.field("content-type") == Some("application/vnd.amazon.eventstream")
     }
 
-    /// The exception of an answer that is a refusal.
+    /// The exception of a refusal.
     pub(super) fn exception(&self) -> &str {
         self.field("x-amzn-errortype")
             .expect("a refusal names its exception")
     }
 }
 
-/// What chunks have, up to the last one, which is empty.
+/// The contents of chunks, up to the last one, which is empty.
 fn of_chunks(mut bytes: &[u8]) -> Option<Vec<u8>> {
     const END: &[u8] = b"\r\n";
     let mut body = Vec::new();

@@ -1,5 +1,5 @@
-//! Bytes that no writer made: in segments, indexes, the commit journal, the logs of queues, manifests, shard iterators, the
-//! inputs of operations and on the server's sockets.
+//! Bytes that no writer made: in segments, indexes, the commit journal, the logs of queues, manifests, shard iterators,
+//! the inputs of operations and on the server's sockets.
 //!
 //! Each target is a function of some bytes that panics if what it tests does not hold. Here each of them is run over
 //! its corpus, over mutations of it and over random bytes, the same ones every time:
@@ -61,7 +61,7 @@ fn any_bytes_in_a_signature_or_a_file_of_credentials_are_refused() {
     driver::run("signature", 1_500, signature::run);
 }
 
-/// Writes the seeds of the corpus anew, when `ANABRANCH_BLESS` is set: they hold what the present format makes.
+/// Writes the seeds of the corpus again, if `ANABRANCH_BLESS` is set: they are in the present format.
 #[test]
 fn every_target_has_seeds() {
     if std::env::var_os("ANABRANCH_BLESS").is_some() {

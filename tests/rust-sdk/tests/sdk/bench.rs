@@ -95,7 +95,7 @@ impl Bench {
         iterator.unwrap().shard_iterator.unwrap()
     }
 
-    /// What is behind an iterator, as text, up to the shard's head or end.
+    /// The records from an iterator on, as text, up to the shard's head or end.
     pub async fn read(&self, iterator: String) -> Vec<String> {
         let mut texts = Vec::new();
         let mut next = Some(iterator);
@@ -153,7 +153,7 @@ fn client(url: String) -> Client {
         .endpoint_url(url)
         .region(Region::new("eu-west-1"))
         .credentials_provider(Credentials::new("any", "any", None, None, "tests"))
-        // An answer that is not the expected one shows at once.
+        // A wrong answer shows at once.
         .retry_config(RetryConfig::disabled())
         .http_client(HttpClientBuilder::new().build_http())
         .build();

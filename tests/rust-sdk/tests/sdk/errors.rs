@@ -1,4 +1,4 @@
-//! What is refused, as the SDK's own types.
+//! Refusals, as the SDK's own types.
 
 use aws_sdk_kinesis::error::ProvideErrorMetadata;
 use aws_sdk_kinesis::operation::create_stream::CreateStreamError;
@@ -13,7 +13,7 @@ use aws_sdk_kinesis::types::ShardIteratorType;
 
 use crate::bench::{Bench, STREAM, shard_id};
 
-/// The operation's own error, which must be of that kind.
+/// The operation's own error, which must be of this kind.
 macro_rules! refused {
     ($call:expr, $kind:pat) => {{
         let error = $call.send().await.unwrap_err().into_service_error();

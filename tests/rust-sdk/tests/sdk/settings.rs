@@ -1,4 +1,4 @@
-//! Tags, policies, encryption, monitoring, sizes, and what an account has.
+//! Tags, policies, encryption, monitoring, sizes, and the settings of an account.
 
 use aws_sdk_kinesis::operation::delete_resource_policy::DeleteResourcePolicyError;
 use aws_sdk_kinesis::types::{

@@ -23,7 +23,7 @@ fn range(shard: &Shard) -> (u128, u128) {
     )
 }
 
-/// What the reply at the end of a shard names.
+/// The children that the reply at the end of a shard names.
 async fn children(bench: &Bench, shard: &str) -> Vec<ChildShard> {
     let iterator = bench.iterator(shard, ShardIteratorType::Latest).await;
     let reply = bench
