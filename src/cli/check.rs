@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use anabranch::{CheckedReplica, CheckedServer, CheckedStream, ClusterCheck};
+use anabranch::{CheckedReplica, CheckedServer, CheckedStream, ClusterCheck, StoreOwner};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -71,9 +71,9 @@ fn print(out: &mut impl Write, checked: &ClusterCheck) -> io::Result<()> {
         table::write(out, head, &streams)?;
     }
     writeln!(out)?;
-    match checked.owner.as_deref() {
+    match &checked.owner {
         None => writeln!(out, "No server has the store open.")?,
-        Some(owner) if owner.starts_with("http") => writeln!(out, "{owner} has the store open.")?,
+        Some(StoreOwner { url: Some(url), .. }) => writeln!(out, "{url} has the store open.")?,
         Some(_) => writeln!(out, "A server has the store open.")?,
     }
     for problem in &checked.problems {
@@ -181,7 +181,7 @@ fn as_json(checked: &ClusterCheck) -> Value {
         "servers": checked.servers.iter().map(server).collect::<Vec<_>>(),
         "streams": checked.streams.iter().map(stream).collect::<Vec<_>>(),
         "open": checked.owner.is_some(),
-        "owner": checked.owner,
+        "owner": checked.owner.as_ref().and_then(|owner| owner.url.as_deref()),
         "problems": problems.collect::<Vec<_>>(),
     })
 }

@@ -16,7 +16,7 @@ use crate::http::BrokenOff;
 pub(super) struct Passed {
     from: Incoming,
     pool: Arc<Pool>,
-    /// Held until the end.
+    /// Until the end.
     connection: Option<(Sender, OwnedSemaphorePermit)>,
     /// Ready when the rest is no longer waited for.
     is_over: Pin<Box<dyn Future<Output = Patience> + Send>>,
@@ -37,7 +37,7 @@ impl Passed {
                 Patience::NoStreams => is_stream,
                 Patience::Nothing => true,
             };
-            // The pool exists as long as this.
+            // The pool is there for as long as this is.
             patience
                 .wait_for(is_over)
                 .await

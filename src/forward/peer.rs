@@ -78,7 +78,7 @@ impl Peer {
         })
     }
 
-    /// Sends a request whose body is complete, once, and gives the head of the answer as soon as it has come.
+    /// Sends a request whose body has come as a whole, once, and gives the answer's head as soon as it is there.
     pub(crate) async fn pass(&self, head: &Parts, body: &Bytes) -> Result<Reply, Unpassed> {
         let permit = Arc::clone(&self.connections).try_acquire_owned();
         let permit = permit.map_err(|_| Unpassed::Full)?;

@@ -685,20 +685,6 @@ impl Stream {
         &self.handle.core
     }
 
-    pub(super) fn read<T>(&self, read: impl FnOnce(&StreamState, Moment) -> Result<T>) -> Result<T> {
-        self.store_core().begin(Some(self.core.id))?;
-        self.read_at_once(read)
-    }
-
-    /// The same without finishing due changes, which would wait for the disk.
-    pub(super) fn read_at_once<T>(&self, read: impl FnOnce(&StreamState, Moment) -> Result<T>) -> Result<T> {
-        let store = self.store_core();
-        store.check_open()?;
-        let moment = store.time.moment();
-        let state = store.catalog.read();
-        read(self.core.state(state.stream(self.core.id))?, moment)
-    }
-
     fn reshard(&self, step: ReshardStep) -> Result<()> {
         let store = self.store_core();
         let now = store.begin_change(Some(self.core.id))?;

@@ -54,7 +54,7 @@ fn a_store_comes_back_from_its_backup_as_it_was() {
     let directory = tempfile::tempdir().unwrap();
     let backup = directory.path().join("backup");
     // Beside the store that is open.
-    let (status, said, error) = run(&["backup", backup.to_str().unwrap()], &cluster.engine());
+    let (status, said, error) = run(&["backup", backup.to_str().unwrap()], &cluster.options());
     assert_eq!(status, Some(0), "{said}{error}");
     assert!(
         said.contains("3 streams") && said.contains("The backup is sound."),
@@ -73,7 +73,7 @@ fn a_store_comes_back_from_its_backup_as_it_was() {
         "{refused}"
     );
 
-    let (status, said, error) = run(&["restore", backup.to_str().unwrap()], &cluster.engine());
+    let (status, said, error) = run(&["restore", backup.to_str().unwrap()], &cluster.options());
     assert_eq!(status, Some(0), "{said}{error}");
     assert!(said.contains("The store is restored."), "{said}");
     assert!(cluster.at().verify(&mut |_| {}).unwrap().is_sound());
@@ -159,7 +159,7 @@ fn what_is_no_backup_or_a_damaged_one_is_refused_and_leaves_nothing() {
     let damaged = cluster.at().back_up(&lost, &mut |_| {}).unwrap_err();
     assert!(matches!(damaged, Error::Corrupt { .. }), "{damaged}");
     assert_eq!(fs::read_dir(&lost).unwrap().count(), 0);
-    let (status, _, said) = run(&["backup", lost.to_str().unwrap()], &cluster.engine());
+    let (status, _, said) = run(&["backup", lost.to_str().unwrap()], &cluster.options());
     assert_eq!(status, Some(1), "{said}");
 
     delete_all(&cluster);

@@ -55,7 +55,7 @@ mod waiter;
 #[cfg(feature = "server")]
 pub(crate) use answer::{Answer, CallAddress, News, Stage};
 pub use archive::ClusterCopied;
-pub use check::{CheckedReplica, CheckedServer, CheckedStream, ClusterCheck, ClusterProblem};
+pub use check::{CheckedReplica, CheckedServer, CheckedStream, ClusterCheck, ClusterProblem, StoreOwner};
 pub(crate) use look::{ClusterLook, SeenFrame};
 pub(crate) use open::open;
 pub use options::JetStream;

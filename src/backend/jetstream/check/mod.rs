@@ -14,6 +14,7 @@ use super::options::JetStream;
 use super::subjects::Names;
 use crate::error::Result;
 
+pub use owner::StoreOwner;
 pub use problem::ClusterProblem;
 pub use servers::CheckedServer;
 pub(super) use streams::is_offline;
@@ -27,8 +28,8 @@ pub struct ClusterCheck {
     pub servers: Vec<CheckedServer>,
     /// The store's, and those of others that have its names or subjects.
     pub streams: Vec<CheckedStream>,
-    /// Who has the store open, in its own words; `None` if none that answers has.
-    pub owner: Option<String>,
+    /// Who has the store open; `None` if none that answers has.
+    pub owner: Option<StoreOwner>,
     /// What is wrong.
     pub problems: Vec<ClusterProblem>,
 }

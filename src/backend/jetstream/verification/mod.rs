@@ -245,6 +245,12 @@ impl<'a> Known<'a> {
         Some((id, self.state.and_then(|state| state.stream(id))))
     }
 
+    /// Whether the store itself puts messages there that are of no log.
+    fn is_of_no_log(&self, name: &str, subject: &str) -> bool {
+        let names = self.names;
+        subject == names.probe(names.stream_of(name)) || subject == names.left_out(name)
+    }
+
     /// Of a log, for people.
     fn shown(&self, log: LogName) -> Option<String> {
         let state = self.state?.stream(log.stream()?)?;
