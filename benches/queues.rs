@@ -1,8 +1,8 @@
 //! Receiving and acknowledging one record as a stream grows: neither may get slower. They are compared with one
 //! `fdatasync` of one file with about as many bytes as an entry of a queue's log.
 //!
-//! `cargo bench -p anabranch-benches --bench queues`; `ANABRANCH_BENCH_RECORDS=1000,10000000` chooses the lengths, and a
-//! part of a case's name behind `--` some cases.
+//! `cargo bench -p anabranch-benches --bench queues`; `ANABRANCH_BENCH_RECORDS=1000,10000000` chooses the lengths, and
+//! a part of a case's name behind `--` some cases.
 
 use std::path::Path;
 

@@ -1,8 +1,8 @@
 //! The effect of resharding, house-keeping and copies on concurrent writers: p99 and maximum of durable puts with and
 //! without them.
 //!
-//! `cargo bench -p anabranch-benches --bench resharding`, or with `-- trim` for one part: split-merge, trim, delete, snapshot,
-//! backup.
+//! `cargo bench -p anabranch-benches --bench resharding`, or with `-- trim` for one part: split-merge, trim, delete,
+//! snapshot, backup.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;

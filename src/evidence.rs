@@ -88,8 +88,8 @@ impl Evidence<'_> {
         Ok(journaled)
     }
 
-    /// Whether a frame of the journal can prove anything. Most frames cannot: their log is being written to, they are from
-    /// before its last rest, or it was deleted.
+    /// Whether a frame of the journal can prove anything. Most frames cannot: their log is being written to, they are
+    /// from before its last rest, or it was deleted.
     fn may_be_evidence(&self, name: LogName, salt: u64, position: LogPosition) -> bool {
         let stream = name.stream().and_then(|id| self.state.stream(id));
         let was_there = match stream {

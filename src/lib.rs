@@ -49,6 +49,7 @@
 //!
 //! Without features this crate is the engine: a handful of small dependencies, plain threads, no async runtime.
 //! - `encryption`: streams whose records are encrypted on the disk ([`Stream::start_encryption`]).
+//! - `mirror`: Amazon Kinesis as a place of the program's commands, through AWS' own SDK.
 //! - `nats`: a store on a cluster of NATS JetStream instead of in a directory (`StoreOptions::open_jetstream`).
 //! - `server`: the Kinesis API over HTTP, and the `anabranch` program.
 //! - `sim`: a disk in memory that can crash, for tests of how a program survives a crash.
@@ -105,6 +106,7 @@ pub use channel::{
 };
 pub use consumer::{ConsumerGroup, GroupBatch, Member, MemberDescription, MemberOptions, StreamReader};
 #[cfg(any(test, feature = "sim"))]
+#[doc(inline)]
 pub use disk::sim;
 #[cfg(feature = "encryption")]
 pub use encryption::{KeyRing, KeyRingError};

@@ -1,7 +1,7 @@
 //! The goals and the measurements, and pictures of these, from the JSON that the benchmarks wrote.
 //!
-//! `cargo bench -p anabranch-benches --bench summary`, after the benchmarks; `benches/run` does both. The table is printed,
-//! for `docs/performance.md`; the pictures go to `docs/pictures`.
+//! `cargo bench -p anabranch-benches --bench summary`, after the benchmarks; `benches/run` does both. The table is
+//! printed, for `docs/performance.md`; the pictures go to `docs/pictures`.
 
 mod chart;
 mod goals;

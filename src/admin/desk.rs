@@ -1,4 +1,4 @@
-//! What the pages are made of at the moment.
+//! The present source of the pages.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -11,11 +11,12 @@ use super::pages::{Admin, Page};
 use crate::console::Console;
 use crate::http::{Connection, Reply, Resources};
 
-/// Where an address of the pages' own finds what they are made of, which changes with the role of a server on a cluster.
+/// The place where a separate address of the pages finds their source, which changes with the role of a server on a
+/// cluster.
 #[derive(Debug)]
 pub(crate) struct Desk(RwLock<Shown>);
 
-/// What makes the pages.
+/// The source of the pages.
 #[derive(Debug, Clone)]
 pub(crate) enum Shown {
     Store {
@@ -55,7 +56,7 @@ impl Shown {
         }
     }
 
-    /// The answer to a request for the console, which has to be there.
+    /// The answer to a request for the console, which must exist.
     pub(super) async fn console(
         &self,
         parts: &Parts,

@@ -12,7 +12,7 @@ use super::numbers::{ForwardingNumbers, Held};
 use super::pages::{Content, Page, not_allowed, told, version_of};
 use crate::http::{Reply, ServerGauges};
 
-/// Makes the pages without a store: they are of this server alone.
+/// Makes the pages without a store: they describe this server alone.
 #[derive(Debug)]
 pub(crate) struct ForwardingPages {
     api: &'static str,
@@ -33,7 +33,7 @@ impl ForwardingPages {
         }
     }
 
-    /// Calls are passed on to this address from now on, or to none.
+    /// From now on calls are passed on to this address, or to none.
     pub(crate) fn note_owner(&self, url: Option<String>) {
         *self.owner() = url;
     }
@@ -60,7 +60,7 @@ impl ForwardingPages {
         content.answer(method)
     }
 
-    /// The answer to a request for the console: it shows a store, and that is elsewhere.
+    /// The answer to a request for the console, which can only show a store of the same server.
     pub(crate) fn console(&self) -> Reply {
         let message = match self.owner().as_deref() {
             Some(owner) => format!("This server passes calls on to {owner}. The console is there.\n"),

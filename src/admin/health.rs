@@ -7,7 +7,8 @@ use super::hanging::STUCK;
 use crate::{Error, Space, Store};
 
 /// The status and the body of `/health`, with the last known space. It may be shown to anyone, so it has no file names
-/// and no messages of errors. `owner` is the address of this server if it is the owner of several. Never waits.
+/// and no messages of errors. `owner` is the address of the owner, if this is the owner of a store on a cluster. Never
+/// waits.
 pub(super) fn health_of(store: &Store, room: Option<Space>, owner: Option<&str>) -> (StatusCode, String) {
     let (status, mut body) = health(&reasons(store, room));
     if let Some(owner) = owner {

@@ -13,11 +13,12 @@ use crate::model::{
     ReaderStart, RecordNumber, Reshard, ShardId, StreamId, StreamName, Timestamp,
 };
 
-/// One change. A list of edits also stands for a whole state ([`CatalogState::snapshot`](super::CatalogState::snapshot)),
-/// so a new fact about the store is a new edit and nothing else.
+/// One change. A list of edits also stands for a whole state
+/// ([`CatalogState::snapshot`](super::CatalogState::snapshot)), so a new fact about the store is a new edit and nothing
+/// else.
 ///
-/// Variants are only ever added at the end, and the fields of a variant never change, nor do those of the types in it: a
-/// new shape is a new variant. The bytes are pinned by the golden store.
+/// Variants are only ever added at the end, and the fields of a variant never change, nor do those of the types in it:
+/// a new shape is a new variant. The bytes are pinned by the golden store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Edit {
     /// The first edit of all, and of every snapshot.

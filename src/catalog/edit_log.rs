@@ -22,7 +22,8 @@ pub(crate) trait EditLog: Send + std::fmt::Debug {
     /// Refuses if no edit can be appended any more.
     fn check(&self) -> Result<()>;
 
-    /// Makes a list of edits durable, all together or not at all, if the log is at the revision that the caller expects.
+    /// Makes a list of edits durable, all together or not at all, if the log is at the revision that the caller
+    /// expects.
     fn append(&mut self, edits: &[Edit], expected: Revision) -> Result<Revision>;
 
     /// Gives the edits of an [`append`](Self::append) that failed because their durability was unknown, once they are

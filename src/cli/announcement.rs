@@ -20,7 +20,7 @@ pub(super) struct Announcement<'a> {
     /// The place of the streams, for people.
     pub(super) place: String,
     pub(super) is_read_only: bool,
-    /// The server that has the store, if that is another one; empty if it is not ready yet.
+    /// The server that has the store, if it is another one; empty if that is not ready yet.
     pub(super) passes_on_to: Option<&'a str>,
     /// The delays and limits of AWS that are emulated, for people.
     pub(super) emulated: Option<&'a str>,

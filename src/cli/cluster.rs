@@ -1,4 +1,4 @@
-//! What a server on a cluster does when it becomes the owner of the store.
+//! The steps of a server on a cluster when it becomes the owner of the store.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use anabranch::{Delivery, JetStream, Store};
 
 use super::Failure;
 
-/// As the command line says.
+/// With the settings of the command line.
 pub(super) struct Owned {
     pub(super) open: Box<dyn Fn(&JetStream) -> anabranch::Result<Store> + Send + Sync>,
     pub(super) prepare: Box<Prepare>,

@@ -17,8 +17,9 @@ pub(super) struct EngineArguments {
     /// tls://HOST[:PORT],...
     ///
     /// A put is acknowledged when it is on the disks of more than half of the servers that keep it. Several servers of
-    /// anabranch can be given the same cluster: any takes any call, one has the store, and the others pass calls on to it. A user and a password may stand in front of the first host:
-    /// nats://user:password@a,b,c. Not with --data-dir, --ephemeral, --read-only or --keys.
+    /// anabranch can be given the same cluster: any takes any call, one has the store, and the others pass calls on to
+    /// it. A user and a password may stand in front of the first host: nats://user:password@a,b,c. Not with --data-dir,
+    /// --ephemeral, --read-only or --keys.
     #[cfg(feature = "nats")]
     #[arg(long, value_name = "URL", env = "ANABRANCH_ENGINE", hide_env_values = true)]
     engine: Option<String>,

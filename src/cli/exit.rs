@@ -36,6 +36,8 @@ pub(crate) enum Failure {
     Refused(String),
     /// Standard output cannot be written.
     Output(io::Error),
+    /// A mirror failed, whose places are named otherwise than those of other commands.
+    Mirror(Box<Failure>),
     /// A command failed half way.
     After { done: String, failure: Box<Failure> },
 }
@@ -72,6 +74,18 @@ impl Failure {
         message.lines().next().unwrap_or_default().to_owned()
     }
 
+    fn message_of_mirror(&self) -> String {
+        match self {
+            Failure::Endpoint { url, reason, .. } => format!("no answer from {url}: {reason}"),
+            Failure::NoStore { directory } => format!("there is no store in {}", directory.display()),
+            Failure::Directory(error @ Error::Locked { .. }) => format!(
+                "{error}\nIf a server has it, name the server's address instead of the directory: http://HOST:PORT."
+            ),
+            Failure::After { done, failure } => format!("{}\n{done}", failure.message_of_mirror()),
+            failure => failure.message(),
+        }
+    }
+
     fn status(&self) -> u8 {
         match self {
             Failure::Inspection(_)
@@ -90,7 +104,7 @@ impl Failure {
             Failure::NoStore { .. } => 4,
             Failure::Bind(_) | Failure::Endpoint { .. } => 5,
             Failure::System { .. } | Failure::Refused(_) | Failure::Output(_) => 1,
-            Failure::After { failure, .. } => failure.status(),
+            Failure::Mirror(failure) | Failure::After { failure, .. } => failure.status(),
         }
     }
 
@@ -150,6 +164,7 @@ impl Failure {
             ),
             Failure::Refused(message) => message.clone(),
             Failure::Output(error) => format!("cannot write to standard output: {error}"),
+            Failure::Mirror(failure) => failure.message_of_mirror(),
             Failure::After { done, failure } => format!("{}\n{done}", failure.message()),
         }
     }

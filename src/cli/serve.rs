@@ -651,20 +651,25 @@ impl Begun<'_> {
             .collect::<Vec<_>>()
             .join(",");
         let key_ids = self.keys.map(|file| file.secrets.ids().join(","));
+        let address = addresses[0];
+        let admin_address = self.admin_address.map(tracing::field::display);
+        let data_dir = arguments.place();
+        let max_connections = max_connections(arguments, self.descriptors);
+        let durability = arguments.durability_name();
         info!(
             version = env!("CARGO_PKG_VERSION"),
             process = std::process::id(),
-            address = %addresses[0],
+            %address,
             addresses = listed,
-            admin_address = self.admin_address.map(tracing::field::display),
-            data_dir = arguments.place(),
+            admin_address,
+            data_dir,
             read_only = arguments.read_only,
-            durability = arguments.durability_name(),
+            durability,
             region = arguments.region,
             account_id = arguments.account_id,
             open_shards = self.open_shards,
             passes_on_to = self.passes_on_to,
-            max_connections = max_connections(arguments, self.descriptors),
+            max_connections,
             max_open_segments = self.descriptors.segments,
             tls = self.tls.is_some(),
             keys = key_ids,

@@ -19,7 +19,9 @@ mod overlay;
 #[cfg(feature = "encryption")]
 mod private_file;
 mod readable;
+// Its public path is `anabranch::sim` alone.
 #[cfg(any(test, feature = "sim"))]
+#[doc(hidden)]
 pub mod sim;
 mod syncs_under_way;
 mod unwritten;

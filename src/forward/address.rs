@@ -1,4 +1,4 @@
-//! Where a server takes calls that others pass on.
+//! The address where a server takes calls from other servers.
 
 use hyper::http::Uri;
 
@@ -12,7 +12,7 @@ pub(crate) struct PeerAddress {
 }
 
 impl PeerAddress {
-    /// `None` for anything else: a path, a user, no host.
+    /// `None` for any other text: with a path or a user, or without a host.
     pub(crate) fn parse(url: &str) -> Option<PeerAddress> {
         let uri: Uri = url.parse().ok()?;
         let is_tls = match uri.scheme_str()? {
@@ -22,7 +22,7 @@ impl PeerAddress {
         };
         let authority = uri.authority()?;
         let is_bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
-        // The one place that a port can be at which is none.
+        // The only sign of a port that is no number.
         let has_wrong_port = authority.port().is_some() != authority.port_u16().is_some()
             || authority.port_u16() == Some(0)
             || authority.as_str().ends_with(':');
@@ -41,7 +41,7 @@ impl PeerAddress {
         })
     }
 
-    /// Whether TLS is spoken there.
+    /// Whether the server uses TLS.
     pub(crate) fn is_tls(&self) -> bool {
         self.is_tls
     }

@@ -18,21 +18,21 @@ use tokio_rustls::TlsConnector;
 
 use super::address::PeerAddress;
 
-/// How long connecting may take, and the handshake of TLS too.
+/// How long connecting may take, and also the handshake of TLS.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
-/// After so long without a word, the system asks whether the other machine is there, and again so often, at such
-/// intervals: an answer that never comes would be waited for otherwise.
+/// After this time without bytes, the system probes the other machine, and repeats that at such intervals. Otherwise an
+/// answer that never comes would be waited for.
 const SILENCE: Duration = Duration::from_secs(10);
 const RETRIES: u32 = 3;
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The most that is read ahead of what the client takes.
+/// How many bytes are read ahead of the client.
 const MOST_AHEAD: usize = 128 << 10;
 
 pub(super) type Sender = SendRequest<Full<Bytes>>;
 
-/// Connects, and has the connection looked after until it ends.
+/// Connects, and runs the connection in a task until it ends.
 pub(super) async fn connect(address: &PeerAddress, tls: Option<&Arc<ClientConfig>>) -> io::Result<Sender> {
     let connecting = async {
         let socket = TcpStream::connect((address.host.as_str(), address.port)).await?;
@@ -63,7 +63,7 @@ async fn begin(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> 
         .await;
     let (sender, connection) = begun.map_err(io::Error::other)?;
     tokio::spawn(async move {
-        // Who uses it learns how it ends.
+        // The user of the connection gets its error.
         let _ = connection.await;
     });
     Ok(sender)

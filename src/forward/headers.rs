@@ -1,4 +1,4 @@
-//! Which fields of a head are passed on. What is signed is left as it is.
+//! The headers that are passed on. Signed ones are not changed.
 
 use hyper::Version;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -6,13 +6,13 @@ use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Request, Uri};
 
-/// Of a request that was passed on: by this the other server knows that it is meant, and passes it on no further.
+/// In a request that was passed on. The other server recognizes its token, and does not pass the request on.
 pub(crate) const FORWARDED: HeaderName = HeaderName::from_static("x-anabranch-forwarded");
 
-/// Of an answer to such a request: whether the server took it. Without it the answer is of something else.
+/// In an answer to such a request: whether the server took it. An answer without it comes from something else.
 pub(crate) const OWNER: HeaderName = HeaderName::from_static("x-anabranch-owner");
 
-/// What is between two neighbours and ends there (RFC 9110, 7.6.1).
+/// Headers between two neighbours, which are not passed on (RFC 9110, 7.6.1).
 const OF_CONNECTION: [HeaderName; 7] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
@@ -25,7 +25,7 @@ const OF_CONNECTION: [HeaderName; 7] = [
 
 const OF_CONNECTION_BY_NAME: [&str; 3] = ["keep-alive", "proxy-connection", "http2-settings"];
 
-/// The request as the other server gets it.
+/// The request in the form for the other server.
 pub(super) fn request_of<B>(head: &Parts, token: &HeaderValue, body: B) -> Request<B> {
     let mut request = Request::new(body);
     *request.method_mut() = head.method.clone();
@@ -33,20 +33,20 @@ pub(super) fn request_of<B>(head: &Parts, token: &HeaderValue, body: B) -> Reque
     *request.version_mut() = Version::HTTP_11;
     let headers = request.headers_mut();
     *headers = without_connection(&head.headers);
-    // The body has come, so that the client was told to send it.
+    // The client has sent the body already.
     headers.remove(header::EXPECT);
     if !headers.contains_key(header::HOST)
         && let Some(authority) = head.uri.authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
     {
-        // HTTP/2 has it elsewhere.
+        // HTTP/2 has the host elsewhere.
         headers.insert(header::HOST, host);
     }
     headers.insert(FORWARDED, token.clone());
     request
 }
 
-/// The fields without those that are of the connection alone.
+/// The headers without those of the connection.
 pub(super) fn without_connection(headers: &HeaderMap) -> HeaderMap {
     let mut passed = headers.clone();
     for named in headers.get_all(header::CONNECTION) {

@@ -9,27 +9,27 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::connection::Sender;
-use super::peer::{Patience, Peer};
+use super::pool::{Patience, Pool};
 use crate::http::BrokenOff;
 
-/// What comes of the other server. At its end the connection is free for the next request.
+/// The bytes that come from the other server. At their end the connection is free for the next request.
 pub(super) struct Passed {
     from: Incoming,
-    peer: Arc<Peer>,
+    pool: Arc<Pool>,
     /// Until the end.
     connection: Option<(Sender, OwnedSemaphorePermit)>,
-    /// Ready when no more of it is waited for.
+    /// Ready when the rest is no longer waited for.
     is_over: Pin<Box<dyn Future<Output = Patience> + Send>>,
 }
 
 impl Passed {
     pub(super) fn new(
         from: Incoming,
-        peer: &Arc<Peer>,
+        pool: &Arc<Pool>,
         sender: Sender,
         permit: OwnedSemaphorePermit,
     ) -> Passed {
-        let mut patience = peer.patience();
+        let mut patience = pool.patience();
         let is_stream = from.size_hint().exact().is_none();
         let is_over = async move {
             let is_over = |patience: &Patience| match patience {
@@ -37,7 +37,7 @@ impl Passed {
                 Patience::NoStreams => is_stream,
                 Patience::Nothing => true,
             };
-            // A peer is there for as long as this is.
+            // The pool is there for as long as this is.
             patience
                 .wait_for(is_over)
                 .await
@@ -45,7 +45,7 @@ impl Passed {
         };
         let mut passed = Passed {
             from,
-            peer: Arc::clone(peer),
+            pool: Arc::clone(pool),
             connection: Some((sender, permit)),
             is_over: Box::pin(is_over),
         };
@@ -57,7 +57,7 @@ impl Passed {
 
     fn end(&mut self) {
         if let Some((sender, permit)) = self.connection.take() {
-            self.peer.put_back(sender);
+            self.pool.put_back(sender);
             drop(permit);
         }
     }

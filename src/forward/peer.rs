@@ -1,8 +1,7 @@
-//! Another server, and the connections with it.
+//! Another server, and the connections to it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use base64_simd::STANDARD as BASE64;
 use bytes::Bytes;
@@ -12,21 +11,15 @@ use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use rustls::ClientConfig;
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, timeout};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::address::PeerAddress;
-use super::connection::{Sender, connect};
+use super::connection::connect;
 use super::headers::{request_of, without_connection};
 use super::passed::Passed;
 use super::pinned;
+use super::pool::{Patience, Pool};
 use crate::http::{Reply, ReplyBody};
-
-/// A connection that was silent for longer may be about to be closed by the other server.
-const MOST_IDLE: Duration = Duration::from_secs(60);
-
-/// A connection whose answer has come is ready for another request within so long, or not worth waiting for.
-const SOON: Duration = Duration::from_millis(50);
 
 /// A server at one address, to which requests are passed on.
 #[derive(Debug)]
@@ -34,20 +27,9 @@ pub(crate) struct Peer {
     address: PeerAddress,
     tls: Option<Arc<ClientConfig>>,
     token: HeaderValue,
-    idle: Mutex<Vec<(Sender, Instant)>>,
+    pool: Arc<Pool>,
     /// One permit for each connection that is in use.
     connections: Arc<Semaphore>,
-    patience: watch::Sender<Patience>,
-}
-
-/// What is still waited for of a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Patience {
-    All,
-    /// Answers that have an end: this server stops.
-    NoStreams,
-    /// Nothing: the other server is gone, or another one has its place.
-    Nothing,
 }
 
 /// Why a request has no answer.
@@ -56,20 +38,20 @@ pub(crate) enum Unpassed {
     /// Nothing of it has reached the other server.
     #[error("{0}")]
     NotSent(String),
-    /// As many are on their way as may be.
+    /// The limit of requests in flight is reached.
     #[error("too many requests are on their way")]
     Full,
-    /// The other server may have done what it asks for.
+    /// The other server may have carried out the request.
     #[error("{0}")]
     Unknown(String),
 }
 
 impl Peer {
-    /// The server at this address, which shows this certificate (in base64) if it speaks TLS, and knows what is passed on
-    /// to it by `token`. At most `most_connections` requests are on their way at once.
+    /// The server at this address. If it uses TLS, it shows this certificate (in base64). It recognizes requests that
+    /// are passed on to it by `token`. At most `most_connections` requests are in flight at once.
     ///
     /// # Errors
-    /// Why nothing can be passed on to it.
+    /// The reason why nothing can be passed on to it.
     pub(crate) fn new(
         url: &str,
         certificate: Option<&str>,
@@ -91,17 +73,16 @@ impl Peer {
             address,
             tls,
             token: HeaderValue::from_str(token).map_err(|error| error.to_string())?,
-            idle: Mutex::default(),
+            pool: Arc::new(Pool::new()),
             connections: most_connections,
-            patience: watch::Sender::new(Patience::All),
         })
     }
 
     /// Sends a request whose body has come as a whole, once, and gives the answer's head as soon as it is there.
-    pub(crate) async fn pass(self: &Arc<Self>, head: &Parts, body: &Bytes) -> Result<Reply, Unpassed> {
+    pub(crate) async fn pass(&self, head: &Parts, body: &Bytes) -> Result<Reply, Unpassed> {
         let permit = Arc::clone(&self.connections).try_acquire_owned();
         let permit = permit.map_err(|_| Unpassed::Full)?;
-        let mut patience = self.patience();
+        let mut patience = self.pool.patience();
         let is_sent = AtomicBool::new(false);
         tokio::select! {
             biased;
@@ -116,32 +97,25 @@ impl Peer {
         }
     }
 
-    /// Has no request wait for this server any more: it is gone, or another one has its place.
+    /// From now on no request waits for this server: it is gone, or another one has its place.
     pub(crate) fn give_up(&self) {
-        self.patience.send_replace(Patience::Nothing);
-        self.idle().clear();
+        self.pool.give_up();
     }
 
-    /// Ends answers that have no end of their own, in order: this server stops.
+    /// Ends answers that would never end, in order, because this server is stopping.
     pub(crate) fn end_streams(&self) {
-        self.patience.send_if_modified(|patience| {
-            let is_first = *patience == Patience::All;
-            if is_first {
-                *patience = Patience::NoStreams;
-            }
-            is_first
-        });
+        self.pool.end_streams();
     }
 
     async fn send(
-        self: &Arc<Self>,
+        &self,
         head: &Parts,
         body: &Bytes,
         permit: OwnedSemaphorePermit,
         is_sent: &AtomicBool,
     ) -> Result<Reply, Unpassed> {
         loop {
-            let (mut sender, is_new) = match self.take_idle().await {
+            let (mut sender, is_new) = match self.pool.take().await {
                 Some(sender) => (sender, false),
                 None => {
                     let connected = connect(&self.address, self.tls.as_ref()).await;
@@ -155,7 +129,7 @@ impl Peer {
                 Ok(answer) => {
                     let (mut parts, body) = answer.into_parts();
                     parts.headers = without_connection(&parts.headers);
-                    let passed = Passed::new(body, self, sender, permit);
+                    let passed = Passed::new(body, &self.pool, sender, permit);
                     return Ok(Response::from_parts(parts, ReplyBody::passed(Box::pin(passed))));
                 }
                 Err(mut error) => {
@@ -170,39 +144,5 @@ impl Peer {
                 }
             }
         }
-    }
-
-    /// A connection on which nothing is asked.
-    async fn take_idle(&self) -> Option<Sender> {
-        loop {
-            let (mut sender, since) = self.idle().pop()?;
-            let is_fresh = since.elapsed() < MOST_IDLE;
-            if is_fresh && matches!(timeout(SOON, sender.ready()).await, Ok(Ok(()))) {
-                return Some(sender);
-            }
-        }
-    }
-
-    /// For the next request, now that its answer was passed on.
-    pub(super) fn put_back(&self, sender: Sender) {
-        if *self.patience.borrow() != Patience::Nothing && !sender.is_closed() {
-            let mut idle = self.idle();
-            // The oldest come first.
-            let stale = idle
-                .iter()
-                .take_while(|(_, since)| since.elapsed() >= MOST_IDLE)
-                .count();
-            idle.drain(..stale);
-            idle.push((sender, Instant::now()));
-        }
-    }
-
-    /// What is still waited for.
-    pub(super) fn patience(&self) -> watch::Receiver<Patience> {
-        self.patience.subscribe()
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<(Sender, Instant)>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,8 @@
 //! TLS with a server whose certificate is known.
 //!
-//! The certificate is compared byte by byte with the one that the other server has said it shows. So it need not be of
-//! someone whom this machine trusts, nor be for the name by which that server is reached; and no other one will do.
+//! The certificate is compared byte by byte with the one that the other server has announced. So no authority that this
+//! machine trusts need have signed it, and it need not be for the name of that server's address; and no other
+//! certificate is accepted.
 
 use std::sync::Arc;
 
@@ -10,10 +11,10 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-/// What TLS is spoken by with the server that has this certificate, in DER.
+/// The configuration of TLS for the server that has this certificate, in DER.
 ///
 /// # Errors
-/// None that comes up: the versions of TLS are those of the provider.
+/// None in practice: the versions of TLS are those of the provider.
 pub(super) fn config_for(certificate: Vec<u8>) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(ring::default_provider());
     let pinned = Arc::new(Pinned {
@@ -22,7 +23,7 @@ pub(super) fn config_for(certificate: Vec<u8>) -> Result<Arc<ClientConfig>, Erro
     });
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        // It is no weaker: the proof that the other side has the certificate's key is asked for as ever.
+        // This is not weaker: the other side still has to prove that it has the certificate's key.
         .dangerous()
         .with_custom_certificate_verifier(pinned)
         .with_no_client_auth();

@@ -311,7 +311,8 @@ fn is_followed_link(parts: &Parts) -> bool {
         && says(parts, "sec-fetch-dest", &["document"])
 }
 
-/// The host of `HOST[:PORT]` in small letters, without the brackets of an IPv6 address and the dot at the end of a name.
+/// The host of `HOST[:PORT]` in small letters, without the brackets of an IPv6 address and the dot at the end of a
+/// name.
 fn host_of(text: &str) -> Option<String> {
     // A name and a password in front of the host are not part of it, and useless here.
     if text.contains('@') {

@@ -1,5 +1,5 @@
-//! The bodies of replies. Most are complete when they are made; a large one is encoded while it is sent; one may consist of
-//! messages that are still to come; and one may come from another server.
+//! The bodies of replies. Most are complete when they are made; a large one is encoded while it is sent; one may
+//! consist of messages that are still to come; and one may be what another server sends.
 
 use std::fmt;
 use std::pin::Pin;
@@ -31,7 +31,7 @@ pub(crate) const MOST_INDIVISIBLE: usize = 2 << 10;
 /// Small enough to stay in a processor's own cache until it is copied to the socket.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// Another server has not sent all of a body. The connection of the client ends then, or in HTTP/2 its stream.
+/// Another server has not sent all of a body. The client learns it because its connection ends, or in HTTP/2 its stream.
 #[cfg_attr(not(feature = "nats"), allow(dead_code))]
 #[derive(Debug, Clone, Copy, Error)]
 #[error("the rest of the answer has not come")]
@@ -41,7 +41,7 @@ pub(crate) struct BrokenOff;
 #[cfg(feature = "nats")]
 pub(crate) type PassedBody = Pin<Box<dyn Body<Data = Bytes, Error = BrokenOff> + Send>>;
 
-/// The body of a reply. All but messages, and some bodies of other servers, have a known length.
+/// The body of a reply. All but messages, and bodies of other servers, have a known length.
 pub(crate) struct ReplyBody {
     content: Content,
     share: Option<ReplyShare>,
@@ -209,7 +209,7 @@ impl ReplyBody {
         self
     }
 
-    /// How many of the available bytes remain. Messages to come do not count, nor does what another server has yet to send.
+    /// How many of the available bytes remain. Messages to come do not count, nor what another server has yet to send.
     pub(crate) fn len(&self) -> usize {
         match &self.content {
             Content::Whole(bytes) => bytes.len(),

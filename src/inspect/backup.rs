@@ -62,8 +62,8 @@ impl Inspection {
     ///
     /// # Errors
     /// [`Error::Corrupt`] if the store is damaged, or the copy is not as it was written; [`Error::NotEmpty`],
-    /// [`Error::Locked`] if another copy is being made there; [`Error::StorageFull`]; [`Error::InvalidArgument`] if one of
-    /// the two directories is inside the other; otherwise as for [`verify`](Self::verify).
+    /// [`Error::Locked`] if another copy is being made there; [`Error::StorageFull`]; [`Error::InvalidArgument`] if one
+    /// of the two directories is inside the other; otherwise as for [`verify`](Self::verify).
     pub fn back_up(
         &self,
         destination: impl AsRef<Path>,

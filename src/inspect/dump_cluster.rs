@@ -39,9 +39,9 @@ impl JetStream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NotAStore`] if the cluster has no store of the name; [`Error::Corrupt`] if its catalog is damaged on all
-    /// servers; [`Error::StreamNotFound`] for a stream that it does not have; [`Error::InvalidArgument`] for segments and
-    /// frames; [`Error::Cluster`] if it cannot be reached, or does not answer.
+    /// [`Error::NotAStore`] if the cluster has no store of the name; [`Error::Corrupt`] if its catalog is damaged on
+    /// all servers; [`Error::StreamNotFound`] for a stream that it does not have; [`Error::InvalidArgument`] for
+    /// segments and frames; [`Error::Cluster`] if it cannot be reached, or does not answer.
     pub fn dump(
         &self,
         options: &DumpOptions,

@@ -110,8 +110,8 @@ impl Inspection {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NotAStore`](crate::Error::NotAStore), [`Error::UnsupportedFormat`](crate::Error::UnsupportedFormat), and
-    /// [`Error::Io`](crate::Error::Io) where not even the directories can be read. Damage is not an error but a
+    /// [`Error::NotAStore`](crate::Error::NotAStore), [`Error::UnsupportedFormat`](crate::Error::UnsupportedFormat),
+    /// and [`Error::Io`](crate::Error::Io) where not even the directories can be read. Damage is not an error but a
     /// [`Finding`].
     pub fn verify(&self, on_progress: &mut dyn FnMut(&Progress)) -> Result<Verification> {
         verify::verify(self, on_progress)

@@ -74,8 +74,8 @@ impl ServerOptions {
     /// The number of shards of a stream that is created without one, which is AWS' default.
     pub const DEFAULT_SHARD_COUNT: u32 = 4;
 
-    /// The largest head of a request, over HTTP/1.1 and HTTP/2: the names and values of all fields, and 32 bytes for each
-    /// of them. A larger one is answered with status 431.
+    /// The largest head of a request, over HTTP/1.1 and HTTP/2: the names and values of all fields, and 32 bytes for
+    /// each of them. A larger one is answered with status 431.
     pub const MAX_HEAD_BYTES: usize = http::MAX_HEAD_BYTES;
     /// The most header fields of a request. More are answered with status 431.
     pub const MAX_HEADERS: usize = http::MAX_HEADERS;
@@ -327,9 +327,9 @@ impl ServerOptions {
         self
     }
 
-    /// How many calls a [`ClusterServer`](super::ClusterServer) may have passed on to another server at once, each over a
-    /// connection of its own (default 1024, at least 1). One more waits, and is answered with status 503 after a while. A
-    /// subscription of SubscribeToShard is one for as long as it lasts.
+    /// How many calls a [`ClusterServer`](super::ClusterServer) may have passed on to another server at once, each over
+    /// a connection of its own (default 1024, at least 1). One more waits, and is answered with status 503 after a
+    /// while. A subscription of SubscribeToShard is one for as long as it lasts.
     #[cfg(feature = "nats")]
     pub fn max_forwarded_calls(mut self, calls: usize) -> ServerOptions {
         self.max_forwarded_calls = calls.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);

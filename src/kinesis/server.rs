@@ -262,20 +262,6 @@ impl ServerOptions {
     }
 }
 
-async fn while_hanging_syncs_are_told(store: &Store, serving: impl Future<Output = ()>) {
-    let telling = async {
-        tell_of_hanging_syncs(store).await;
-        // The store is closed; the server goes on, and its answers say so.
-        pending::<()>().await;
-    };
-    tokio::select! {
-        // So that a simulated server does the same in each run.
-        biased;
-        () = serving => {}
-        () = telling => {}
-    }
-}
-
 /// Listens where the options say. Gives whom they let in there, too.
 pub(super) async fn listen(options: &ServerOptions) -> Result<(TcpListener, Admission), BindError> {
     let admission = admission(options, &options.listen)?;
@@ -306,6 +292,20 @@ pub(super) async fn bind_admin(
         return Err(BindError::AdminBeyondLoopback { address });
     }
     Ok(Some(AdminAddress::new(listener, desk, admission, &options.http)))
+}
+
+async fn while_hanging_syncs_are_told(store: &Store, serving: impl Future<Output = ()>) {
+    let telling = async {
+        tell_of_hanging_syncs(store).await;
+        // The store is closed, and the server goes on to say so.
+        pending::<()>().await;
+    };
+    tokio::select! {
+        // So that a simulated server does the same in each run.
+        biased;
+        () = serving => {}
+        () = telling => {}
+    }
 }
 
 /// An address that other machines can reach, if there is one.

@@ -161,7 +161,8 @@ impl HashKeyRange {
             return vec![Self::FULL; parts as usize];
         }
         let count = u128::from(parts);
-        // 2^128 itself does not fit: it is u128::MAX + 1, and divides evenly when the remainder of u128::MAX is parts - 1.
+        // 2^128 itself does not fit: it is u128::MAX + 1, and divides evenly when the remainder of u128::MAX is parts -
+        // 1.
         let step = u128::MAX / count + u128::from(u128::MAX % count == count - 1);
         (0..count)
             .map(|part| Self {

@@ -60,8 +60,8 @@ impl Histogram {
         found.map(|(bound, _)| bound)
     }
 
-    /// The buckets from the smallest values on: the largest value that belongs into each, and how many did. The last one
-    /// has no bound, and `u64::MAX` in its place.
+    /// The buckets from the smallest values on: the largest value that belongs into each, and how many did. The last
+    /// one has no bound, and `u64::MAX` in its place.
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let bounds = (0..BUCKETS - 1).map(bound_of).chain([u64::MAX]);
         bounds.zip(self.counts.iter().copied())

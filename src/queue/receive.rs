@@ -44,8 +44,8 @@ impl Default for ReceiveOptions {
 pub struct QueueRecord {
     /// The receipt to acknowledge it with.
     pub receipt: Receipt,
-    /// The record. Its [sequence number](Record::sequence_number) is the same in each delivery, and in all queues of the
-    /// stream.
+    /// The record. Its [sequence number](Record::sequence_number) is the same in each delivery, and in all queues of
+    /// the stream.
     pub record: Record,
     /// When it was first received since it was put or restored.
     pub first_received: Timestamp,

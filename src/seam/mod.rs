@@ -6,7 +6,6 @@
 
 mod changes;
 mod counters;
-mod outcome;
 mod piece;
 mod put_bytes;
 mod reading;
@@ -16,11 +15,10 @@ mod ticket;
 
 pub(crate) use changes::{LogChanges, Signal};
 pub(crate) use counters::{CommittedGroup, PutCounters, ReadCounters, ShardCounters, Tally};
-pub(crate) use outcome::Outcome;
 pub(crate) use piece::LogPiece;
 pub(crate) use put_bytes::{RECORD_OVERHEAD_BYTES, check_batch_bytes, stored_bytes};
 pub use reading::ReadLimit;
 pub(crate) use reading::{LogRead, ReadRecord, RecordSink};
 pub(crate) use shown_end::ShownEnd;
 pub use statistics::{PutStats, ReadStats};
-pub(crate) use ticket::{Appended, Awaited, Committer, Placed, Ticket, Waiting};
+pub(crate) use ticket::{Appended, Awaited, Committer, Outcome, Placed, Ticket, Waiting};

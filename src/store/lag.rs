@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::read::arrival_from;
+use super::read::{ShardIterator, arrival_from};
 use super::stream::Stream;
 use crate::error::{Error, Result};
 use crate::model::{Checkpoint, LogName, RecordNumber, ShardId};
@@ -51,6 +51,31 @@ impl Stream {
     /// errors of the disk.
     pub fn lag(&self, checkpoint: &Checkpoint) -> Result<Vec<ShardLag>> {
         self.lag_from(self.unread_shards(checkpoint)?)
+    }
+
+    /// How much of one shard there is from a position on. Reads one record at most.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::StartingPosition;
+    ///
+    /// let first = stream.put("user-42", b"first")?;
+    /// stream.put("user-42", b"second")?;
+    /// let behind = StartingPosition::AfterSequenceNumber(first.sequence_number);
+    /// let from = stream.shard_iterator(first.shard_id, behind)?;
+    /// assert_eq!(stream.shard_lag(&from)?.records, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::ShardNotFound`] once the shard has expired, [`Error::StreamNotFound`] also for an iterator of another
+    /// stream; otherwise as for [`summary`](Self::summary), and what happens on the disk.
+    pub fn shard_lag(&self, from: &ShardIterator) -> Result<ShardLag> {
+        self.check_iterator(from)?;
+        self.lag_of(from.shard, from.next)
     }
 
     /// The shards that are not read to their ends, and the next record of each.

@@ -32,7 +32,8 @@ impl Namespace {
         &self.name
     }
 
-    /// As [`Store::create_stream`](crate::Store::create_stream), with a name that no other stream of this namespace has.
+    /// As [`Store::create_stream`](crate::Store::create_stream), with a name that no other stream of this namespace
+    /// has.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {

@@ -135,11 +135,7 @@ impl Stream {
     /// stream, [`Error::Corrupt`] in front of damage (the records before it are returned first), [`Error::Io`],
     /// [`Error::Closed`].
     pub fn get_records(&self, from: &ShardIterator, limit: &ReadLimit) -> Result<RecordBatch> {
-        if from.stream != self.id() {
-            return Err(Error::StreamNotFound {
-                name: format!("number {}", from.stream),
-            });
-        }
+        self.check_iterator(from)?;
         let (view, log) = self.readable(from.shard)?;
         let mut records = Records {
             of: view.identity,
@@ -174,6 +170,16 @@ impl Stream {
             records,
             is_encrypted: self.is_encrypted(),
         })
+    }
+
+    /// Refuses an iterator of another stream.
+    pub(super) fn check_iterator(&self, iterator: &ShardIterator) -> Result<()> {
+        match iterator.stream == self.id() {
+            true => Ok(()),
+            false => Err(Error::StreamNotFound {
+                name: format!("number {}", iterator.stream),
+            }),
+        }
     }
 
     /// Whether a sequence number can have been given out by now, as far as its time says. That must not be later than
@@ -279,6 +285,21 @@ impl Stream {
             })
         })?;
         Ok((view, self.core.open_log(shard)?))
+    }
+
+    /// Looks at the stream in the catalog, after finishing due changes.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&StreamState, Moment) -> Result<T>) -> Result<T> {
+        self.store_core().begin(Some(self.core.id))?;
+        self.read_at_once(read)
+    }
+
+    /// The same without finishing due changes, which would wait for the disk.
+    pub(super) fn read_at_once<T>(&self, read: impl FnOnce(&StreamState, Moment) -> Result<T>) -> Result<T> {
+        let store = self.store_core();
+        store.check_open()?;
+        let moment = store.time.moment();
+        let state = store.catalog.read();
+        read(self.core.state(state.stream(self.core.id))?, moment)
     }
 }
 

@@ -498,8 +498,8 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for more than [`MAX_SHARDS_PER_STREAM`](crate::limits::MAX_SHARDS_PER_STREAM); otherwise as for
-    /// [`set_mode`](Self::set_mode).
+    /// [`Error::InvalidArgument`] for more than [`MAX_SHARDS_PER_STREAM`](crate::limits::MAX_SHARDS_PER_STREAM);
+    /// otherwise as for [`set_mode`](Self::set_mode).
     pub fn set_warm_throughput(&self, mib_per_second: u32) -> Result<()> {
         check_warm_throughput(mib_per_second)?;
         self.set(&[Setting::WarmThroughput(mib_per_second)])
@@ -646,8 +646,8 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::StreamHasQueues`], [`Error::StreamHasChannels`], [`Error::StreamNotFound`], [`Error::StorageFull`], [`Error::Poisoned`],
-    /// [`Error::ReadOnly`], [`Error::Closed`].
+    /// [`Error::StreamHasQueues`], [`Error::StreamHasChannels`], [`Error::StreamNotFound`], [`Error::StorageFull`],
+    /// [`Error::Poisoned`], [`Error::ReadOnly`], [`Error::Closed`].
     pub fn delete(&self) -> Result<()> {
         let store = self.store_core();
         let now = store.begin_change(Some(self.core.id))?;
@@ -683,20 +683,6 @@ impl Stream {
 
     pub(crate) fn store_core(&self) -> &StoreCore {
         &self.handle.core
-    }
-
-    pub(super) fn read<T>(&self, read: impl FnOnce(&StreamState, Moment) -> Result<T>) -> Result<T> {
-        self.store_core().begin(Some(self.core.id))?;
-        self.read_at_once(read)
-    }
-
-    /// The same without finishing due changes, which would wait for the disk.
-    pub(super) fn read_at_once<T>(&self, read: impl FnOnce(&StreamState, Moment) -> Result<T>) -> Result<T> {
-        let store = self.store_core();
-        store.check_open()?;
-        let moment = store.time.moment();
-        let state = store.catalog.read();
-        read(self.core.state(state.stream(self.core.id))?, moment)
     }
 
     fn reshard(&self, step: ReshardStep) -> Result<()> {

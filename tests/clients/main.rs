@@ -7,6 +7,8 @@ mod console;
 mod install;
 mod kcl;
 mod model;
+#[cfg(feature = "nats")]
+mod on_a_cluster;
 mod packages;
 mod pages;
 mod two_clients;
@@ -27,8 +29,11 @@ const PROGRAM: Program = Program(env!("CARGO_BIN_EXE_anabranch"));
 
 #[test]
 fn the_tutorial_runs_with_boto3_and_a_restart_changes_nothing() {
+    tutorial_with_boto3(&Bench::new(&[]));
+}
+
+fn tutorial_with_boto3(bench: &Bench) {
     let programs = Python::find().environment("requirements.txt");
-    let bench = Bench::new(&[]);
     let server = bench.start();
     let tutorial = |phase: &str, server: &ServerProcess| {
         let mut script = bench.command("python", &programs);
@@ -73,8 +78,11 @@ fn the_tutorial_runs_with_boto_2_redirected_by_its_configuration_file_alone() {
 
 #[test]
 fn the_tutorial_runs_with_the_aws_command_line() {
+    tutorial_with_the_aws_command_line(&Bench::new(&[]));
+}
+
+fn tutorial_with_the_aws_command_line(bench: &Bench) {
     let programs = Python::find().environment("requirements-cli.txt");
-    let bench = Bench::new(&[]);
     let server = bench.start();
     let mut script = bench.command("bash", &programs);
     script.env("AWS_ENDPOINT_URL_KINESIS", server.url());
@@ -110,11 +118,14 @@ fn the_tutorial_runs_with_version_2_of_the_aws_command_line() {
 
 #[test]
 fn the_tutorial_runs_with_the_javascript_sdk_over_http2_without_tls() {
+    tutorial_with_the_javascript_sdk(&Bench::new(&[]));
+}
+
+fn tutorial_with_the_javascript_sdk(bench: &Bench) {
     let modules = match node_modules() {
         Ok(modules) => modules,
         Err(reason) => return skipped(&format!("the AWS SDK for JavaScript: {reason}")),
     };
-    let bench = Bench::new(&[]);
     let server = bench.start();
     let mut script = bench.command("node", &modules);
     script.env("NODE_PATH", &modules);
@@ -127,11 +138,14 @@ fn the_tutorial_runs_with_the_javascript_sdk_over_http2_without_tls() {
 
 #[test]
 fn the_javascript_sdk_does_every_operation_that_it_has() {
+    operations_with_the_javascript_sdk(&Bench::new(&[]));
+}
+
+fn operations_with_the_javascript_sdk(bench: &Bench) {
     let modules = match node_modules() {
         Ok(modules) => modules,
         Err(reason) => return skipped(&format!("the AWS SDK for JavaScript: {reason}")),
     };
-    let bench = Bench::new(&[]);
     let server = bench.start();
     let mut script = bench.command("node", &modules);
     script.env("NODE_PATH", &modules);
@@ -182,8 +196,11 @@ fn boto3_tries_again_where_a_fault_was_asked_for() {
 
 #[test]
 fn boto3_works_off_a_queue() {
+    queue_with_boto3(&Bench::new(&[]));
+}
+
+fn queue_with_boto3(bench: &Bench) {
     let programs = Python::find().environment("requirements.txt");
-    let bench = Bench::new(&[]);
     let server = bench.start();
     let mut script = bench.command("python", &programs);
     script
@@ -297,35 +314,37 @@ fn without_blanks(line: &str) -> String {
 /// A directory for one test: the store, the client's home, its output.
 struct Bench {
     directory: TempDir,
-    server_arguments: &'static [&'static str],
+    server_arguments: Vec<String>,
 }
 
 impl Bench {
-    fn new(server_arguments: &'static [&'static str]) -> Bench {
+    fn new(server_arguments: &[&str]) -> Bench {
         let directory = tempfile::tempdir().expect("create a directory");
         Bench {
             directory,
-            server_arguments,
+            server_arguments: server_arguments.iter().map(ToString::to_string).collect(),
         }
     }
 
     fn start(&self) -> ServerProcess {
-        PROGRAM.serve(self.directory.path(), self.server_arguments)
+        self.start_with(&[])
     }
 
     /// A server with more arguments, on the same directory.
     fn start_with(&self, more_arguments: &[&str]) -> ServerProcess {
-        PROGRAM.serve(
-            self.directory.path(),
-            &[self.server_arguments, more_arguments].concat(),
-        )
+        let arguments = [&self.server_arguments()[..], more_arguments].concat();
+        PROGRAM.serve(self.directory.path(), &arguments)
     }
 
     /// Stops the server with a signal and starts it again on the same directory and port.
     fn restart(&self, server: ServerProcess, signal: &str) -> ServerProcess {
         let listen = server.address().to_string();
         server.stop(signal);
-        PROGRAM.serve_at(&listen, self.directory.path(), self.server_arguments)
+        PROGRAM.serve_at(&listen, self.directory.path(), &self.server_arguments())
+    }
+
+    fn server_arguments(&self) -> Vec<&str> {
+        self.server_arguments.iter().map(String::as_str).collect()
     }
 
     fn state_file(&self) -> PathBuf {

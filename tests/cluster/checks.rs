@@ -65,7 +65,7 @@ fn nothing_is_wrong_with_a_cluster_that_is_sound_with_a_store_and_without() {
     }
     store.close().unwrap();
 
-    let (status, said, _) = run(&["check"], &cluster.engine());
+    let (status, said, _) = run(&["check"], &cluster.options());
     assert_eq!(status, Some(0), "{said}");
     for word in [
         "n1",
@@ -77,7 +77,7 @@ fn nothing_is_wrong_with_a_cluster_that_is_sound_with_a_store_and_without() {
     ] {
         assert!(said.contains(word), "{word}: {said}");
     }
-    let (status, said, _) = run(&["check", "--json"], &cluster.engine());
+    let (status, said, _) = run(&["check", "--json"], &cluster.options());
     let said: Value = serde_json::from_str(&said).unwrap();
     assert_eq!(
         (status, &said["sound"], &said["open"]),
@@ -109,7 +109,7 @@ fn a_server_that_is_down_is_named_with_what_it_lacks() {
     let address = cluster.nodes.url().rsplit(',').next().unwrap().to_owned();
     assert_problem(&told, &address, "no server answers there");
     assert_problem(&told, "n3", "AB_main_1");
-    let (status, said, _) = run(&["check"], &cluster.engine());
+    let (status, said, _) = run(&["check"], &cluster.options());
     assert_eq!(status, Some(1), "{said}");
     cluster.nodes.kill(1);
     // Without a majority there is no leader: that is told, and not waited for without end.
@@ -122,7 +122,7 @@ fn a_server_that_is_down_is_named_with_what_it_lacks() {
     cluster.nodes.kill(0);
     let refused = cluster.at().check().unwrap_err();
     assert!(matches!(refused, Error::Cluster { .. }), "{refused}");
-    let (status, _, said) = run(&["check"], &cluster.engine());
+    let (status, _, said) = run(&["check"], &cluster.options());
     assert_eq!(status, Some(2), "{said}");
 }
 

@@ -9,6 +9,7 @@ mod failures;
 mod forwarding;
 mod http_load;
 mod load;
+mod mirrored;
 mod misled;
 mod nemesis;
 mod outages;
@@ -79,9 +80,9 @@ impl Cluster {
         StoreOptions::new().open_jetstream(&self.at()).unwrap()
     }
 
-    /// What tells a server of the cluster.
-    fn engine(&self) -> [String; 6] {
-        [
+    /// The options of the program for this.
+    fn options(&self) -> Vec<String> {
+        vec![
             "--engine".to_owned(),
             self.nodes.url(),
             "--engine-monitor".to_owned(),

@@ -32,7 +32,7 @@ impl Served {
         let mut child = PROGRAM
             .command()
             .args(["serve", "--listen", listen])
-            .args(cluster.engine())
+            .args(cluster.options())
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(log)

@@ -46,7 +46,7 @@ fn a_program_with_the_library_that_has_the_store_is_named_as_what_it_is() {
     let refused = PROGRAM
         .command()
         .args(["serve", "--listen", "127.0.0.1:0"])
-        .args(cluster.engine())
+        .args(cluster.options())
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();

@@ -91,7 +91,7 @@ fn a_store_is_sound_on_all_servers_also_while_it_is_written() {
     assert!(verification.checked.records >= 330);
     load.end();
     store.close().unwrap();
-    let (status, said, error) = run(&["verify"], &cluster.engine());
+    let (status, said, error) = run(&["verify"], &cluster.options());
     assert_eq!(status, Some(0), "{said}{error}");
     assert!(
         said.contains("The store is sound on all of its servers."),
@@ -133,13 +133,13 @@ fn a_flipped_bit_is_found_on_the_server_that_has_it() {
     );
     assert!(damage[1].log.ends_with("of orders"), "{damage:?}");
 
-    let (status, said, _) = run(&["verify"], &cluster.engine());
+    let (status, said, _) = run(&["verify"], &cluster.options());
     assert_eq!(status, Some(1), "{said}");
     assert!(
         said.contains("n2: ") && said.contains("of orders") && said.contains("Next: "),
         "{said}"
     );
-    let (status, said, _) = run(&["verify", "--json"], &cluster.engine());
+    let (status, said, _) = run(&["verify", "--json"], &cluster.options());
     let said: Value = serde_json::from_str(&said).unwrap();
     assert_eq!((status, &said["sound"]), (Some(1), &false.into()));
     assert_eq!(said["findings"][0]["server"], "n2");
@@ -206,7 +206,7 @@ fn a_store_is_shown_beside_the_server_that_has_it() {
     let stream = store.stream("orders").unwrap();
     let put = stream.put("key-3", b"the last one").unwrap();
     let dump = |arguments: &[&str]| {
-        let (status, said, error) = run(&[&["dump", "--json"], arguments].concat(), &cluster.engine());
+        let (status, said, error) = run(&[&["dump", "--json"], arguments].concat(), &cluster.options());
         assert_eq!(status, Some(0), "{error}");
         let items = said.lines().map(|line| serde_json::from_str(line).unwrap());
         items.collect::<Vec<Value>>()
@@ -238,10 +238,10 @@ fn a_store_is_shown_beside_the_server_that_has_it() {
     let edits = dump(&["--what", "manifest"]);
     assert_eq!(edits[0]["kind"], "StoreCreated");
     for what in ["segments", "frames"] {
-        let (status, _, said) = run(&["dump", "--what", what], &cluster.engine());
+        let (status, _, said) = run(&["dump", "--what", what], &cluster.options());
         assert!(status == Some(2) && said.contains("has no files"), "{said}");
     }
-    let (status, _, said) = run(&["dump", "--stream", "unknown"], &cluster.engine());
+    let (status, _, said) = run(&["dump", "--stream", "unknown"], &cluster.options());
     assert!(status == Some(2) && said.contains("unknown"), "{said}");
     store.close().unwrap();
 }

@@ -1,18 +1,14 @@
 //! The same tests on each backend.
 
 #[cfg(feature = "nats")]
-use std::{
-    path::Path,
-    sync::OnceLock,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::path::Path;
 
 #[cfg(feature = "nats")]
 use anabranch::JetStream;
 use anabranch::{Memory, Result, Store, StoreOptions};
 use anabranch_harness::files::quick_parent;
 #[cfg(feature = "nats")]
-use anabranch_harness::nats::{self, Nodes};
+use anabranch_harness::nats;
 use tempfile::TempDir;
 
 /// The place of a test's store, which the test may close and open again.
@@ -36,21 +32,20 @@ impl Place {
     /// none can be installed. Tests that need more than a cluster promises are left out.
     #[cfg(feature = "nats")]
     pub fn cluster(test: &str) -> Option<Self> {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
         if let Some((_, reason)) = NOT_ON_A_CLUSTER.iter().find(|(name, _)| *name == test) {
             eprintln!("not on a cluster: {reason}");
             return None;
         }
-        let server = match shared_server() {
+        let server = match nats::shared(Path::new(env!("CARGO_TARGET_TMPDIR")), 1) {
             Ok(server) => server,
             Err(reason) => {
                 eprintln!("not on a cluster: nats-server cannot be installed: {reason}");
                 return None;
             }
         };
-        let store = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let cluster = JetStream::at(&server.url()).unwrap();
-        let cluster = cluster.store_name(&store).unwrap().replicas(1).unwrap();
+        let cluster = cluster.store_name(&nats::new_store_name()).unwrap();
+        let cluster = cluster.replicas(1).unwrap();
         Some(Self::Cluster(cluster.monitors(&server.monitors()).unwrap()))
     }
 
@@ -111,19 +106,6 @@ const NOT_ON_A_CLUSTER: [(&str, &str); 4] = [
         "how much is stored is asked when the store is opened, and once a minute",
     ),
 ];
-
-#[cfg(feature = "nats")]
-fn shared_server() -> &'static Result<Nodes, String> {
-    static SERVER: OnceLock<Result<Nodes, String>> = OnceLock::new();
-    SERVER.get_or_init(|| {
-        let build_directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let program = nats::install(build_directory)?;
-        let directory = build_directory.join("engine-nats");
-        let _ = std::fs::remove_dir_all(&directory);
-        std::fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
-        Ok(Nodes::start(&program, &directory, 1, nats::Setup::default()))
-    })
-}
 
 /// Makes tests of functions with a place as parameter: one for each backend.
 macro_rules! on_each_backend {

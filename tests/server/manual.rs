@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use crate::PROGRAM;
 
-const SUBCOMMANDS: [&str; 19] = [
+const SUBCOMMANDS: [&str; 20] = [
     "backup",
     "bench",
     "check",
@@ -17,6 +17,7 @@ const SUBCOMMANDS: [&str; 19] = [
     "get",
     "man",
     "merge",
+    "mirror",
     "put",
     "repair",
     "restore",

@@ -1,7 +1,7 @@
 //! Other embeddable logs and stores beside anabranch, in turns, on the same disk, with the same records.
 //!
-//! `cargo run --release --manifest-path benches/peers/Cargo.toml --target-dir target`, with `-- synced` for the rows whose
-//! names contain that, and with `--features rocksdb` where Debian's librocksdb-dev is installed.
+//! `cargo run --release --manifest-path benches/peers/Cargo.toml --target-dir target`, with `-- synced` for the rows
+//! whose names contain that, and with `--features rocksdb` where Debian's librocksdb-dev is installed.
 //! `ANABRANCH_BENCH_PEERS=okaywal,lmdb` leaves the other peers out.
 //!
 //! Every turn makes a store, writes 40 MiB to it that do not count, measures, closes it, opens it again, and reads back

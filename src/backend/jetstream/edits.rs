@@ -67,7 +67,7 @@ impl ClusterEdits {
     /// Reads all edits, and takes over from the opener that wrote them. A store that is not there yet is made:
     /// `make_first` gives it its number and its secret. `may_be_new` says that nothing was ever written: where it is not
     /// so and nothing is found, that is damage, and no store is put in place of the one that was there. `seen` is the last
-    /// message that the caller knows of, if it does: if another one is the last by now, another opener has come meanwhile.
+    /// message that the caller knows of, if it does: another one has come meanwhile if that is not the last.
     ///
     /// # Errors
     /// [`Error::Fenced`] if another opener does the same at this time; what the cluster, or a damaged message, keeps

@@ -31,6 +31,7 @@ mod look;
 mod monitor;
 mod node;
 mod open;
+mod opened_logs;
 mod options;
 #[cfg(feature = "server")]
 mod owners;
@@ -40,6 +41,7 @@ mod reads;
 mod removal;
 #[cfg_attr(not(feature = "server"), allow(dead_code))]
 mod seat;
+mod settling;
 mod shared;
 mod stored_catalog;
 mod streams;

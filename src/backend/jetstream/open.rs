@@ -8,7 +8,7 @@ use super::api::Api;
 use super::checks::{check_servers, check_streams, not_made};
 use super::cluster::Cluster;
 use super::edits::ClusterEdits;
-use super::logs::ClusterLogs;
+use super::opened_logs::ClusterLogs;
 use super::options::JetStream;
 use super::presence;
 use super::shared::{LEADER_LIMIT, Shared};

@@ -67,6 +67,13 @@ impl Names {
         }
     }
 
+    /// Whether this is the subject of a probe.
+    pub(super) fn is_probe(&self, subject: &str) -> bool {
+        let rest = subject.strip_prefix(&format!("ab.{}.", self.store));
+        let of_stream = rest.and_then(|rest| rest.split_once('.'));
+        of_stream.is_some_and(|(_, what)| what == "probe")
+    }
+
     /// Who asks there is answered by the opener of the store. It is no subject of a stream.
     pub(super) fn presence(&self) -> String {
         format!("ab-present.{}", self.store)
@@ -126,5 +133,14 @@ mod tests {
         assert_eq!(names.stream_of(&names.stream(stream)), Some(stream));
         assert_eq!(names.stream_of(&names.catalog_stream()), None);
         assert_eq!(names.stream_of("AB_other_12"), None);
+        for of in [None, Some(stream)] {
+            let probe = names.probe(of);
+            assert!(names.is_probe(&probe));
+            assert_eq!(names.log_of(stream, &probe), None);
+        }
+        assert!(
+            !names.is_probe(&names.edits())
+                && !names.is_probe(&names.log(LogName::Shard(stream, ShardId::FIRST)))
+        );
     }
 }

@@ -19,7 +19,6 @@ mod seal;
 mod shard_log;
 mod snapshot;
 mod statistics;
-mod stream_logs;
 mod sweep;
 mod verbs;
 

@@ -5,8 +5,7 @@
 use std::sync::Arc;
 
 use super::garbage::{Garbage, remove_directory};
-use super::logs::LocalLogs;
-use super::stream_logs::StreamLogs;
+use super::logs::{LocalLogs, StreamLogs};
 use crate::backend::{RemovalPlan, ShardLog};
 use crate::catalog::{Edit, LogState};
 use crate::disk::{Step, is_left_out};

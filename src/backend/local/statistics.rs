@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::logs::LocalLogs;
-use super::stream_logs::StreamLogs;
+use super::logs::{LocalLogs, StreamLogs};
 use crate::backend::{LogStatistics, StorageStats};
 use crate::catalog::LogState;
 use crate::error::Error;

@@ -4,8 +4,8 @@
 //! DIR/CURRENT              names the manifest in force: its name, a blank, the CRC-32 of the name in hex, a line feed
 //! DIR/MANIFEST-000007      a header, a frame with a snapshot, and frames with the edits since ([`format`])
 //! ```
-//! Each frame is synced before the next is written, so a whole frame behind a damaged one shows that the damaged one had
-//! been durable; only a damaged last frame can be a torn one.
+//! Each frame is synced before the next is written, so a whole frame behind a damaged one shows that the damaged one
+//! had been durable; only a damaged last frame can be a torn one.
 //!
 //! All of this is in the file twice ([`copies`]). A frame is taken from the copy in which it is whole, and opening a
 //! manifest with a damaged frame rewrites it. So an edit is lost only if both copies are damaged at the same place.

@@ -4,18 +4,19 @@
 //! of a stream that a program made through the library. A name with slashes names a stream of a namespace:
 //! `tenant-7/clicks`, and `/clicks` for one without a namespace.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use anabranch::{
     Error, HashKey, KeyRing, PutRecord, ReadLimit, SequenceNumber, Shard, ShardFilter, ShardId,
-    ShardIterator, StartingPosition, Store, StoreOptions, Stream, StreamSummary,
+    ShardIterator, StartingPosition, Store, StoreOptions, Stream, StreamOptions, StreamSummary,
 };
 
 use super::super::Failure;
 use super::super::secret_file::SecretFile;
 use super::rfc3339;
-use super::target::{NewRecord, Page, PutAnswer, ReadRecord, ShardRow, StreamRow, Target};
+use super::target::{NewRecord, NewStream, Page, PutAnswer, ReadRecord, ShardRow, StreamRow, Target};
 
 /// How a command uses a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,13 +74,24 @@ impl Directory {
             },
             Access::Change | Access::Make => options.open(directory),
         };
-        Ok(Self {
-            store: store.map_err(Failure::Directory)?,
+        Ok(Self::of_store(store.map_err(Failure::Directory)?, namespace))
+    }
+
+    /// A store that is open already.
+    pub(super) fn of_store(store: Store, namespace: &str) -> Self {
+        Self {
+            store,
             namespace: namespace.to_owned(),
-        })
+        }
     }
 
     fn find(&self, name: &str) -> Result<Stream, Failure> {
+        let found = self.find_if_there(name)?;
+        // By the name that was given, which may have a namespace.
+        found.ok_or_else(|| Failure::Refused(format!("stream {name} not found")))
+    }
+
+    fn find_if_there(&self, name: &str) -> Result<Option<Stream>, Failure> {
         let found = match name.rsplit_once('/') {
             Some((namespace, local)) => self
                 .store
@@ -94,11 +106,11 @@ impl Directory {
                     error => Err(error),
                 }),
         };
-        found.map_err(|error| match error {
-            // By the given name, which may have a namespace.
-            Error::StreamNotFound { .. } => Failure::Refused(format!("stream {name} not found")),
-            error => Failure::Directory(error),
-        })
+        match found {
+            Ok(stream) => Ok(Some(stream)),
+            Err(Error::StreamNotFound { .. }) => Ok(None),
+            Err(error) => Err(Failure::Directory(error)),
+        }
     }
 
     /// The name by which [`find`](Self::find) finds a stream.
@@ -122,6 +134,7 @@ impl Directory {
             open_shards: summary.open_shard_count,
             retention: summary.retention.duration(),
             max_record_bytes: summary.max_record_bytes as usize,
+            created: summary.created,
         }
     }
 }
@@ -130,6 +143,9 @@ impl Target for Directory {
     type Cursor = DirectoryCursor;
 
     const BETWEEN_READS: Duration = Duration::from_millis(50);
+
+    /// A log that does not take a record takes none behind it either.
+    const KEEPS_ORDER: bool = true;
 
     fn streams(&mut self) -> Result<Vec<StreamRow>, Failure> {
         let mut rows = Vec::new();
@@ -145,10 +161,12 @@ impl Target for Directory {
         Ok(rows)
     }
 
-    fn stream(&mut self, stream: &str) -> Result<StreamRow, Failure> {
-        let stream = self.find(stream)?;
+    fn look_up(&mut self, stream: &str) -> Result<Option<StreamRow>, Failure> {
+        let Some(stream) = self.find_if_there(stream)? else {
+            return Ok(None);
+        };
         let summary = stream.summary().map_err(Failure::Directory)?;
-        Ok(self.row(stream.namespace(), &summary))
+        Ok(Some(self.row(stream.namespace(), &summary)))
     }
 
     fn shards(&mut self, stream: &str, filter: ShardFilter) -> Result<Vec<ShardRow>, Failure> {
@@ -156,11 +174,24 @@ impl Target for Directory {
         Ok(shards.iter().map(ShardRow::from).collect())
     }
 
-    fn create(&mut self, stream: &str, shards: u32) -> Result<(), Failure> {
+    fn tags(&mut self, stream: &str) -> Result<BTreeMap<String, String>, Failure> {
+        self.find(stream)?.tags().map_err(Failure::Directory)
+    }
+
+    fn create(&mut self, stream: &str, new: &NewStream) -> Result<(), Failure> {
         let (namespace, name) = stream.rsplit_once('/').unwrap_or((&self.namespace, stream));
         let namespace = self.store.namespace(namespace).map_err(Failure::Directory)?;
+        let default = StreamOptions::default();
+        let options = StreamOptions {
+            shard_count: new.shards,
+            mode: new.mode,
+            retention: new.retention.unwrap_or(default.retention),
+            max_record_bytes: new.max_record_bytes.unwrap_or(default.max_record_bytes),
+            tags: new.tags.clone(),
+            ..default
+        };
         namespace
-            .create_stream(name, shards)
+            .create_stream_with(name, options)
             .map(|_| ())
             .map_err(Failure::Directory)
     }
@@ -209,16 +240,23 @@ impl Target for Directory {
         let stream = self.find(stream)?;
         let records: Vec<_> = records
             .iter()
-            .map(|record| PutRecord::new(&record.key, &record.data))
+            .map(|record| PutRecord {
+                partition_key: &record.key,
+                data: &record.data,
+                explicit_hash_key: record.hash_key,
+            })
             .collect();
         let outcomes = stream.append(&records).map_err(Failure::Directory)?.each().wait();
         let mut answer = PutAnswer::default();
         for (place, outcome) in outcomes.into_iter().enumerate() {
-            if let Err(error) = outcome {
-                answer.untaken.push(place);
-                answer.is_doubtful |= !matches!(error, Error::StorageFull { .. });
-                // Another try does not help if the disk is full or broken.
-                answer.failure = answer.failure.or(Some(Failure::Directory(error)));
+            match outcome {
+                Ok(put) => answer.note_taken(put.shard_id, put.sequence_number.to_string()),
+                Err(error) => {
+                    answer.untaken.push(place);
+                    answer.is_doubtful |= !matches!(error, Error::StorageFull { .. });
+                    // A disk that is full or broken does not become better by another try.
+                    answer.failure = answer.failure.or(Some(Failure::Directory(error)));
+                }
             }
         }
         Ok(answer)
@@ -234,6 +272,26 @@ impl Target for Directory {
         match stream.shard_iterator(shard, from) {
             Ok(next) => Ok(Some(DirectoryCursor { stream, next })),
             Err(Error::ShardNotFound { .. }) => Ok(None),
+            Err(error) => Err(Failure::Directory(error)),
+        }
+    }
+
+    fn cursor_behind(
+        &mut self,
+        stream: &str,
+        shard: ShardId,
+        number: &str,
+    ) -> Result<Option<DirectoryCursor>, Failure> {
+        let number = number
+            .parse()
+            .map_err(|error| Failure::Refused(format!("{number} is no sequence number: {error}")))?;
+        self.cursor(stream, shard, StartingPosition::AfterSequenceNumber(number))
+    }
+
+    fn count_from(&mut self, cursor: &DirectoryCursor) -> Result<Option<u64>, Failure> {
+        match cursor.stream.shard_lag(&cursor.next) {
+            Ok(lag) => Ok(Some(lag.records)),
+            Err(Error::ShardNotFound { .. }) => Ok(Some(0)),
             Err(error) => Err(Failure::Directory(error)),
         }
     }
@@ -268,6 +326,7 @@ impl Target for Directory {
             });
             return Ok(Page {
                 records: records.collect(),
+                millis_behind: batch.millis_behind_latest,
                 is_at_head: batch.millis_behind_latest == 0,
                 is_drained: batch.next.is_none(),
             });

@@ -77,6 +77,7 @@ impl<'t, T: Target> LineageReader<'t, T> {
                 records,
                 is_at_head,
                 is_drained,
+                ..
             } = page;
             self.has_news |= !records.is_empty() || !is_at_head || is_drained;
             if is_drained {
@@ -154,17 +155,8 @@ impl<'t, T: Target> LineageReader<'t, T> {
     /// Begins the shards whose parents are all drained, or do not exist any more.
     fn begin_ready(&mut self) -> Result<(), Failure> {
         let listed = self.target.shards(&self.stream, ShardFilter::FromTrimHorizon)?;
-        let listed: BTreeMap<_, _> = listed.into_iter().map(|shard| (shard.id, shard)).collect();
-        let behind = ancestors(&listed, &self.begun);
-        let is_over = |parent: &ShardId| self.drained.contains(parent) || !listed.contains_key(parent);
-        let ready: Vec<_> = listed
-            .values()
-            .filter(|shard| !self.begun.contains(&shard.id) && !behind.contains(&shard.id))
-            .filter(|shard| shard.parents.iter().all(is_over))
-            .map(|shard| shard.id)
-            .collect();
-        for shard in ready {
-            self.begin(shard, StartingPosition::TrimHorizon)?;
+        for shard in ready(listed, &self.begun, &self.drained) {
+            self.begin(shard.id, StartingPosition::TrimHorizon)?;
         }
         Ok(())
     }
@@ -187,8 +179,23 @@ impl<'t, T: Target> LineageReader<'t, T> {
     }
 }
 
-/// The shards without an existing parent.
-fn roots(shards: Vec<ShardRow>) -> Vec<ShardRow> {
+/// Of the shards that are listed those that can be begun: all their parents are drained, or are not there any more.
+pub(super) fn ready(
+    listed: Vec<ShardRow>,
+    begun: &BTreeSet<ShardId>,
+    drained: &BTreeSet<ShardId>,
+) -> Vec<ShardRow> {
+    let listed: BTreeMap<_, _> = listed.into_iter().map(|shard| (shard.id, shard)).collect();
+    let behind = ancestors(&listed, begun);
+    let is_over = |parent: &ShardId| drained.contains(parent) || !listed.contains_key(parent);
+    let is_ready = |shard: &&ShardRow| {
+        !begun.contains(&shard.id) && !behind.contains(&shard.id) && shard.parents.iter().all(is_over)
+    };
+    listed.values().filter(is_ready).cloned().collect()
+}
+
+/// The shards without a parent that is still there.
+pub(super) fn roots(shards: Vec<ShardRow>) -> Vec<ShardRow> {
     let ids: BTreeSet<_> = shards.iter().map(|shard| shard.id).collect();
     let is_root = |shard: &ShardRow| !shard.parents.iter().any(|parent| ids.contains(parent));
     shards.into_iter().filter(is_root).collect()

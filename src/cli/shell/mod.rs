@@ -5,14 +5,19 @@
 //! through the API of a server. Reading all shards of a stream in the order of their lineage is implemented once, over
 //! the target (`lineage`).
 
+#[cfg(feature = "mirror")]
+mod aws;
+mod connection;
 mod decoded;
 mod directory;
 mod endpoint;
 mod environment;
+mod hours;
 mod key;
 mod lineage;
 mod lines;
 mod meter;
+mod mirror;
 mod name;
 mod output;
 mod place;
@@ -66,6 +71,10 @@ pub(super) enum ShellCommand {
     #[command(after_long_help = AFTER_HELP)]
     Merge(reshard::MergeArguments),
 
+    /// Copy a stream to another directory, server, cluster or AWS while it is written, in order, and go on where it was
+    #[command(after_long_help = mirror::AFTER_HELP)]
+    Mirror(Box<mirror::MirrorArguments>),
+
     /// Hide the records in front of a position, and free their space
     #[command(after_long_help = AFTER_HELP)]
     Trim(trim::TrimArguments),
@@ -111,6 +120,7 @@ pub(super) fn run(command: &ShellCommand) -> ExitCode {
         ShellCommand::Tail(arguments) => records::tail(arguments),
         ShellCommand::Split(arguments) => reshard::split(arguments),
         ShellCommand::Merge(arguments) => reshard::merge(arguments),
+        ShellCommand::Mirror(arguments) => mirror::run(arguments),
         ShellCommand::Trim(arguments) => trim::run(arguments),
         ShellCommand::Delete(arguments) => streams::delete(arguments),
     };

@@ -1,11 +1,13 @@
 //! The place with the streams: `--data-dir` or `--endpoint`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anabranch::kinesis::ServerOptions;
 use clap::Args;
 
 use super::super::Failure;
+#[cfg(feature = "mirror")]
+use super::aws::{Aws, AwsOptions};
 use super::directory::{Access, Directory};
 use super::endpoint::Endpoint;
 use super::environment::variable;
@@ -18,7 +20,8 @@ pub(super) struct PlaceArguments {
     #[arg(long, value_name = "DIR", conflicts_with = "endpoint")]
     data_dir: Option<PathBuf>,
 
-    /// The address of a server, or of Amazon Kinesis [default: AWS_ENDPOINT_URL_KINESIS, or http://127.0.0.1:4567]
+    /// The address of a server, or of Amazon Kinesis, also aws://REGION where the program was built with `mirror`
+    /// [default: AWS_ENDPOINT_URL_KINESIS, or http://127.0.0.1:4567]
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
 
@@ -34,6 +37,10 @@ pub(super) struct PlaceArguments {
     /// A file of keys, for encrypted streams in a directory: lines of an id, =, and 64 hexadecimal digits
     #[arg(long, value_name = "FILE", env = "ANABRANCH_KEYS")]
     keys: Option<PathBuf>,
+
+    /// Whether a call that puts records is not made again where it may have failed.
+    #[arg(skip)]
+    puts_once: bool,
 }
 
 /// The work of a command at a place of either kind.
@@ -44,6 +51,35 @@ pub(super) trait Work {
 impl PlaceArguments {
     const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:4567";
 
+    /// A directory of a mirror.
+    pub(super) fn of_directory(
+        directory: &Path,
+        region: Option<String>,
+        account_id: &str,
+        keys: Option<PathBuf>,
+    ) -> Self {
+        Self {
+            data_dir: Some(directory.to_owned()),
+            endpoint: None,
+            region,
+            account_id: account_id.to_owned(),
+            keys,
+            puts_once: true,
+        }
+    }
+
+    /// A server of a mirror, which looks for what became of a call without an answer.
+    pub(super) fn of_endpoint(url: &str, region: Option<String>, account_id: &str) -> Self {
+        Self {
+            data_dir: None,
+            endpoint: Some(url.to_owned()),
+            region,
+            account_id: account_id.to_owned(),
+            keys: None,
+            puts_once: true,
+        }
+    }
+
     /// Opens the place, does the work, on a stream if one is given, and closes the place, even if the work failed.
     pub(super) fn run(
         &self,
@@ -53,7 +89,7 @@ impl PlaceArguments {
     ) -> Result<(), Failure> {
         match &self.data_dir {
             Some(directory) => {
-                let namespace = self.namespace(ServerOptions::DEFAULT_REGION)?;
+                let namespace = Self::namespace_of(self.region.as_deref(), &self.account_id)?;
                 worked(
                     Directory::open(directory, &namespace, access, self.keys.as_deref())?,
                     work,
@@ -64,8 +100,18 @@ impl PlaceArguments {
                     "{stream}: a stream behind an endpoint has no namespace, and no slash in its name; --region says in which \
                      region it is, and --data-dir that it is in a directory"
                 ))),
-                None => worked(self.endpoint()?, work),
+                None => self.run_at_endpoint(work),
             },
+        }
+    }
+
+    fn run_at_endpoint(&self, work: impl Work) -> Result<(), Failure> {
+        let url = self.endpoint.as_deref();
+        match url.and_then(|url| url.strip_prefix("aws://")) {
+            Some("") => at_aws(self.region.as_deref().unwrap_or_default(), work),
+            Some(region) => at_aws(region, work),
+            None if self.puts_once => worked(self.endpoint()?.that_puts_once(), work),
+            None => worked(self.endpoint()?, work),
         }
     }
 
@@ -73,7 +119,7 @@ impl PlaceArguments {
         let region = self.region.clone().or_else(|| variable("AWS_REGION"));
         let region = region.or_else(|| variable("AWS_DEFAULT_REGION"));
         if self.region.is_some() {
-            self.namespace(ServerOptions::DEFAULT_REGION)?;
+            Self::namespace_of(self.region.as_deref(), &self.account_id)?;
         }
         let url = self
             .endpoint
@@ -83,15 +129,33 @@ impl PlaceArguments {
         Endpoint::open(&url, region)
     }
 
-    /// The namespace in which a server has the streams of the account in the region.
-    fn namespace(&self, default_region: &str) -> Result<String, Failure> {
-        let region = self.region.as_deref().unwrap_or(default_region);
-        let options = ServerOptions::new("").region(region).account_id(&self.account_id);
+    /// Where a server has the streams of an account in a region, which is the server's own where none is given.
+    pub(super) fn namespace_of(region: Option<&str>, account_id: &str) -> Result<String, Failure> {
+        let region = region.unwrap_or(ServerOptions::DEFAULT_REGION);
+        let options = ServerOptions::new("").region(region).account_id(account_id);
         options.namespace().map_err(Failure::Bind)
     }
 }
 
-fn worked(mut target: impl Target, work: impl Work) -> Result<(), Failure> {
+#[cfg(feature = "mirror")]
+fn at_aws(region: &str, work: impl Work) -> Result<(), Failure> {
+    let options = AwsOptions {
+        region,
+        endpoint_url: None,
+        profile: None,
+    };
+    worked(Aws::open(options)?, work)
+}
+
+#[cfg(not(feature = "mirror"))]
+fn at_aws(_: &str, _: impl Work) -> Result<(), Failure> {
+    Err(Failure::Usage(
+        "aws://: this program was built without the feature `mirror`".to_owned(),
+    ))
+}
+
+/// Does the work and lets the place go.
+pub(super) fn worked(mut target: impl Target, work: impl Work) -> Result<(), Failure> {
     let done = work.at(&mut target);
     let closed = target.close();
     done.and(closed)

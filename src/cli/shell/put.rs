@@ -58,8 +58,8 @@ how fast; of input that is a file also how much of it.
 );
 
 /// The most records of one call, and the most bytes of their data and keys.
-const MOST_RECORDS: usize = 500;
-const MOST_BYTES: usize = 5 << 20;
+pub(super) const MOST_RECORDS: usize = 500;
+pub(super) const MOST_BYTES: usize = 5 << 20;
 
 /// How often records are put again if none of them is taken.
 const MOST_ATTEMPTS: u32 = 10;
@@ -251,7 +251,8 @@ fn record(line: Line, keys: &KeyArguments, most: usize) -> Result<NewRecord, Str
     let record = NewRecord {
         line: line.number,
         key: keys.of(&line.bytes)?,
-        data: line.bytes,
+        hash_key: None,
+        data: line.bytes.into(),
     };
     match record.bytes() > most {
         true => Err(too_long(most)),

@@ -1,7 +1,5 @@
 //! `anabranch get` and `anabranch tail`: shows records while they are read.
 
-use std::time::{Duration, Instant};
-
 use anabranch::{ShardId, StartingPosition};
 use clap::Args;
 
@@ -9,6 +7,7 @@ use super::super::Failure;
 use super::super::dump;
 use super::super::interruption::Interruption;
 use super::after_help;
+use super::connection::Connection;
 use super::directory::Access;
 use super::lineage::LineageReader;
 use super::name::StreamArgument;
@@ -212,46 +211,4 @@ fn follow<T: Target>(reader: &mut LineageReader<'_, T>, shown: &mut Shown) -> Re
         }
     }
     Ok(())
-}
-
-/// A connection that may break, as when the server is restarted. Positions stay valid.
-#[derive(Default)]
-struct Connection {
-    broken: Option<Broken>,
-}
-
-struct Broken {
-    since: Instant,
-    wait: Duration,
-}
-
-impl Connection {
-    const FIRST_WAIT: Duration = Duration::from_millis(100);
-    const LONGEST_WAIT: Duration = Duration::from_secs(5);
-    /// How long it is tried again.
-    const PATIENCE: Duration = Duration::from_secs(300);
-
-    fn note_answer(&mut self) {
-        self.broken = None;
-    }
-
-    /// How long to wait for the next try; `None` if that would not help. Prints a message the first time.
-    fn wait_after(&mut self, failure: &Failure) -> Option<Duration> {
-        if !failure.may_pass() {
-            return None;
-        }
-        let broken = self.broken.get_or_insert_with(|| {
-            eprintln!("anabranch: {}; trying again", failure.first_line());
-            Broken {
-                since: Instant::now(),
-                wait: Self::FIRST_WAIT,
-            }
-        });
-        if broken.since.elapsed() > Self::PATIENCE {
-            return None;
-        }
-        let wait = broken.wait;
-        broken.wait = (wait * 2).min(Self::LONGEST_WAIT);
-        Some(wait)
-    }
 }

@@ -17,7 +17,7 @@ use super::output::{Output, OutputArguments};
 use super::place::{PlaceArguments, Work};
 use super::reshard::show_shards;
 use super::rfc3339;
-use super::target::{StreamRow, Target};
+use super::target::{NewStream, StreamRow, Target};
 
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct StreamsArguments {
@@ -115,7 +115,7 @@ impl Work for Create<'_> {
             output,
             ..
         } = self.0;
-        target.create(stream, *shards)?;
+        target.create(stream, &NewStream::of_shards(*shards))?;
         let stream = target.stream(stream)?;
         show_streams(&mut output.open(), &[Listed { stream, oldest: None }])
     }

@@ -90,7 +90,8 @@ mod tests {
         let record = |line: &u64| NewRecord {
             line: *line,
             key: "k".to_owned(),
-            data: Vec::new(),
+            hash_key: None,
+            data: Vec::new().into(),
         };
         lines.iter().map(record).collect()
     }

@@ -1,8 +1,12 @@
 //! The operations that the commands need at a place with streams.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anabranch::{HashKey, HashKeyRange, ShardFilter, ShardId, StartingPosition, StreamStatus, Timestamp};
+use anabranch::{
+    HashKey, HashKeyRange, Retention, ShardFilter, ShardId, StartingPosition, StreamMode, StreamStatus,
+    Timestamp,
+};
 use bytes::Bytes;
 
 use super::super::Failure;
@@ -15,17 +19,29 @@ pub(super) trait Target {
     /// How long to wait before reading again if a stream had nothing new.
     const BETWEEN_READS: Duration;
 
+    /// Whether the records that one call puts into a shard get there in their order, whatever becomes of some of them.
+    const KEEPS_ORDER: bool;
+
     /// All streams, in the order of their names.
     fn streams(&mut self) -> Result<Vec<StreamRow>, Failure>;
 
-    /// The stream of this name.
-    fn stream(&mut self, stream: &str) -> Result<StreamRow, Failure>;
+    /// One of them; `None` if it is not there.
+    fn look_up(&mut self, stream: &str) -> Result<Option<StreamRow>, Failure>;
+
+    /// One of them, which is to be there.
+    fn stream(&mut self, stream: &str) -> Result<StreamRow, Failure> {
+        let found = self.look_up(stream)?;
+        found.ok_or_else(|| Failure::Refused(format!("stream {stream} not found")))
+    }
 
     /// The shards that a filter selects, in the order of their ids.
     fn shards(&mut self, stream: &str, filter: ShardFilter) -> Result<Vec<ShardRow>, Failure>;
 
+    /// What the owner of a stream noted.
+    fn tags(&mut self, stream: &str) -> Result<BTreeMap<String, String>, Failure>;
+
     /// Makes a stream.
-    fn create(&mut self, stream: &str, shards: u32) -> Result<(), Failure>;
+    fn create(&mut self, stream: &str, new: &NewStream) -> Result<(), Failure>;
 
     /// Deletes a stream with all its records.
     fn delete(&mut self, stream: &str) -> Result<(), Failure>;
@@ -51,7 +67,18 @@ pub(super) trait Target {
         from: StartingPosition,
     ) -> Result<Option<Self::Cursor>, Failure>;
 
-    /// Up to `limit` records from a position on. Moves the position behind them. Does not wait for records.
+    /// The position behind a record of a shard, by its sequence number; `None` if the shard is not there any more.
+    fn cursor_behind(
+        &mut self,
+        stream: &str,
+        shard: ShardId,
+        number: &str,
+    ) -> Result<Option<Self::Cursor>, Failure>;
+
+    /// How many records there are from a position on, where that is known.
+    fn count_from(&mut self, cursor: &Self::Cursor) -> Result<Option<u64>, Failure>;
+
+    /// Up to `limit` records from a position on, which is moved behind them. Does not wait for records.
     fn read(&mut self, cursor: &mut Self::Cursor, limit: usize) -> Result<Page, Failure>;
 
     /// Closes the place.
@@ -71,9 +98,15 @@ pub(super) struct StreamRow {
     /// `None` means for ever.
     pub(super) retention: Option<Duration>,
     pub(super) max_record_bytes: usize,
+    pub(super) created: Timestamp,
 }
 
 impl StreamRow {
+    /// Whether it is done with all changes.
+    pub(super) fn is_active(&self) -> bool {
+        self.status == StreamStatus::Active.to_string()
+    }
+
     /// Whether it has shards that can be read.
     pub(super) fn is_readable(&self) -> bool {
         let is = |status: StreamStatus| self.status == status.to_string();
@@ -81,7 +114,29 @@ impl StreamRow {
     }
 }
 
-/// A shard, as the commands show it.
+/// What a stream that is made is to be like.
+#[derive(Debug, Clone, Default)]
+pub(super) struct NewStream {
+    pub(super) shards: u32,
+    pub(super) mode: StreamMode,
+    /// `None` is as the place has it.
+    pub(super) retention: Option<Retention>,
+    /// `None` is as the place has it.
+    pub(super) max_record_bytes: Option<u32>,
+    pub(super) tags: BTreeMap<String, String>,
+}
+
+impl NewStream {
+    /// One of so many shards.
+    pub(super) fn of_shards(shards: u32) -> NewStream {
+        NewStream {
+            shards,
+            ..NewStream::default()
+        }
+    }
+}
+
+/// What is told of a shard.
 #[derive(Debug, Clone)]
 pub(super) struct ShardRow {
     pub(super) id: ShardId,
@@ -96,7 +151,9 @@ pub(super) struct NewRecord {
     /// Its line in the input, from 1.
     pub(super) line: u64,
     pub(super) key: String,
-    pub(super) data: Vec<u8>,
+    /// Where it belongs, if that is not where its key says.
+    pub(super) hash_key: Option<HashKey>,
+    pub(super) data: Bytes,
 }
 
 impl NewRecord {
@@ -117,6 +174,18 @@ pub(super) struct PutAnswer {
     pub(super) failure: Option<Failure>,
     /// With a failure: records that seem not to be taken may be stored nevertheless.
     pub(super) is_doubtful: bool,
+    /// The highest sequence number that each shard gave, where something was taken.
+    pub(super) last: BTreeMap<ShardId, String>,
+}
+
+impl PutAnswer {
+    /// Notes where a record is. Sequence numbers are compared as numbers, which have no zeros in front.
+    pub(super) fn note_taken(&mut self, shard: ShardId, number: String) {
+        let last = self.last.entry(shard).or_default();
+        if (number.len(), number.as_str()) > (last.len(), last.as_str()) {
+            *last = number;
+        }
+    }
 }
 
 /// A record that was read.
@@ -133,7 +202,9 @@ pub(super) struct ReadRecord {
 #[derive(Debug, Default)]
 pub(super) struct Page {
     pub(super) records: Vec<ReadRecord>,
-    /// Whether there are no more records now.
+    /// How old the last of them is, in milliseconds, if more is there.
+    pub(super) millis_behind: u64,
+    /// Nothing more is there now.
     pub(super) is_at_head: bool,
     /// Whether there will be no more records: the shard is closed, or does not exist any more.
     pub(super) is_drained: bool,
@@ -144,6 +215,7 @@ impl Page {
     pub(super) fn of_gone_shard() -> Page {
         Page {
             records: Vec::new(),
+            millis_behind: 0,
             is_at_head: true,
             is_drained: true,
         }

@@ -58,6 +58,7 @@ mod tests {
         };
         Page {
             records: arrivals.iter().map(record).collect(),
+            millis_behind: 0,
             is_at_head,
             is_drained,
         }

@@ -6,7 +6,8 @@ use std::ops::BitOr;
 use std::path::PathBuf;
 
 /// A kind of I/O call, one for each verb of [`Disk`](crate::disk::Disk) and [`DiskFile`](crate::disk::DiskFile) but
-/// [`Disk::space`](crate::disk::Disk::space) and [`Disk::resolve`](crate::disk::Disk::resolve), which change and read nothing.
+/// [`Disk::space`](crate::disk::Disk::space) and [`Disk::resolve`](crate::disk::Disk::resolve), which change and read
+/// nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "each is the verb of the same name")]
 pub enum Operation {

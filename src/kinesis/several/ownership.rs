@@ -5,26 +5,27 @@ use thiserror::Error;
 
 use crate::{Delivery, Error, JetStream, Result, Store};
 
-/// How a server on a cluster opens the store, once it is its turn. It may be more than once: a server that was cut off
-/// loses the store, and may get it again.
+/// How a server on a cluster opens the store when it is its turn. That may happen several times: a server that was cut
+/// off loses the store, and may get it again.
 pub trait Ownership: Send + Sync + 'static {
-    /// Why a store that is open cannot be served.
+    /// Why an open store cannot be served.
     type Failure: fmt::Display + fmt::Debug + Send + 'static;
 
-    /// Opens the store at this place, and at no other: it says which server this is. May wait.
+    /// Opens the store at exactly this place, which identifies the server. May wait.
     ///
     /// # Errors
-    /// Those of [`open_jetstream`](crate::StoreOptions::open_jetstream). [`Error::InUse`] says that another server has it.
+    /// Those of [`open_jetstream`](crate::StoreOptions::open_jetstream). [`Error::InUse`] means that another server has
+    /// the store.
     fn open(&self, at: &JetStream) -> Result<Store>;
 
-    /// Does what has to be done before the store is served, and gives what delivers its channels. May wait.
+    /// Prepares the store for being served, and gives the delivery of its channels. May wait.
     ///
     /// # Errors
-    /// Why it cannot be served; it is closed then.
+    /// Why it cannot be served; then the store is closed.
     fn prepare(&self, store: &Store) -> std::result::Result<Option<Arc<Delivery>>, Self::Failure>;
 }
 
-/// Why a server has neither got the store nor found another one that has it.
+/// Why a server has neither opened the store nor found another one that has it.
 #[derive(Debug, Error)]
 pub enum TakeOverError<F> {
     /// The store could not be opened.

@@ -1,4 +1,4 @@
-//! What a server does with a request for which another one has the store.
+//! Requests to a server while another one has the store.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,13 +23,13 @@ use crate::kinesis::front::{
 use crate::kinesis::request_id::UniqueNumbers;
 use crate::kinesis::service::Pages;
 
-/// For so long a call waits for a server that takes it, if nothing of it was sent.
+/// How long a call waits for a server that takes it, if nothing of it was sent.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Between two attempts to send a call, unless there is news of the owner.
+/// The pause between two attempts to send a call, unless there is news of the owner.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Between two warnings.
+/// The least time between two warnings.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
 
 /// Passes requests on to the owner.
@@ -43,9 +43,9 @@ pub(super) struct Passing {
     pub(super) pages_here: Pages,
     pub(super) has_console: bool,
     pub(super) request_ids: UniqueNumbers,
-    /// To which calls are passed on, if that is known.
+    /// The server that calls are passed on to, if it is known.
     pub(super) owner: watch::Sender<Option<Arc<Peer>>>,
-    /// A call could not be passed on.
+    /// Signalled when a call could not be passed on.
     pub(super) is_owner_wanted: Notify,
     pub(super) warned: Mutex<Option<Instant>>,
 }
@@ -91,8 +91,8 @@ impl Passing {
         reply
     }
 
-    /// Refuses a request that another server has passed on to this one, which has no store: it asks for the owner again.
-    /// So no request goes round.
+    /// Refuses a request that another server has passed on to this one, which does not have the store. The other server
+    /// then looks for the owner again, so no request goes round.
     pub(super) async fn refuse_passed_on(&self, request: Request<Incoming>) -> Reply {
         let (parts, body) = request.into_parts();
         self.http.bodies.discard(body).await;
@@ -102,13 +102,13 @@ impl Passing {
         reply
     }
 
-    /// The answer to a request for which nothing may be done, since its connection is being closed.
+    /// The answer to a request that must have no effect, because its connection is being closed.
     pub(super) fn connection_is_closing(&self) -> Reply {
         let error = ApiError::unavailable("The connection is being closed.");
         self.failure(&HeaderMap::new(), &error)
     }
 
-    /// What an address of the pages' own shows.
+    /// The source of the pages at a separate address.
     pub(super) fn shown(&self) -> Shown {
         Shown::Forwarding {
             pages: Arc::clone(&self.pages),
@@ -140,7 +140,7 @@ impl Passing {
         let passed = tokio::select! {
             biased;
             passed = self.pass(parts, &body.bytes) => passed,
-            // The owner gives no records of a queue to a client that is gone.
+            // So the owner gives no records of a queue to a client that is gone.
             () = connection.client_ends(), if waits_for_records(&parts.headers) => {
                 Err(ApiError::unavailable("The client has closed its side of the connection."))
             }
@@ -155,7 +155,7 @@ impl Passing {
         }
     }
 
-    /// Passes the call on to the owner, once. It waits for one as long as nothing of it was sent.
+    /// Passes the call on to the owner, once. Waits for an owner as long as nothing of the call was sent.
     async fn pass(&self, parts: &Parts, body: &Bytes) -> Result<Reply, ApiError> {
         let until = Instant::now() + PATIENCE;
         let mut owner = self.owner.subscribe();
@@ -206,7 +206,7 @@ impl Passing {
         )
     }
 
-    /// A reply of this server's own.
+    /// A reply made by this server.
     fn failure(&self, headers: &HeaderMap, error: &ApiError) -> Reply {
         self.note(headers, Some(error.kind));
         let mut reply = error_reply(error, ContentType::of(headers).of_errors());

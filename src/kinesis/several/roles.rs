@@ -1,4 +1,4 @@
-//! What answers requests: the store of this server while it is the owner, and another server else.
+//! Answers requests by the role of this server: from its store while it is the owner, and otherwise by passing them on.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -13,7 +13,7 @@ use crate::http::{Connection, Reply, Routes};
 use crate::kinesis::front::PassedOn;
 use crate::kinesis::service::Service;
 
-/// The routes of a server, which change with its role. The role of a request is the one at its beginning.
+/// The routes of a server, which change with its role. A request keeps the role at its beginning.
 #[derive(Debug)]
 pub(super) struct Roles {
     pub(super) passing: Passing,
@@ -21,16 +21,16 @@ pub(super) struct Roles {
     pub(super) desk: Arc<Desk>,
 }
 
-/// The store as it is served.
+/// The store and its service.
 #[derive(Debug, Clone)]
 pub(super) struct Owned {
     pub(super) service: Arc<Service>,
-    /// By this a call is known that another server has passed on.
+    /// Calls that another server has passed on are recognized by this.
     pub(super) token: Arc<str>,
 }
 
 impl Roles {
-    /// Calls are answered from the store from now on.
+    /// From now on calls are answered from the store.
     pub(super) fn own(&self, owned: Owned) {
         self.desk.show(Shown::Store {
             admin: Arc::clone(&owned.service.admin),
@@ -39,7 +39,7 @@ impl Roles {
         self.set(Some(owned));
     }
 
-    /// Calls are passed on from now on. Those that are under way end with what the store makes of them.
+    /// From now on calls are passed on. Calls in progress end with the results that the store gives them.
     pub(super) fn disown(&self) {
         self.desk.show(self.passing.shown());
         self.set(None);
@@ -79,7 +79,7 @@ impl Routes for Roles {
     }
 }
 
-/// Says by its time only whether they are of one length.
+/// Compares in a time that depends only on whether the lengths are equal.
 fn is_same(known: &[u8], given: &[u8]) -> bool {
     let differences = known
         .iter()

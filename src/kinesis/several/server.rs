@@ -70,7 +70,7 @@ pub struct BegunServer<O> {
     succession: Succession<O>,
 }
 
-/// What a server on a cluster is at its beginning.
+/// The role of a server on a cluster at its beginning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Role {
@@ -81,12 +81,12 @@ pub enum Role {
     },
     /// It passes calls on.
     Forwarding {
-        /// The address of the server that has the store, if that is ready for calls.
+        /// The address of the server that has the store, if that server is ready for calls.
         owner: Option<String>,
     },
 }
 
-/// What listens.
+/// The listening sockets.
 #[derive(Debug)]
 struct Bound {
     listener: TcpListener,
@@ -97,11 +97,11 @@ struct Bound {
 
 impl<O: Ownership> ClusterServer<O> {
     /// Listens, but accepts no connection before [`run_until`](BegunServer::run_until). Needs a tokio runtime with I/O
-    /// and time enabled. `advertised` is where the other servers reach this one, as `http://HOST:PORT` or, with TLS,
-    /// `https://HOST:PORT`; without it, the address that is listened on.
+    /// and time enabled. `advertised` is the address at which the other servers reach this one, as `http://HOST:PORT`
+    /// or, with TLS, `https://HOST:PORT`. Without it, that is the address it listens on.
     ///
     /// # Errors
-    /// If the address cannot be listened on, or an option makes no sense.
+    /// If the server cannot listen on the address, or an option is invalid.
     pub async fn bind(
         at: JetStream,
         ownership: O,
@@ -142,11 +142,11 @@ impl<O: Ownership> ClusterServer<O> {
         })
     }
 
-    /// Asks on the cluster who has the store, and opens it if no server answers.
+    /// Asks on the cluster which server has the store, and opens the store if no server answers.
     ///
     /// # Errors
-    /// If the cluster is not reached, or is not fit; if the store cannot be opened. [`Error::InUse`] if a program has it
-    /// that takes no calls of others.
+    /// If the cluster cannot be reached, or does not meet the requirements; if the store cannot be opened.
+    /// [`Error::InUse`] if the program that has it takes no calls from others.
     pub async fn begin(self) -> std::result::Result<BegunServer<O>, TakeOverError<O::Failure>> {
         let ClusterServer {
             at,
@@ -186,7 +186,7 @@ impl<O: Ownership> ClusterServer<O> {
         })
     }
 
-    /// Where the server listens, with the port that it got: the first address, if it was told a name with several.
+    /// The address on which the server listens, with its actual port: the first one, if its name has several.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addrs()[0]
     }
@@ -196,7 +196,7 @@ impl<O: Ownership> ClusterServer<O> {
         self.bound.listener.addresses()
     }
 
-    /// Where the pages are for those who run the server, if they have an
+    /// The address of the pages for people who run the server, if they have an
     /// [address of their own](ServerOptions::admin_listen).
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.bound.admin.as_ref().map(|admin| admin.addresses()[0])
@@ -204,14 +204,14 @@ impl<O: Ownership> ClusterServer<O> {
 }
 
 impl<O: Ownership> BegunServer<O> {
-    /// What the server is before it [serves](BegunServer::run_until).
+    /// The role of the server before it [serves](BegunServer::run_until).
     pub fn role(&self) -> &Role {
         &self.role
     }
 
-    /// Serves until `shutdown` is ready, in whatever role. Then no more connections are accepted, requests that have come
-    /// as a whole are answered within the [grace](ServerOptions::shutdown_grace), all connections are closed, and the
-    /// store too if this server has it: the next owner takes it at once.
+    /// Serves until `shutdown` is ready, in any role. Then no more connections are accepted, complete requests are
+    /// answered within the [grace](ServerOptions::shutdown_grace), and all connections are closed. If this server has
+    /// the store, it closes the store too, and the next owner takes it at once.
     ///
     /// # Errors
     /// Those of closing the store.
@@ -263,7 +263,7 @@ fn passing(parts: &ServerParts, admission: Admission) -> Passing {
     }
 }
 
-/// Where the other servers reach this one.
+/// The address at which the other servers reach this one.
 fn address_for_others(
     options: &ServerOptions,
     advertised: Option<String>,

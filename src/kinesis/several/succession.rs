@@ -1,4 +1,4 @@
-//! Who is the owner, and who is next.
+//! Finds the owner, and takes over from it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 
 use super::ownership::{Ownership, TakeOverError};
 use super::roles::{Owned, Roles};
-use crate::admin::Calls;
+use crate::admin::{Calls, tell_of_hanging_syncs};
 use crate::backend::jetstream::{Answer, CallAddress, News, NewsFeed, Owners, Seat, Stage};
 use crate::forward::Peer;
 use crate::http::Resources;
@@ -21,16 +21,16 @@ use crate::kinesis::scope::Scope;
 use crate::kinesis::service::{OfServer, Service};
 use crate::{Delivery, Error, JetStream, Result, Store};
 
-/// An owner that is there answers within so long.
+/// An owner that exists answers within this time.
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 
-/// Between two questions.
+/// The pause between two questions.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Between two questions of calls that could not be passed on.
+/// The pause between two questions for calls that could not be passed on.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// An owner that was silent for so long, and was asked twice, is taken for gone.
+/// An owner that was silent for this long, and was asked twice, counts as gone.
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// Finds the owner, and takes its place when it is gone.
@@ -41,21 +41,21 @@ pub(super) struct Succession<O> {
     pub(super) news: NewsFeed,
     pub(super) roles: Arc<Roles>,
     pub(super) of_server: ServerParts,
-    /// The latest opener that is known of.
+    /// The latest known term of an opener.
     pub(super) highest_term: u64,
     pub(super) held: Option<Held>,
-    /// To which calls were passed on last.
+    /// The server that calls were passed on to last.
     pub(super) last: Option<(CallAddress, Arc<Peer>)>,
 }
 
-/// What a service is made of, each time that this server becomes the owner.
+/// The parts of a service, for each time that this server becomes the owner.
 #[derive(Debug)]
 pub(super) struct ServerParts {
     pub(super) options: ServerOptions,
     pub(super) scope: Scope,
     pub(super) calls: Arc<Calls>,
     pub(super) http: Arc<Resources>,
-    /// Where this server takes calls, and what it shows there.
+    /// The address where this server takes calls, and its certificate.
     pub(super) url: String,
     pub(super) certificate: Option<Vec<u8>>,
     pub(super) most_passed_on: Arc<Semaphore>,
@@ -70,10 +70,10 @@ pub(super) struct Held {
 }
 
 impl<O: Ownership> Succession<O> {
-    /// Finds the owner, or becomes it.
+    /// Finds the owner, or becomes the owner.
     ///
     /// # Errors
-    /// Why there is no owner, nor can be; [`Error::InUse`] if a program has the store that takes no calls.
+    /// Why there is no owner and cannot be one; [`Error::InUse`] if the program that has the store takes no calls.
     pub(super) async fn begin(&mut self) -> Result<(), TakeOverError<O::Failure>> {
         loop {
             match self.owners.ask(self.highest_term, 2 * ANSWER_LIMIT).await {
@@ -87,7 +87,7 @@ impl<O: Ownership> Succession<O> {
                     return Ok(());
                 }
                 None => match self.take_over().await {
-                    // It was there after all, or another one was quicker.
+                    // The owner exists after all, or another server was faster.
                     Err(TakeOverError::Store(Error::InUse { .. })) => {}
                     taken => return taken,
                 },
@@ -95,7 +95,7 @@ impl<O: Ownership> Succession<O> {
         }
     }
 
-    /// Keeps to what becomes of the owner. Never ends.
+    /// Follows the changes of the owner. Never ends.
     pub(super) async fn run(&mut self) {
         loop {
             let is_free = match &self.held {
@@ -109,17 +109,17 @@ impl<O: Ownership> Succession<O> {
         }
     }
 
-    /// Whether this server has the store: the number of its open shards then.
+    /// The number of open shards at that time, if this server has the store.
     pub(super) fn open_shards(&self) -> Option<Result<u64>> {
         self.held.as_ref().map(|held| held.store.open_shard_count())
     }
 
-    /// Where calls are passed on to.
+    /// The address that calls are passed on to.
     pub(super) fn owner_url(&self) -> Option<&str> {
         self.last.as_ref().map(|(address, _)| address.url.as_str())
     }
 
-    /// Has the other servers pass on no further calls to this one, and ends subscriptions that are another server's.
+    /// Tells the other servers to pass no more calls on to this one, and ends subscriptions that another server serves.
     pub(super) async fn leave(&self) {
         if let (None, Some((_, peer))) = (&self.held, &self.last) {
             peer.end_streams();
@@ -130,7 +130,7 @@ impl<O: Ownership> Succession<O> {
         }
     }
 
-    /// Closes the store if this server has it, and has another one take its place.
+    /// Closes the store if this server has it, and lets another one take its place.
     ///
     /// # Errors
     /// Those of closing it.
@@ -147,7 +147,8 @@ impl<O: Ownership> Succession<O> {
         closed.unwrap_or(Err(Error::Closed))
     }
 
-    /// Passes calls on to the owner, until this server is that. The store `is_free` if its owner is known to be gone.
+    /// Passes calls on to the owner, until this server becomes the owner. The store `is_free` if its owner is known to
+    /// be gone.
     async fn follow(&mut self, mut is_free: bool) {
         let mut silence = Silence::default();
         loop {
@@ -210,7 +211,7 @@ impl<O: Ownership> Succession<O> {
                 self.highest_term = self.highest_term.max(term);
                 self.note_owner(address);
             }
-            // It is about to take calls, or is to be followed by another, or takes none.
+            // It will take calls, or will have a successor, or takes none.
             (Stage::Opening | Stage::Leaving { .. }, _) | (_, None) => self.pass_on_to(None),
         }
     }
@@ -253,7 +254,7 @@ impl<O: Ownership> Succession<O> {
         }
     }
 
-    /// No answer of the last owner is waited for any more.
+    /// From now on no answer of the last owner is waited for.
     fn give_up_last(&mut self) {
         self.pass_on_to(None);
         if let Some((_, last)) = self.last.take() {
@@ -288,6 +289,9 @@ impl<O: Ownership> Succession<O> {
         let term = seat.term().unwrap_or_default();
         self.highest_term = self.highest_term.max(term);
         self.roles.own(self.owned(&seat, &store, delivery.clone()));
+        let told = store.clone();
+        // It ends when the store is closed.
+        tokio::spawn(async move { tell_of_hanging_syncs(&told).await });
         info!(term, "this server has the store");
         let address = seat.address().clone();
         self.held = Some(Held {
@@ -318,7 +322,7 @@ impl<O: Ownership> Succession<O> {
         }
     }
 
-    /// Lets the store go. True if no other server is known to have it.
+    /// Gives up the store. True if no other server is known to have it.
     async fn step_down(&mut self, lost: &Error) -> bool {
         warn!(reason = %lost, "this server has the store no more, and passes calls on");
         self.roles.disown();
@@ -329,7 +333,7 @@ impl<O: Ownership> Succession<O> {
         };
         let term = held.seat.term();
         let grace = self.of_server.options.http.shutdown_grace;
-        // What still waits for the cluster there keeps no calls waiting here.
+        // Calls do not wait here for requests to the cluster that are still open.
         drop(spawn_blocking(move || held.close(grace)));
         if let Some(term) = term.filter(|_| is_free) {
             self.owners.tell(News::Gone { term }).await;
@@ -341,7 +345,7 @@ impl<O: Ownership> Succession<O> {
 impl Held {
     fn close(self, grace: Duration) -> Result<()> {
         if let Some(delivery) = &self.delivery {
-            // What it is still putting then is put again by the next owner.
+            // The next owner repeats puts that have not ended by then.
             delivery.stop_within(grace);
         }
         self.store.close()
@@ -381,14 +385,14 @@ fn open<O: Ownership>(ownership: &O, at: &JetStream) -> Result<OpenStore, TakeOv
     match ownership.prepare(&store) {
         Ok(delivery) => Ok((store, delivery)),
         Err(failure) => {
-            // The failure is what is told.
+            // The caller gets the failure.
             let _ = store.close();
             Err(TakeOverError::Prepare(failure))
         }
     }
 }
 
-/// What cannot be guessed: 128 bits in hexadecimal digits.
+/// 128 random bits in hexadecimal digits, which cannot be guessed.
 fn new_token() -> Result<String> {
     let mut bytes = [0; 16];
     SystemRandom::new().fill(&mut bytes).map_err(|_| Error::Cluster {

@@ -5,12 +5,11 @@
 //! - [`resources`], [`place`], [`writer`]: putting groups into segments.
 //! - [`commits`], [`flushers`], [`journal_doubts`], [`context`]: threads that wait, and threads that commit for them.
 //!   They know a log only as something that can commit, and the journal as something that takes frames.
-//! - [`local_log`], [`turn`], [`round`], [`lead`], [`answer`], [`announce`], [`append`], [`rest`], [`cut`]: a log, and
+//! - [`local_log`], [`turn`], [`round`], [`lead`], [`announce`], [`append`], [`rest`], [`cut`]: a log, and
 //!   its operations.
 //! - [`journal`]: a log whose records are other logs' frames.
 
 pub(super) mod announce;
-pub(super) mod answer;
 pub(super) mod append;
 pub(super) mod commits;
 pub(super) mod context;

@@ -1,7 +1,8 @@
 //! Taking a log's groups, making them frames, and answering them.
 //!
 //! One thread at a time has a log's *turn*: it takes the pending group, makes it durable and answers it, alone
-//! ([`lead`](super::lead)) or in a round with other logs ([`round`](super::round)). While it does, the next group forms.
+//! ([`lead`](super::lead)) or in a round with other logs ([`round`](super::round)). While it does, the next group
+//! forms.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -287,8 +288,8 @@ impl LocalLog {
         }
     }
 
-    /// The pending records were numbered behind a group that failed. No caller has seen those numbers, so they are given
-    /// out again, and the pending records fail with the same error. Gives the tasks to be woken.
+    /// The pending records were numbered behind a group that failed. No caller has seen those numbers, so they are
+    /// given out again, and the pending records fail with the same error. Gives the tasks to be woken.
     fn fail_pending(&self, tail: &mut Tail, failed_from: RecordNumber, error: &Error) -> Vec<Waker> {
         let next = Group::new(tail.pending.outcome.parity);
         let failed = std::mem::replace(&mut tail.pending, next);

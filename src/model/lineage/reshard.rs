@@ -20,7 +20,8 @@ pub struct Reshard {
 }
 
 impl Lineage {
-    /// Plans to split an open shard: the lower child ends before `new_starting_hash_key`, and the upper one starts there.
+    /// Plans to split an open shard: the lower child ends before `new_starting_hash_key`, and the upper one starts
+    /// there.
     ///
     /// `now` has to be later than the arrival of any record in the shard, so that reading from a time on misses none. A
     /// `now` before the shard's own creation counts as that creation.

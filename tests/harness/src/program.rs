@@ -30,8 +30,8 @@ impl Program {
         command
     }
 
-    /// Starts a server on `directory/data` and any free port, and waits until it prints its address. Its log is
-    /// `directory/server.log`.
+    /// Starts a server on `directory/data`, or on a cluster if the arguments have `--engine`, and any free port. Waits until
+    /// it prints its address. Its log is `directory/server.log`.
     pub fn serve(self, directory: &Path, more_arguments: &[&str]) -> ServerProcess {
         self.serve_at("127.0.0.1:0", directory, more_arguments)
     }
@@ -90,9 +90,10 @@ impl ServerProcess {
             .append(true)
             .open(&log)
             .expect("create the server's log");
+        if !more_arguments.contains(&"--engine") {
+            command.arg("--data-dir").arg(directory.join("data"));
+        }
         let mut child = command
-            .arg("--data-dir")
-            .arg(directory.join("data"))
             .args(["--listen", listen])
             .args(more_arguments)
             // For buckets. Their endpoints in tests do not check the keys.

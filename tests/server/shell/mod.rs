@@ -1,6 +1,7 @@
 //! The commands for streams, as they are typed at a shell: on a directory, and on a server.
 
 mod following;
+mod mirroring;
 mod places;
 mod positions;
 mod putting;

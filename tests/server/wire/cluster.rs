@@ -1,14 +1,9 @@
 //! The tests of the wire on a cluster: three servers that the tests of this process share, a store for each test.
 
 use std::path::Path;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anabranch::JetStream;
-use anabranch_harness::files::directory_of_process;
 use anabranch_harness::nats::{self, Nodes};
-
-const NODES: usize = 3;
 
 /// The tests that do not run on a cluster, by the reason.
 const NOT_ON_A_CLUSTER: [(&str, &str); 3] = [
@@ -45,19 +40,12 @@ pub fn is_for(module: &str, test: &str) -> bool {
 
 /// Where there is no store yet.
 pub fn new_store() -> JetStream {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
     let nodes = shared().as_ref().expect("it was there when the test began");
-    let name = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let at = JetStream::at(&nodes.url()).unwrap();
-    let at = at.store_name(&name).unwrap().replicas(NODES).unwrap();
+    let at = at.store_name(&nats::new_store_name()).unwrap();
     at.monitors(&nodes.monitors()).unwrap()
 }
 
 fn shared() -> &'static Result<Nodes, String> {
-    static NODES_OF_ALL: OnceLock<Result<Nodes, String>> = OnceLock::new();
-    NODES_OF_ALL.get_or_init(|| {
-        let program = nats::install(Path::new(env!("CARGO_TARGET_TMPDIR")))?;
-        let directory = directory_of_process();
-        Ok(Nodes::start(&program, &directory, NODES, nats::Setup::default()))
-    })
+    nats::shared(Path::new(env!("CARGO_TARGET_TMPDIR")), 3)
 }

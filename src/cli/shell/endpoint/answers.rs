@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use anabranch::{HashKey, HashKeyRange, ShardFilter, ShardId, StartingPosition, Timestamp};
+use anabranch::{HashKey, HashKeyRange, ShardFilter, ShardId, StartingPosition, StreamMode, Timestamp};
 use base64_simd::STANDARD;
 use serde_json::{Value, json};
 
 use super::super::super::Failure;
-use super::super::target::{NewRecord, PutAnswer, ReadRecord, ShardRow, StreamRow};
+use super::super::target::{NewRecord, NewStream, PutAnswer, ReadRecord, ShardRow, StreamRow};
 
 /// The largest record of a stream whose description has no limit.
 const DEFAULT_MAX_RECORD_KIB: u64 = 1024;
@@ -29,6 +29,7 @@ pub(super) fn stream(answer: &Value) -> Option<StreamRow> {
         retention: number("RetentionPeriodHours")
             .map(|hours| Duration::from_secs(hours.saturating_mul(3600))),
         max_record_bytes: usize::try_from(kib).ok()?.checked_mul(1024)?,
+        created: time(summary.get("StreamCreationTimestamp")),
     })
 }
 
@@ -55,14 +56,10 @@ pub(super) fn shard(value: &Value) -> Option<ShardRow> {
 /// A record in the answer of GetRecords.
 pub(super) fn record(shard: ShardId, value: &Value) -> Option<ReadRecord> {
     let text = |name: &str| value.get(name)?.as_str();
-    let seconds = value
-        .get("ApproximateArrivalTimestamp")
-        .and_then(Value::as_f64)
-        .unwrap_or_default();
     Some(ReadRecord {
         shard,
         sequence_number: text("SequenceNumber")?.to_owned(),
-        arrival: Timestamp::from_millis((seconds * 1000.0).round() as u64),
+        arrival: time(value.get("ApproximateArrivalTimestamp")),
         key: text("PartitionKey").unwrap_or_default().to_owned(),
         data: STANDARD.decode_to_vec(text("Data")?).ok()?.into(),
     })
@@ -84,11 +81,50 @@ pub(super) fn not_understood(what: &str) -> Failure {
     Failure::Refused(format!("the endpoint's answer is not understood: {what}"))
 }
 
+/// The input of GetShardIterator for the position behind a record.
+pub(super) fn iterator_input_behind(stream: &str, shard: ShardId, number: &str) -> Value {
+    json!({
+        "StreamName": stream,
+        "ShardId": shard.to_string(),
+        "ShardIteratorType": "AFTER_SEQUENCE_NUMBER",
+        "StartingSequenceNumber": number,
+    })
+}
+
+/// A tag of those that ListTagsForStream lists.
+pub(super) fn tag(value: &Value) -> Option<(String, String)> {
+    let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    Some((text("Key")?, text("Value").unwrap_or_default()))
+}
+
+/// The input of CreateStream.
+pub(super) fn create_input(stream: &str, new: &NewStream) -> Value {
+    let mut input = json!({"StreamName": stream});
+    match new.mode {
+        StreamMode::OnDemand => input["StreamModeDetails"] = json!({"StreamMode": "ON_DEMAND"}),
+        StreamMode::Provisioned => input["ShardCount"] = json!(new.shards),
+    }
+    if let Some(bytes) = new.max_record_bytes {
+        input["MaxRecordSizeInKiB"] = json!(bytes.div_ceil(1024));
+    }
+    if !new.tags.is_empty() {
+        input["Tags"] = json!(new.tags);
+    }
+    input
+}
+
 /// The input of PutRecords.
 pub(super) fn put_input(stream: &str, records: &[NewRecord]) -> Value {
     let records: Vec<_> = records
         .iter()
-        .map(|record| json!({"Data": STANDARD.encode_to_string(&record.data), "PartitionKey": record.key}))
+        .map(|record| {
+            let mut entry =
+                json!({"Data": STANDARD.encode_to_string(&record.data), "PartitionKey": record.key});
+            if let Some(hash_key) = record.hash_key {
+                entry["ExplicitHashKey"] = json!(hash_key.to_string());
+            }
+            entry
+        })
         .collect();
     json!({"StreamName": stream, "Records": records})
 }
@@ -111,10 +147,15 @@ pub(super) fn put_answer(answer: &Value, count: usize) -> Result<PutAnswer, Fail
     for (place, outcome) in outcomes.iter().enumerate() {
         let text = |name: &str| outcome.get(name).and_then(Value::as_str);
         let Some(code) = text("ErrorCode") else {
+            let shard = text("ShardId").and_then(|shard| shard.parse().ok());
+            let taken = shard.zip(text("SequenceNumber"));
+            let (shard, number) = taken.ok_or_else(|| not_understood("Records"))?;
+            put.note_taken(shard, number.to_owned());
             continue;
         };
         put.untaken.push(place);
         let reason = format!("{code}: {}", text("ErrorMessage").unwrap_or_default());
+        put.is_doubtful |= code == "InternalFailure";
         if !is_throttling(code) && put.failure.is_none() {
             put.failure = Some(Failure::Refused(reason));
         } else if put.reason.is_empty() {
@@ -159,6 +200,12 @@ pub(super) fn iterator_input(stream: &str, shard: ShardId, from: StartingPositio
     input
 }
 
+/// A time in seconds. Where there is none it is that of nothing.
+fn time(value: Option<&Value>) -> Timestamp {
+    let seconds = value.and_then(Value::as_f64).unwrap_or_default();
+    Timestamp::from_millis((seconds * 1000.0).round() as u64)
+}
+
 fn seconds(time: Timestamp) -> Value {
     json!(time.as_millis() as f64 / 1000.0)
 }
@@ -189,6 +236,7 @@ mod tests {
         assert!(throttled.failure.is_none());
         let failed = answer(["ProvisionedThroughputExceededException", "", "InternalFailure"]);
         assert_eq!(failed.untaken, [0, 2]);
+        assert!(failed.is_doubtful && !throttled.is_doubtful);
         let Some(Failure::Refused(reason)) = failed.failure else {
             panic!("{:?}", failed.failure)
         };

@@ -12,14 +12,33 @@ pub(super) fn trusted(client: ClientBuilder, is_https: bool) -> Result<ClientBui
     if !is_https {
         return Ok(client.tls_certs_only([]));
     }
-    let Some(file) = variable(CA_BUNDLE) else {
+    let Some(Bundle { file, text }) = bundle()? else {
         return Ok(client);
     };
-    let refused = |reason: String| Failure::Usage(format!("{CA_BUNDLE}: {file}: {reason}"));
-    let text = std::fs::read(&file).map_err(|error| refused(error.to_string()))?;
-    let certificates = Certificate::from_pem_bundle(&text).map_err(|error| refused(error.to_string()))?;
+    let certificates =
+        Certificate::from_pem_bundle(&text).map_err(|error| refused(&file, &error.to_string()))?;
     match certificates.is_empty() {
-        true => Err(refused("there is no certificate in it".to_owned())),
+        true => Err(refused(&file, "there is no certificate in it")),
         false => Ok(client.tls_certs_only(certificates)),
     }
+}
+
+/// What `AWS_CA_BUNDLE` names.
+pub(in crate::cli::shell) struct Bundle {
+    file: String,
+    /// In PEM, if it is what it should be.
+    pub(in crate::cli::shell) text: Vec<u8>,
+}
+
+/// The certificates that are trusted instead of the system's; `None` where none are named.
+pub(in crate::cli::shell) fn bundle() -> Result<Option<Bundle>, Failure> {
+    let Some(file) = variable(CA_BUNDLE) else {
+        return Ok(None);
+    };
+    let text = std::fs::read(&file).map_err(|error| refused(&file, &error.to_string()))?;
+    Ok(Some(Bundle { file, text }))
+}
+
+fn refused(file: &str, reason: &str) -> Failure {
+    Failure::Usage(format!("{CA_BUNDLE}: {file}: {reason}"))
 }

@@ -123,6 +123,16 @@ impl Client {
         self.call_once(operation, &body)
     }
 
+    /// Calls an operation once, whatever becomes of it.
+    pub(super) fn call_without_repeat(&self, operation: &str, input: &Value) -> Result<Value, CallError> {
+        self.call_once(operation, input.to_string().as_bytes())
+    }
+
+    /// What a call may have done and may do if it is made again.
+    pub(super) fn passing_failure(&self, reason: String) -> Failure {
+        self.unanswered(reason, true).into()
+    }
+
     fn call_once(&self, operation: &str, body: &[u8]) -> Result<Value, CallError> {
         let target = format!("Kinesis_20131202.{operation}");
         let mut request = self.http.post(self.url.clone()).body(body.to_vec());

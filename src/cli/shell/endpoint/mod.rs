@@ -1,23 +1,28 @@
 //! An endpoint, through the Kinesis API.
 
 mod answers;
-mod certificates;
+pub(super) mod certificates;
 mod client;
 mod signing;
 
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anabranch::{Clock, HashKey, ShardFilter, ShardId, StartingPosition, SystemClock};
+use anabranch::{Clock, HashKey, Retention, ShardFilter, ShardId, StartingPosition, SystemClock};
 use serde_json::{Value, json};
 
 use super::super::Failure;
-use super::target::{NewRecord, Page, PutAnswer, ReadRecord, ShardRow, StreamRow, Target};
+use super::hours::hours_of;
+use super::target::{NewRecord, NewStream, Page, PutAnswer, ReadRecord, ShardRow, StreamRow, Target};
 use client::{CallError, Client};
 
 /// A server, or Amazon Kinesis.
 pub(super) struct Endpoint {
     client: Client,
+    /// Whether a call that puts records is made once alone: its caller looks for what became of it.
+    puts_once: bool,
 }
 
 /// A position in a shard.
@@ -26,8 +31,8 @@ pub(super) struct EndpointCursor {
     shard: ShardId,
     /// `None` once no more records can come.
     iterator: Option<String>,
-    /// Where to continue if the iterator is too old.
-    behind: StartingPosition,
+    /// Where to go on if the iterator is too old: the input of GetShardIterator.
+    behind: Value,
 }
 
 /// How long a change may take. On AWS it is about half a minute.
@@ -41,7 +46,46 @@ const MOST_READ_RECORDS: usize = 10_000;
 impl Endpoint {
     pub(super) fn open(url: &str, region: Option<String>) -> Result<Self, Failure> {
         let client = Client::open(url, region)?;
-        Ok(Self { client })
+        Ok(Self {
+            client,
+            puts_once: false,
+        })
+    }
+
+    /// The same, where a call that puts records and may have failed is not made again.
+    pub(super) fn that_puts_once(self) -> Self {
+        Self {
+            puts_once: true,
+            ..self
+        }
+    }
+
+    fn put_once(&mut self, stream: &str, records: &[NewRecord]) -> Result<PutAnswer, Failure> {
+        let untaken = |reason: String, failure: Option<Failure>| PutAnswer {
+            untaken: (0..records.len()).collect(),
+            reason,
+            is_doubtful: failure.is_some(),
+            failure,
+            ..PutAnswer::default()
+        };
+        let input = answers::put_input(stream, records);
+        match self.client.call_without_repeat("PutRecords", &input) {
+            Ok(answer) => {
+                let mut put = answers::put_answer(&answer, records.len())?;
+                if let (true, Some(failure)) = (put.is_doubtful, &put.failure) {
+                    put.failure = Some(self.client.passing_failure(failure.first_line()));
+                }
+                Ok(put)
+            }
+            Err(CallError::Refused(refusal)) if answers::is_throttling(&refusal.kind) => {
+                Ok(untaken(format!("{}: {}", refusal.kind, refusal.message), None))
+            }
+            Err(CallError::Refused(refusal)) if refusal.status >= 500 => {
+                let reason = format!("{}: {}", refusal.kind, refusal.message);
+                Ok(untaken(String::new(), Some(self.client.passing_failure(reason))))
+            }
+            Err(error) => Ok(untaken(String::new(), Some(error.into()))),
+        }
     }
 
     /// Waits until a stream has made its change.
@@ -88,15 +132,9 @@ impl Endpoint {
         self.wait_until_active(stream)
     }
 
-    /// `None` if the shard does not exist any more.
-    fn iterator(
-        &mut self,
-        stream: &str,
-        shard: ShardId,
-        from: StartingPosition,
-    ) -> Result<Option<String>, Failure> {
-        let input = answers::iterator_input(stream, shard, from);
-        match self.client.call("GetShardIterator", &input) {
+    /// `None` if the shard is not there any more.
+    fn iterator(&mut self, input: &Value) -> Result<Option<String>, Failure> {
+        match self.client.call("GetShardIterator", input) {
             Ok(answer) => match answer.get("ShardIterator").and_then(Value::as_str) {
                 Some(iterator) => Ok(Some(iterator.to_owned())),
                 None => Err(answers::not_understood("ShardIterator")),
@@ -112,6 +150,9 @@ impl Target for Endpoint {
 
     /// AWS allows five reads of a shard in a second.
     const BETWEEN_READS: Duration = Duration::from_millis(250);
+
+    /// Each record is taken or not, whatever became of those before it.
+    const KEEPS_ORDER: bool = false;
 
     fn streams(&mut self) -> Result<Vec<StreamRow>, Failure> {
         let mut rows = Vec::new();
@@ -132,9 +173,8 @@ impl Target for Endpoint {
         }
     }
 
-    fn stream(&mut self, stream: &str) -> Result<StreamRow, Failure> {
-        let found = self.find(stream)?;
-        found.ok_or_else(|| Failure::Refused(format!("stream {stream} not found")))
+    fn look_up(&mut self, stream: &str) -> Result<Option<StreamRow>, Failure> {
+        self.find(stream)
     }
 
     fn shards(&mut self, stream: &str, filter: ShardFilter) -> Result<Vec<ShardRow>, Failure> {
@@ -150,9 +190,37 @@ impl Target for Endpoint {
         }
     }
 
-    fn create(&mut self, stream: &str, shards: u32) -> Result<(), Failure> {
-        let input = json!({"StreamName": stream, "ShardCount": shards});
-        self.change(stream, "CreateStream", &input)
+    fn tags(&mut self, stream: &str) -> Result<BTreeMap<String, String>, Failure> {
+        let mut tags = BTreeMap::new();
+        let mut input = json!({"StreamName": stream});
+        loop {
+            let answer = self.client.call("ListTagsForStream", &input)?;
+            let listed = answers::list(&answer, "Tags", answers::tag)?;
+            let last = listed.last().map(|(name, _)| name.clone());
+            tags.extend(listed);
+            match last {
+                Some(last) if answer.get("HasMoreTags") == Some(&Value::Bool(true)) => {
+                    input = json!({"StreamName": stream, "ExclusiveStartTagKey": last});
+                }
+                _ => return Ok(tags),
+            }
+        }
+    }
+
+    fn create(&mut self, stream: &str, new: &NewStream) -> Result<(), Failure> {
+        self.change(stream, "CreateStream", &answers::create_input(stream, new))?;
+        let Some(retention) = new.retention else {
+            return Ok(());
+        };
+        let now = self.stream(stream)?.retention;
+        let now = now.map_or(Retention::FOREVER, Retention::of);
+        let operation = match hours_of(retention).cmp(&hours_of(now)) {
+            Ordering::Less => "DecreaseStreamRetentionPeriod",
+            Ordering::Equal => return Ok(()),
+            Ordering::Greater => "IncreaseStreamRetentionPeriod",
+        };
+        let input = json!({"StreamName": stream, "RetentionPeriodHours": hours_of(retention)});
+        self.change(stream, operation, &input)
     }
 
     fn delete(&mut self, stream: &str) -> Result<(), Failure> {
@@ -187,6 +255,9 @@ impl Target for Endpoint {
     }
 
     fn put(&mut self, stream: &str, records: &[NewRecord]) -> Result<PutAnswer, Failure> {
+        if self.puts_once {
+            return self.put_once(stream, records);
+        }
         match self
             .client
             .call("PutRecords", &answers::put_input(stream, records))
@@ -208,17 +279,41 @@ impl Target for Endpoint {
         from: StartingPosition,
     ) -> Result<Option<EndpointCursor>, Failure> {
         let now = SystemClock.now();
-        let iterator = self.iterator(stream, shard, from)?;
+        let iterator = self.iterator(&answers::iterator_input(stream, shard, from))?;
+        Ok(iterator.map(|iterator| {
+            let behind = match from {
+                // Later this would be behind the records that came meanwhile.
+                StartingPosition::Latest => StartingPosition::AtTimestamp(now),
+                from => from,
+            };
+            EndpointCursor {
+                stream: stream.to_owned(),
+                shard,
+                iterator: Some(iterator),
+                behind: answers::iterator_input(stream, shard, behind),
+            }
+        }))
+    }
+
+    fn cursor_behind(
+        &mut self,
+        stream: &str,
+        shard: ShardId,
+        number: &str,
+    ) -> Result<Option<EndpointCursor>, Failure> {
+        let behind = answers::iterator_input_behind(stream, shard, number);
+        let iterator = self.iterator(&behind)?;
         Ok(iterator.map(|iterator| EndpointCursor {
             stream: stream.to_owned(),
             shard,
             iterator: Some(iterator),
-            behind: match from {
-                // A later position would be behind the records that came meanwhile.
-                StartingPosition::Latest => StartingPosition::AtTimestamp(now),
-                from => from,
-            },
+            behind,
         }))
+    }
+
+    /// The API does not say it.
+    fn count_from(&mut self, _: &EndpointCursor) -> Result<Option<u64>, Failure> {
+        Ok(None)
     }
 
     fn read(&mut self, cursor: &mut EndpointCursor, limit: usize) -> Result<Page, Failure> {
@@ -232,7 +327,7 @@ impl Target for Endpoint {
                 return Ok(Page::of_gone_shard());
             }
             Err(CallError::Refused(refusal)) if refusal.is("ExpiredIteratorException") => {
-                cursor.iterator = self.iterator(&cursor.stream, cursor.shard, cursor.behind)?;
+                cursor.iterator = self.iterator(&cursor.behind)?;
                 return Ok(Page {
                     is_drained: cursor.iterator.is_none(),
                     ..Page::default()
@@ -242,20 +337,16 @@ impl Target for Endpoint {
         };
         let records: Vec<ReadRecord> =
             answers::list(&answer, "Records", |record| answers::record(cursor.shard, record))?;
-        let last = records
-            .last()
-            .and_then(|record| record.sequence_number.parse().ok());
-        if let Some(last) = last {
-            cursor.behind = StartingPosition::AfterSequenceNumber(last);
+        if let Some(last) = records.last() {
+            cursor.behind =
+                answers::iterator_input_behind(&cursor.stream, cursor.shard, &last.sequence_number);
         }
         let next = answer.get("NextShardIterator").and_then(Value::as_str);
         cursor.iterator = next.map(str::to_owned);
+        let millis_behind = answer.get("MillisBehindLatest").and_then(Value::as_u64);
         Ok(Page {
-            is_at_head: answer
-                .get("MillisBehindLatest")
-                .and_then(Value::as_u64)
-                .unwrap_or(0)
-                == 0,
+            millis_behind: millis_behind.unwrap_or(0),
+            is_at_head: millis_behind.unwrap_or(0) == 0,
             is_drained: cursor.iterator.is_none(),
             records,
         })

@@ -1,5 +1,5 @@
-//! Bytes that no writer made: in segments, indexes, the commit journal, the logs of queues, manifests, shard iterators, the
-//! inputs of operations and on the server's sockets.
+//! Bytes that no writer made: in segments, indexes, the commit journal, the logs of queues, manifests, shard iterators,
+//! the inputs of operations and on the server's sockets.
 //!
 //! Each target is a function of some bytes that panics if what it tests does not hold. Here each of them is run over
 //! its corpus, over mutations of it and over random bytes, the same ones every time:
