@@ -56,10 +56,7 @@ fn a_store_comes_back_from_its_backup_as_it_was() {
     // Beside the store that is open.
     let (status, said, error) = run(&["backup", backup.to_str().unwrap()], &cluster.options());
     assert_eq!(status, Some(0), "{said}{error}");
-    assert!(
-        said.contains("3 streams") && said.contains("The backup is sound."),
-        "{said}"
-    );
+    assert!(said.contains("The backup is sound."), "{said}");
     let last = stream.put("key-0", b"behind the backup").unwrap();
     store.close().unwrap();
 
