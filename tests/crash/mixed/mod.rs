@@ -142,11 +142,6 @@ fn scenario() -> Vec<Op> {
         Op::Receive(9),
         Op::Poll(9),
         Op::Copy,
-        Op::CopyRots(Rot {
-            file: 4,
-            byte: 4_200,
-            bit: 3,
-        }),
         Op::Follow(9),
         Op::TrimToReader,
         Op::Pass(10),
