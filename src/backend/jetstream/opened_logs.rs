@@ -121,11 +121,8 @@ impl ClusterLogs {
             return Ok(is_new);
         }
         if !matches!(known, KnownEnd::Unwritten) {
-            let (stream, reason) = (
-                self.shared.names.stream(id),
-                "the cluster does not have the stream",
-            );
-            return Err(self.shared.corrupt(&stream, "", 0, reason));
+            self.find_stream(id)?;
+            return Ok(false);
         }
         let shared = self.shared.clone();
         let made = self.shared.cluster.run(async move {
@@ -136,6 +133,23 @@ impl ClusterLogs {
             made.map_err(|failure| not_made(failure, &self.shared.names.stream(id), self.shared.replicas))?;
         self.streams.note_made(id, is_empty);
         Ok(is_empty)
+    }
+
+    /// Finds a stream that was not listed when the store was opened. The earlier opener can have made it between that and
+    /// the moment at which it lost the store.
+    fn find_stream(&self, id: StreamId) -> Result<()> {
+        let (shared, name) = (self.shared.clone(), self.shared.names.stream(id));
+        let listed = self
+            .shared
+            .cluster
+            .run(async move { shared.known_streams().await })?
+            .map_err(|failure| failure.into_error("list its streams"))?;
+        if !listed.iter().any(|stream| stream.name == name) {
+            let reason = "the cluster does not have the stream";
+            return Err(self.shared.corrupt(&name, "", 0, reason));
+        }
+        self.streams.note_made(id, false);
+        Ok(())
     }
 
     pub(super) fn facts(&self, name: LogName) -> Result<Facts> {
