@@ -8,6 +8,7 @@ mod bench;
 mod buckets;
 #[cfg(feature = "nats")]
 mod check;
+#[cfg(feature = "nats")]
 mod cluster;
 mod completions;
 #[cfg(feature = "nats")]

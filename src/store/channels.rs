@@ -212,7 +212,7 @@ impl Stream {
     /// The time of the last object of each channel that has delivered records. Never waits.
     #[cfg(feature = "server")]
     pub(crate) fn last_deliveries_at_once(&self) -> Result<Vec<(String, Timestamp)>> {
-        self.read_at_once(|stream, _| {
+        self.store_core().read_stream(&self.core, |stream, _| {
             let channels = stream.channels.values();
             let delivered =
                 channels.filter_map(|channel| Some((channel.name.clone(), channel.last_delivery?)));

@@ -13,9 +13,9 @@ use super::stream_core::{PutSettings, StreamCore};
 use super::timekeeper::TimeKeeper;
 use super::transitions::Transitions;
 use crate::backend::Logs;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, StreamState};
 use crate::error::{Error, Result};
-use crate::model::{StreamId, StreamName, Timestamp};
+use crate::model::{Moment, StreamId, StreamName, Timestamp};
 use crate::seam::ReadCounters;
 use crate::sync::{AtomicBool, Mutex};
 
@@ -86,6 +86,18 @@ impl StoreCore {
             ))
         };
         streams.entry(id).or_insert_with(make).clone()
+    }
+
+    /// Looks at a stream in the catalog, without finishing due changes, which would wait for the disk.
+    pub(super) fn read_stream<T>(
+        &self,
+        stream: &StreamCore,
+        read: impl FnOnce(&StreamState, Moment) -> Result<T>,
+    ) -> Result<T> {
+        self.check_open()?;
+        let moment = self.time.moment();
+        let state = self.catalog.read();
+        read(stream.state(state.stream(stream.id))?, moment)
     }
 
     /// A stream that exists, in any state.

@@ -76,7 +76,7 @@ impl Stream {
 
     /// The shards that may have a visible record, each with the number from which on records are visible, and the time.
     fn visible_shards(&self) -> Result<(Timestamp, Vec<(ShardId, RecordNumber)>)> {
-        self.read_at_once(|stream, moment| {
+        self.store_core().read_stream(&self.core, |stream, moment| {
             let horizon = stream.horizon(moment);
             let logs = stream.logs.iter();
             let shards = logs.filter_map(|(shard, log)| Some((*shard, visible_from(log, horizon)?)));

@@ -278,28 +278,13 @@ impl Stream {
 
     /// The same without finishing due changes.
     pub(super) fn readable_as_it_is(&self, shard: ShardId) -> Result<(ShardView, Arc<dyn ShardLog>)> {
-        let view = self.read_at_once(|stream, moment| {
+        let view = self.store_core().read_stream(&self.core, |stream, moment| {
             ShardView::of(stream, shard, moment).ok_or_else(|| Error::ShardNotFound {
                 stream: stream.name.local.clone(),
                 shard,
             })
         })?;
         Ok((view, self.core.open_log(shard)?))
-    }
-
-    /// Looks at the stream in the catalog, after finishing due changes.
-    pub(super) fn read<T>(&self, read: impl FnOnce(&StreamState, Moment) -> Result<T>) -> Result<T> {
-        self.store_core().begin(Some(self.core.id))?;
-        self.read_at_once(read)
-    }
-
-    /// The same without finishing due changes, which would wait for the disk.
-    pub(super) fn read_at_once<T>(&self, read: impl FnOnce(&StreamState, Moment) -> Result<T>) -> Result<T> {
-        let store = self.store_core();
-        store.check_open()?;
-        let moment = store.time.moment();
-        let state = store.catalog.read();
-        read(self.core.state(state.stream(self.core.id))?, moment)
     }
 }
 

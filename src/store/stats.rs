@@ -213,7 +213,7 @@ impl Stream {
     }
 
     pub(crate) fn stats_at_once(&self) -> Result<StreamStats> {
-        let (open_shards, shards) = self.read_at_once(|stream, _| {
+        let (open_shards, shards) = self.store_core().read_stream(&self.core, |stream, _| {
             let lineage = stream.lineage.as_ref();
             Ok((lineage.map_or(0, open_shards_of), stream.logs.len() as u64))
         })?;

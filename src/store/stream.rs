@@ -685,6 +685,12 @@ impl Stream {
         &self.handle.core
     }
 
+    /// Looks at the stream in the catalog, after finishing due changes.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&StreamState, Moment) -> Result<T>) -> Result<T> {
+        self.store_core().begin(Some(self.core.id))?;
+        self.store_core().read_stream(&self.core, read)
+    }
+
     fn reshard(&self, step: ReshardStep) -> Result<()> {
         let store = self.store_core();
         let now = store.begin_change(Some(self.core.id))?;

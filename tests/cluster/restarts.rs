@@ -123,30 +123,6 @@ fn a_moment_is_found_and_what_has_expired_is_freed() {
     store.close().unwrap();
 }
 
-/// The message with which a log begins has no record.
-#[test]
-fn a_reader_from_before_the_first_record_misses_nothing_when_the_first_message_is_freed() {
-    let Some(cluster) = Cluster::of_one() else {
-        return;
-    };
-    let clock = clock();
-    let store = open(&cluster, &clock);
-    let stream = store.create_stream("clicks", 1).unwrap();
-    let shard = stream.describe().unwrap().shards[0].id;
-    let from = stream.shard_iterator(shard, StartingPosition::Latest).unwrap();
-    stream.put("key", b"the first").unwrap();
-    stream.put("key", b"the second").unwrap();
-    assert_eq!(messages(&cluster, "AB_main_1"), Some(3));
-    for _ in 0..2 {
-        clock.advance(HOUR);
-        store.maintain().unwrap();
-    }
-    assert_eq!(messages(&cluster, "AB_main_1"), Some(2));
-    let read = stream.get_records(&from, &ReadLimit::default()).unwrap();
-    assert_eq!(read.records[0].data, "the first");
-    store.close().unwrap();
-}
-
 #[test]
 fn a_limit_of_size_frees_the_oldest_and_a_deleted_stream_all() {
     let Some(cluster) = Cluster::of_one() else {

@@ -8,18 +8,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use anabranch::sim::{Calls, LossMode, SimDisk};
+use anabranch::sim::{LossMode, SimDisk};
 use anabranch::{
-    Checkpoint, ConsumerGroup, Error, GroupBatch, ManualClock, Member, MemberOptions, ReadLimit,
-    RecordNumber, ShardFilter, ShardId, StartingPosition, Store, StoreOptions, Stream, Timestamp,
+    Checkpoint, ConsumerGroup, Error, GroupBatch, Member, MemberOptions, ReadLimit, RecordNumber,
+    ShardFilter, ShardId, StartingPosition, StoreOptions, Stream,
 };
 use proptest::prelude::*;
 
-use crate::machine::{merge_nth, split_nth};
+use crate::machine::{Machine, Stopped, stopped};
 use crate::op::Fault;
 use crate::watchdog::Case;
 
-const DIRECTORY: &str = "store";
 const LEASE_SECONDS: u64 = 100;
 const MOST_MEMBERS: usize = 4;
 
@@ -93,16 +92,8 @@ struct Worker {
     given: Vec<(u64, GroupBatch)>,
 }
 
-/// The machine has stopped, or a call has failed.
-#[derive(Debug)]
-struct Stopped(Error);
-
 struct World {
-    disk: SimDisk,
-    compacts: bool,
-    clock: ManualClock,
-    seconds: u64,
-    store: Option<Store>,
+    machine: Machine,
     workers: Vec<Worker>,
     joined: u32,
     records: BTreeMap<u32, Known>,
@@ -111,67 +102,41 @@ struct World {
     reached: Option<Checkpoint>,
     /// A deletion has begun, and the group is not made again.
     may_be_deleted: bool,
-    /// How it stops, if it is to.
-    stop: LossMode,
 }
 
 impl World {
     fn new(seed: u64, compacts: bool) -> Self {
-        let mut world = Self {
-            disk: SimDisk::new(seed),
-            compacts,
-            clock: ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000)),
-            seconds: 0,
-            store: None,
+        let options = match compacts {
+            true => StoreOptions::new().compaction_bytes(1),
+            false => StoreOptions::new(),
+        };
+        let world = Self {
+            machine: Machine::new(SimDisk::new(seed), options),
             workers: Vec::new(),
             joined: 0,
             records: BTreeMap::new(),
             parents: BTreeMap::new(),
             reached: None,
             may_be_deleted: false,
-            stop: LossMode::LoseAll,
         };
-        world.open().unwrap();
-        world.store().create_stream("jobs", 2).unwrap();
         world.group().unwrap();
         world
     }
 
-    fn store(&self) -> &Store {
-        self.store.as_ref().unwrap()
-    }
-
     fn stream(&self) -> anabranch::Result<Stream> {
-        self.store().stream("jobs")
+        self.machine.stream()
     }
 
     fn group(&self) -> anabranch::Result<ConsumerGroup> {
         self.stream()?.group("work", StartingPosition::TrimHorizon)
     }
 
-    fn open(&mut self) -> anabranch::Result<()> {
-        let options = StoreOptions::new()
-            .segment_bytes(64 << 10)
-            .keeper(false)
-            .flusher_threads(1)
-            .clock(self.clock.clone())
-            .disk(self.disk.clone());
-        let options = match self.compacts {
-            true => options.compaction_bytes(1),
-            false => options,
-        };
-        self.store = Some(options.open(DIRECTORY)?);
-        Ok(())
-    }
-
     /// Power is lost, and the store is opened again.
     fn crash(&mut self, mode: LossMode) {
-        self.disk.freeze();
-        let after = self.disk.crash(mode);
+        // Members that end with the machine leave nothing behind.
+        self.machine.disk.freeze();
         self.lose_members();
-        self.store = None;
-        self.disk = after;
-        self.open().unwrap();
+        self.machine.crash(mode);
         if self.may_be_deleted {
             self.group().unwrap();
             self.may_be_deleted = false;
@@ -185,13 +150,11 @@ impl World {
 
     fn run(&mut self, op: &Op) {
         if let Err(Stopped(error)) = self.try_run(op) {
-            let has_failed = self.disk.is_frozen() || self.disk.faults().struck() > 0;
-            assert!(has_failed, "{op:?} failed: {error}");
-            // Nothing is known then of a group that was to be made again, and a store that is poisoned does no more.
-            let may_go_on = !self.disk.is_frozen() && !self.may_be_deleted && self.store.is_some();
-            match may_go_on && !matches!(error, Error::Poisoned { .. }) {
-                true => drop(self.disk.faults().clear()),
-                false => self.crash(self.stop),
+            assert!(self.machine.has_failed(), "{op:?} failed: {error}");
+            // Nothing is known of a group that was to be made again.
+            match self.machine.goes_on_after(&error) && !self.may_be_deleted {
+                true => drop(self.machine.disk.faults().clear()),
+                false => self.crash(self.machine.stop()),
             }
         }
         self.check();
@@ -214,46 +177,32 @@ impl World {
             Op::SetBack => self.set_back(),
             Op::Delete => self.delete(),
             Op::Advance(seconds) => {
-                self.advance(*seconds);
+                self.machine.advance(*seconds);
                 Ok(())
             }
             Op::Expire => self.expire(),
-            Op::Split(nth) => self
-                .stream()
-                .and_then(|stream| split_nth(&stream, *nth))
-                .map_err(stopped),
-            Op::Merge(nth) => self
-                .stream()
-                .and_then(|stream| merge_nth(&stream, *nth))
-                .map_err(stopped),
-            Op::Maintain => self.store().maintain().map_err(stopped),
+            Op::Split(nth) => self.machine.split(*nth),
+            Op::Merge(nth) => self.machine.merge(*nth),
+            Op::Maintain => self.machine.maintain(),
             Op::Lag => self.lag(),
             Op::Reopen => {
                 self.lose_members();
-                let closed = self.store().close();
-                self.store = None;
-                closed.map_err(stopped)?;
-                self.open().map_err(stopped)
+                self.machine.close()?;
+                self.machine.open()
             }
             Op::Crash(mode) => {
                 self.crash(*mode);
                 Ok(())
             }
             Op::CrashIn(calls, mode) => {
-                self.stop = *mode;
-                self.disk.faults().freeze_nth(Calls::ALL, *calls);
+                self.machine.stop_in(*calls, *mode);
                 Ok(())
             }
             Op::FailIn(calls, fault) => {
-                fault.arm(&self.disk, *calls);
+                fault.arm(&self.machine.disk, *calls);
                 Ok(())
             }
         }
-    }
-
-    fn advance(&mut self, seconds: u64) {
-        self.clock.advance(Duration::from_secs(seconds));
-        self.seconds += seconds;
     }
 
     fn expire(&mut self) -> Result<(), Stopped> {
@@ -262,11 +211,7 @@ impl World {
             known.is_owed |= owed.contains(id);
             known.may_be_expired = true;
         }
-        for _ in 0..30 {
-            self.advance(3_600);
-            self.store().maintain().map_err(stopped)?;
-        }
-        Ok(())
+        self.machine.let_hours_pass(30)
     }
 
     /// The records that a member is to be told of if they expire now: the group has come to their shards, or to those in front
@@ -441,7 +386,7 @@ impl World {
         );
         self.check_parents_are_committed(batch.shard);
         for id in ids(&batch) {
-            let seconds = self.seconds;
+            let seconds = self.machine.seconds();
             let known = self.records.get_mut(&id).expect("what is given out was put");
             assert_ne!(known.committed, Committed::Yes, "{id} was committed");
             let may_be_again = known
@@ -458,7 +403,7 @@ impl World {
             };
         }
         let count = batch.records.len();
-        self.workers[at].given.push((self.seconds, batch));
+        self.workers[at].given.push((self.machine.seconds(), batch));
         Ok(count)
     }
 
@@ -481,7 +426,11 @@ impl World {
         let outcome = match &committed {
             Ok(()) => Committed::Yes,
             Err(Error::LeaseLost { .. }) => {
-                assert!(given_at + LEASE_SECONDS <= self.seconds, "{}", batch.shard);
+                assert!(
+                    given_at + LEASE_SECONDS <= self.machine.seconds(),
+                    "{}",
+                    batch.shard
+                );
                 worker.given.remove(nth);
                 return Ok(());
             }
@@ -554,7 +503,7 @@ impl World {
         }
         self.note_lineage();
         let Ok(Some(now)) = self.stream().and_then(|stream| stream.checkpoint("work")) else {
-            assert!(self.disk.is_frozen(), "the checkpoint is gone");
+            assert!(self.machine.has_stopped(), "the checkpoint is gone");
             return;
         };
         let drained = self.ancestors(now.positions().map(|(shard, _)| shard));
@@ -579,10 +528,10 @@ impl World {
     /// All that is there is given out in the end.
     fn drain(&mut self) {
         // After a failed call the store may do no more.
-        if self.disk.is_frozen() || self.disk.faults().struck() > 0 {
-            self.crash(self.stop);
+        if self.machine.has_failed() {
+            self.crash(self.machine.stop());
         }
-        self.disk.faults().clear();
+        self.machine.disk.faults().clear();
         self.run(&Op::Advance(LEASE_SECONDS));
         while !self.workers.is_empty() {
             self.leave(0);
@@ -631,10 +580,6 @@ fn ids(batch: &GroupBatch) -> Vec<u32> {
     let ids = batch.records.iter();
     ids.map(|record| u32::from_be_bytes(record.data[..].try_into().unwrap()))
         .collect()
-}
-
-fn stopped(error: Error) -> Stopped {
-    Stopped(error)
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -712,7 +657,7 @@ fn a_call_of_a_group_that_fails_sets_nothing_back_and_loses_nothing() {
         for call in 1.. {
             let _case = Case::begin(|| format!("{fault:?} in call {call}"));
             let mut world = World::new(call, false);
-            let disk = world.disk.clone();
+            let disk = world.machine.disk.clone();
             world.run(&Op::FailIn(call, fault));
             scenario().iter().for_each(|op| world.run(op));
             let has_struck = disk.faults().struck() > 0;
@@ -732,7 +677,7 @@ fn a_crash_in_any_call_of_a_group_sets_nothing_back_and_loses_nothing() {
                 let _case = Case::begin(|| format!("a crash in call {call}, {mode:?}, compacts {compacts}"));
                 let mut world = World::new(call, compacts);
                 world.run(&Op::CrashIn(call, mode));
-                let before = world.disk.clone();
+                let before = world.machine.disk.clone();
                 scenario().iter().for_each(|op| world.run(op));
                 let has_stopped = before.is_frozen();
                 world.drain();

@@ -1,5 +1,5 @@
-//! A machine with a store of one stream, which stops and is started again. The worlds of groups, queues and channels
-//! are built on it.
+//! A machine with a store of one stream, which stops and is started again. The worlds of groups, queues and channels, and
+//! that of all of these together, are built on it.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use anabranch::{Error, HashKey, ManualClock, ShardFilter, Store, StoreOptions, S
 
 use crate::model::KEYS;
 
-const DIRECTORY: &str = "store";
-const STREAM: &str = "records";
+pub const DIRECTORY: &str = "store";
+pub const STREAM: &str = "records";
 
 pub struct Machine {
     pub disk: SimDisk,
@@ -21,12 +21,12 @@ pub struct Machine {
     stop: LossMode,
 }
 
-/// The machine has stopped.
+/// The machine has stopped, or a call has failed.
 #[derive(Debug)]
-pub struct Stopped;
+pub struct Stopped(pub Error);
 
-pub fn stopped(_: Error) -> Stopped {
-    Stopped
+pub fn stopped(error: Error) -> Stopped {
+    Stopped(error)
 }
 
 impl Machine {
@@ -49,6 +49,15 @@ impl Machine {
         machine.open().unwrap();
         machine.store().create_stream(STREAM, 2).unwrap();
         machine
+    }
+
+    /// What the store is opened with, for a copy of it on another disk.
+    pub fn options(&self, disk: &SimDisk) -> StoreOptions {
+        self.options.clone().disk(disk.clone())
+    }
+
+    pub fn clock(&self) -> &ManualClock {
+        &self.clock
     }
 
     pub fn store(&self) -> &Store {
@@ -112,12 +121,17 @@ impl Machine {
     }
 
     pub fn open(&mut self) -> Result<(), Stopped> {
-        let options = self.options.clone().disk(self.disk.clone());
+        let options = self.options(&self.disk);
         self.store = Some(options.open(DIRECTORY).map_err(stopped)?);
         Ok(())
     }
 
-    /// The machine will stop in a later call.
+    /// Whether there is a store: not where it was closed, and did not open again.
+    pub fn is_open(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// It is to stop in a later call.
     pub fn stop_in(&mut self, calls: u64, mode: LossMode) {
         self.stop = mode;
         self.disk.faults().freeze_nth(Calls::ALL, calls);
@@ -127,16 +141,37 @@ impl Machine {
         self.disk.is_frozen()
     }
 
-    /// Starts again after a planned stop.
+    /// Whether it has stopped, or a call has failed as it was to.
+    pub fn has_failed(&self) -> bool {
+        self.has_stopped() || self.disk.faults().struck() > 0
+    }
+
+    /// Whether the store goes on after this failure.
+    pub fn goes_on_after(&self, error: &Error) -> bool {
+        !self.has_stopped() && self.is_open() && !matches!(error, Error::Poisoned { .. })
+    }
+
+    /// Does not open the store again.
+    pub fn lose_power(&mut self, mode: LossMode) {
+        self.disk.freeze();
+        let after = self.disk.crash(mode);
+        self.store = None;
+        self.disk = after;
+    }
+
+    /// In which way it is to stop.
+    pub fn stop(&self) -> LossMode {
+        self.stop
+    }
+
+    /// Starts again after it has stopped as it was to.
     pub fn start_again(&mut self) {
         self.crash(self.stop);
     }
 
     /// Power is lost, or the process is killed, and the store is opened again.
     pub fn crash(&mut self, mode: LossMode) {
-        let after = self.disk.crash(mode);
-        self.store = None;
-        self.disk = after;
+        self.lose_power(mode);
         self.open().unwrap();
     }
 }

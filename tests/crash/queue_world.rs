@@ -282,13 +282,16 @@ impl World {
             ..ReceiveOptions::default()
         };
         let received = self.queue().and_then(|queue| queue.receive(&options));
-        let Ok(received) = received else {
-            // Every record may have been given out.
-            for known in self.records.values_mut() {
-                known.most_count += 1;
-                known.is_last = false;
+        let received = match received {
+            Ok(received) => received,
+            Err(error) => {
+                // Any may have been given out.
+                for known in self.records.values_mut() {
+                    known.most_count += 1;
+                    known.is_last = false;
+                }
+                return Err(Stopped(error));
             }
-            return Err(Stopped);
         };
         let held_until = self.machine.seconds() + VISIBILITY_SECONDS;
         let mut seen = BTreeSet::new();

@@ -701,6 +701,46 @@ fn little_is_read_of_a_large_segment_to_find_where_it_ends() {
     }
 }
 
+/// Also where the walk begins at an index, which is of what was durable alone.
+#[cfg(feature = "sim")]
+#[test]
+fn a_large_segment_ends_where_its_next_opener_finds_after_a_loss_of_power() {
+    use anabranch::sim::{LossMode, SimDisk};
+
+    const SYNCED: usize = 100;
+    for seed in 0..3 {
+        let disk = SimDisk::new(seed);
+        let clock = ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000));
+        let options = quiet().durability(Durability::Written).clock(clock);
+        let store = options.clone().disk(disk.clone()).open("store").unwrap();
+        let stream = store.create_stream("clicks", 1).unwrap();
+        let put: Vec<_> = (0..SYNCED as u32 + 30)
+            .map(|number| {
+                let mut record = vec![b'x'; 100_000];
+                record[..4].copy_from_slice(&number.to_le_bytes());
+                stream.put("key", &record).unwrap();
+                if number as usize + 1 == SYNCED {
+                    store.maintain().unwrap();
+                }
+                record
+            })
+            .collect();
+        for mode in LossMode::ALL {
+            let left = disk.image(mode);
+            let followed = options.clone().disk(left.onlooker()).follow("store").unwrap();
+            let seen = data(&followed.stream("clicks").unwrap());
+            assert!(
+                seen.len() >= SYNCED && put.starts_with(&seen),
+                "{mode:?}: {}",
+                seen.len()
+            );
+            followed.close().unwrap();
+            let opened = options.clone().disk(left).open("store").unwrap();
+            assert!(data(&opened.stream("clicks").unwrap()) == seen, "{mode:?}");
+        }
+    }
+}
+
 #[cfg(feature = "channels")]
 #[test]
 fn channels_are_seen_and_only_their_writer_delivers_them() {

@@ -127,7 +127,13 @@ fn the_image_is_built_of_what_is_there() {
         let at = words.iter().position(|word| *word == option).unwrap();
         words[at + 1]
     };
-    assert!(ours["features"].get(behind("--features")).is_some(), "{build}");
+    assert_eq!(behind("--features"), r#""$FEATURES""#, "{build}");
+    let features = dockerfile
+        .lines()
+        .find_map(|line| line.strip_prefix("ARG FEATURES="));
+    for feature in features.unwrap().split(',') {
+        assert!(ours["features"].get(feature).is_some(), "{feature}");
+    }
     let program = behind("--bin");
     let is_program = |target: &Value| target["name"] == program && target["kind"] == json!(["bin"]);
     assert!(

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, NoAnswer};
-use crate::error::Error;
+use super::failure::Failure;
 
 /// How long one request may take. A leader that dies is replaced within four to nine seconds, by when it is asked
 /// again.
@@ -33,20 +33,6 @@ mod code {
 #[derive(Clone, Debug)]
 pub(super) struct Api {
     pub(super) cluster: Arc<Cluster>,
-}
-
-/// Why something was not done, or is not known to be.
-#[derive(Clone, Debug)]
-pub(super) enum Failure {
-    /// Something went on the subject since.
-    WrongLastSequence,
-    /// The last append to the subject is not done yet.
-    AppendInFlight,
-    NoSuchStream,
-    NoRoom,
-    Refused(String),
-    /// It may be done or not.
-    NoAnswer(String),
 }
 
 /// A message of a stream.
@@ -308,25 +294,6 @@ impl StreamInfo {
                 .max()
                 .unwrap_or(0),
         }
-    }
-}
-
-impl Failure {
-    /// As a user is told of it.
-    pub(super) fn into_error(self, operation: &'static str) -> Error {
-        let reason = match self {
-            Self::NoRoom => {
-                return Error::StorageFull {
-                    operation,
-                    path: "the cluster".into(),
-                };
-            }
-            Self::WrongLastSequence => "another one has written there".to_owned(),
-            Self::AppendInFlight => "another append is under way".to_owned(),
-            Self::NoSuchStream => "it does not have the stream any more".to_owned(),
-            Self::Refused(reason) | Self::NoAnswer(reason) => reason,
-        };
-        Error::Cluster { operation, reason }
     }
 }
 

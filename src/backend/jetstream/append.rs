@@ -117,7 +117,7 @@ impl ClusterLog {
     ///
     /// # Errors
     /// [`Error::Cluster`] if the cluster does not answer in time. No record was taken then.
-    pub(super) fn begin_writing(&self) -> Result<()> {
+    pub(super) fn begin_writing(&self, now: Timestamp) -> Result<()> {
         let began = Instant::now();
         let mut state = self.lock();
         while (state.is_being_noted || state.is_committing) && !state.is_noted && !state.is_closed {
@@ -131,7 +131,9 @@ impl ClusterLog {
         }
         state.is_being_noted = true;
         if state.end.sequence == 0 {
-            let written = self.commit_alone(state, Group::begun(NewFrame::of_beginning(), began));
+            // It expires with the records that follow.
+            let frame = NewFrame::of_beginning(now.max(state.taken_arrival));
+            let written = self.commit_alone(state, Group::begun(frame, began));
             if let Err(error) = written {
                 self.note_noted(Err(error.clone()));
                 return Err(error);

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::api::{Failure, Stored};
+use super::api::Stored;
 use super::envelope::Envelope;
+use super::failure::Failure;
 use super::shared::{PAUSE, Shared};
 use crate::error::{Error, Result};
 use crate::model::StreamId;

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::api::{Failure, Stored};
+use super::api::Stored;
 use super::envelope::Envelope;
+use super::failure::Failure;
 use super::shared::{LEADER_LIMIT, PAUSE, Shared};
 use crate::error::{Error, Result};
 

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::api::{Api, Failure, StreamInfo};
+use super::api::{Api, StreamInfo};
 use super::cluster::Cluster;
+use super::failure::Failure;
 use super::frame::message_bytes;
 use super::monitor;
 use super::options::JetStream;

@@ -11,8 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use super::api::{Failure, Stored};
+use super::api::Stored;
 use super::envelope::{Author, Envelope};
+use super::failure::Failure;
 use super::frame::{Frame, LogPlace, NewFrame};
 use super::log::ClusterLog;
 use super::log_state::LogState;

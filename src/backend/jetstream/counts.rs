@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::api::Failure;
+use super::failure::Failure;
 use crate::model::Histogram;
 use crate::seam::Tally;
 use crate::sync::Mutex;

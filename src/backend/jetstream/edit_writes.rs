@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use super::api::Failure;
 use super::envelope::{ENVELOPE_BYTES, Kind, seal};
+use super::failure::Failure;
 use super::shared::{PAUSE, Shared};
 use crate::error::Error;
 

@@ -90,8 +90,11 @@ impl NewFrame {
     }
 
     /// The first frame of a log, without a record.
-    pub(super) fn of_beginning() -> Self {
-        Self::of(Kind::Opened)
+    pub(super) fn of_beginning(now: Timestamp) -> Self {
+        Self {
+            last_arrival: now,
+            ..Self::of(Kind::Opened)
+        }
     }
 
     /// A frame without a record, after which no earlier place of the log is its end.

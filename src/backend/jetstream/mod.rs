@@ -22,6 +22,7 @@ mod edit_reads;
 mod edit_writes;
 mod edits;
 mod envelope;
+mod failure;
 mod fetch;
 mod frame;
 mod log;

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use super::api::{Api, Failure, REQUEST_LIMIT, Stored};
+use super::api::{Api, REQUEST_LIMIT, Stored};
+use super::failure::Failure;
 
 /// The last message on a subject, as one server has it.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::api::Failure;
+use super::failure::Failure;
 use super::shared::Shared;
 use crate::catalog::Catalog;
 use crate::error::Result;

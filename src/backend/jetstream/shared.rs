@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::api::{Api, Failure, Stored, StreamInfo};
+use super::api::{Api, Stored, StreamInfo};
 use super::cluster::Cluster;
 use super::envelope::{Author, Envelope};
+use super::failure::Failure;
 use super::subjects::Names;
 use crate::error::{Error, Result};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, OnceLock};

@@ -67,13 +67,6 @@ impl Names {
         }
     }
 
-    /// Whether this is the subject of a probe.
-    pub(super) fn is_probe(&self, subject: &str) -> bool {
-        let rest = subject.strip_prefix(&format!("ab.{}.", self.store));
-        let of_stream = rest.and_then(|rest| rest.split_once('.'));
-        of_stream.is_some_and(|(_, what)| what == "probe")
-    }
-
     /// Who asks there is answered by the opener of the store. It is no subject of a stream.
     pub(super) fn presence(&self) -> String {
         format!("ab-present.{}", self.store)
@@ -135,12 +128,7 @@ mod tests {
         assert_eq!(names.stream_of("AB_other_12"), None);
         for of in [None, Some(stream)] {
             let probe = names.probe(of);
-            assert!(names.is_probe(&probe));
             assert_eq!(names.log_of(stream, &probe), None);
         }
-        assert!(
-            !names.is_probe(&names.edits())
-                && !names.is_probe(&names.log(LogName::Shard(stream, ShardId::FIRST)))
-        );
     }
 }

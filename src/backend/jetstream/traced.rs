@@ -11,8 +11,8 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use super::api::Failure;
 use super::cluster::Cluster;
+use super::failure::Failure;
 
 /// How long one answer may take, with all of its messages.
 const LIMIT: Duration = Duration::from_secs(10);

@@ -34,7 +34,7 @@ impl ShardLog for ClusterLog {
                     return Ok(Appended::WouldWait);
                 }
                 drop(state);
-                self.begin_writing()?;
+                self.begin_writing(now)?;
                 state = self.lock();
                 continue;
             }
@@ -73,7 +73,8 @@ impl ShardLog for ClusterLog {
         while sequence <= end.sequence && end.sequence > 0 {
             let Some(frame) = self.kept(&state, sequence) else {
                 let next = number(sequence, place);
-                if next > from {
+                // Who has passed a frame without records has got nowhere yet that a reader could see.
+                if next > from && (reading.taken > 0 || reading.is_behind) {
                     return Poll::Ready(Ok(reading.stopped(next, end.next_record)));
                 }
                 return ask(self, &mut state, Question::Frames(sequence), horizon);

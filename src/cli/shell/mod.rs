@@ -71,7 +71,7 @@ pub(super) enum ShellCommand {
     #[command(after_long_help = AFTER_HELP)]
     Merge(reshard::MergeArguments),
 
-    /// Copy a stream to another directory, server, cluster or AWS while it is written, in order, and go on where it was
+    /// Copy a stream to another directory, server, cluster or AWS while it is written, and go on where that ended
     #[command(after_long_help = mirror::AFTER_HELP)]
     Mirror(Box<mirror::MirrorArguments>),
 

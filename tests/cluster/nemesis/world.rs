@@ -121,8 +121,10 @@ impl World {
         self.nodes.resume(node);
     }
 
-    /// Takes the power of these nodes at once.
+    /// Takes the power of these nodes at once. They are stopped first: a server that went on without its file system for a
+    /// moment could acknowledge what no disk has, which no server without power does.
     pub fn cut_power(&mut self, nodes: &[usize]) {
+        nodes.iter().for_each(|node| self.nodes.pause(*node));
         let switches: Vec<_> = nodes.iter().map(|node| self.disks[*node].switch()).collect();
         switches.into_iter().for_each(|switch| switch.cut());
         nodes.iter().for_each(|node| self.nodes.kill(*node));

@@ -1,13 +1,16 @@
 //! Programs in which everything meets: a queue, a group and a reader of one stream over reshards, snapshots,
 //! clocks that jump while records are trimmed, few open files, encryption, calls that fail, in a recovery too,
-//! a stream that is made again under its name, and a journal that rots. Nothing that was acknowledged is lost, and nothing
-//! that was acknowledged to a queue, or committed by a group, comes back.
+//! a stream that is made again under its name, and copies and stores that rot and are repaired. Nothing that was
+//! acknowledged is lost but what a repair tells, and nothing that was acknowledged to a queue, or committed by a group,
+//! comes back.
 
+mod damage;
 mod world;
 
 use anabranch::sim::LossMode;
 use proptest::prelude::*;
 
+use self::damage::Rot;
 use self::world::{Op, Settings, World};
 use crate::op::Fault;
 use crate::watchdog::Case;
@@ -27,6 +30,10 @@ fn fault() -> impl Strategy<Value = Fault> {
     prop::sample::select(Fault::ALL.to_vec())
 }
 
+fn rot() -> impl Strategy<Value = Rot> {
+    (any::<u64>(), any::<u64>(), 0..8_u32).prop_map(|(file, byte, bit)| Rot { file, byte, bit })
+}
+
 fn op() -> impl Strategy<Value = Op> {
     let bytes = prop_oneof![5 => 8..300_usize, 3 => 5_000..20_000_usize];
     prop_oneof![
@@ -37,6 +44,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => Just(Op::TrimToReader),
         2 => Just(Op::TrimToGroup),
         2 => Just(Op::Copy),
+        2 => rot().prop_map(Op::CopyRots),
         2 => (0..6_usize).prop_map(Op::Split),
         2 => (0..6_usize).prop_map(Op::Merge),
         2 => prop::option::weighted(0.7, 0..3_u8).prop_map(Op::Encrypt),
@@ -103,6 +111,20 @@ proptest! {
         ops.iter().for_each(|op| world.run(op));
         world.rot_journal(mode, byte);
     }
+
+    #[test]
+    fn a_store_that_rots_loses_what_its_repair_tells(
+        seed in any::<u64>(),
+        settings in settings(),
+        ops in prop::collection::vec(op(), 1..40),
+        mode in loss(),
+        rot in rot(),
+    ) {
+        let _case = Case::begin(|| format!("seed {seed}, {settings:?}, {mode:?}, {rot:?}: {ops:?}"));
+        let mut world = World::new(seed, settings);
+        ops.iter().for_each(|op| world.run(op));
+        world.rot(mode, &rot);
+    }
 }
 
 /// Each thing once.
@@ -154,7 +176,7 @@ fn a_call_that_fails_costs_neither_queue_nor_group_nor_reader_anything() {
             for call in (1..).step_by(4) {
                 let _case = Case::begin(|| format!("{fault:?} in call {call}, {settings:?}"));
                 let mut world = World::new(call, settings);
-                let disk = world.disk.clone();
+                let disk = world.machine.disk.clone();
                 world.run(&Op::FailIn(call, fault));
                 scenario().iter().for_each(|op| world.run(op));
                 let has_struck = disk.faults().struck() > 0;

@@ -1,22 +1,21 @@
 //! A stream, and all that uses it: a queue, a consumer group, a reader that is always there, copies of the store.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anabranch::inspect::Inspection;
-use anabranch::sim::{Calls, LossMode, SimDisk};
+use anabranch::sim::{LossMode, SimDisk};
 use anabranch::{
-    Checkpoint, ConsumerGroup, Error, ManualClock, Member, MemberOptions, PutRecord, Queue, QueueOptions,
-    QueueSettings, ReadLimit, Receipt, ReceiveOptions, Record, StartingPosition, Store, StoreOptions, Stream,
-    StreamId, StreamReader, Timestamp,
+    Checkpoint, ConsumerGroup, Error, Member, MemberOptions, PutRecord, Queue, QueueOptions, QueueSettings,
+    ReadLimit, Receipt, ReceiveOptions, Record, RecordNumber, ShardId, StartingPosition, Store, StoreOptions,
+    Stream, StreamId, StreamReader,
 };
 
-use crate::machine::{merge_nth, split_nth};
-use crate::model::{KEYS, key_ring};
+use super::damage::{self, Rot};
+use crate::machine::{DIRECTORY, Machine, STREAM, Stopped, stopped};
+use crate::model::key_ring;
 use crate::op::Fault;
 
-pub const DIRECTORY: &str = "store";
-const STREAM: &str = "jobs";
 const VISIBILITY_SECONDS: u64 = 30;
 const NUMBER_BYTES: usize = 8;
 
@@ -38,6 +37,8 @@ pub enum Op {
     TrimToGroup,
     /// A snapshot is made, and opened.
     Copy,
+    /// A snapshot is made, rots, and is repaired.
+    CopyRots(Rot),
     Split(usize),
     Merge(usize),
     Encrypt(Option<u8>),
@@ -87,33 +88,27 @@ enum Done {
 struct Known {
     bytes: usize,
     is_acknowledged: bool,
+    /// Where it is, if it was acknowledged.
+    place: Option<(ShardId, RecordNumber)>,
     /// It was trimmed, or may have been.
     may_be_hidden: bool,
     of_queue: Done,
     of_group: Done,
 }
 
-/// What ended a step.
-#[derive(Debug)]
-pub struct Stopped(pub Error);
-
 type Step<T> = Result<T, Stopped>;
 
-fn stopped(error: Error) -> Stopped {
-    Stopped(error)
-}
-
 pub struct World {
-    pub disk: SimDisk,
+    pub machine: Machine,
     settings: Settings,
-    clock: ManualClock,
-    store: Option<Store>,
     /// The stream that there is, and what was put to it.
     stream: Option<StreamId>,
     records: BTreeMap<u64, Known>,
     next: u64,
     /// Those of the last put that was acknowledged, and of later ones.
     last_put: BTreeSet<u64>,
+    /// Those that were acknowledged last in each shard: its last commit, unless one followed that was not acknowledged.
+    last_of_shards: BTreeMap<ShardId, BTreeSet<u64>>,
     reader: Option<(StreamReader, BTreeSet<u64>)>,
     member: Option<Member>,
     /// Of streams that had the name before.
@@ -123,20 +118,20 @@ pub struct World {
     copies: u32,
     /// Whether room or descriptors were short since the machine began. A change that found none is tried again later.
     was_short: bool,
-    stop: LossMode,
 }
 
 impl World {
     pub fn new(seed: u64, settings: Settings) -> Self {
+        let disk = SimDisk::new(seed);
+        settings.begin(&disk);
         let mut world = Self {
-            disk: SimDisk::new(seed),
+            machine: Machine::new(disk, settings.options()),
             settings,
-            clock: ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000)),
-            store: None,
             stream: None,
             records: BTreeMap::new(),
             next: 0,
             last_put: BTreeSet::new(),
+            last_of_shards: BTreeMap::new(),
             reader: None,
             member: None,
             old_checkpoints: Vec::new(),
@@ -144,10 +139,8 @@ impl World {
             receipts: Vec::new(),
             copies: 0,
             was_short: false,
-            stop: LossMode::LoseAll,
         };
-        world.begin_disk();
-        world.open().unwrap_or_else(|Stopped(error)| panic!("{error}"));
+        world.find_stream().unwrap();
         world
     }
 
@@ -156,16 +149,15 @@ impl World {
         let Err(Stopped(error)) = self.try_run(op) else {
             return;
         };
-        let was_made = self.disk.is_frozen() || self.disk.faults().struck() > 0 || self.was_short;
+        let was_made = self.machine.has_failed() || self.was_short;
         assert!(was_made, "{op:?} failed: {error}");
         assert!(
             !matches!(error, Error::Corrupt { .. }),
             "{op:?} found damage: {error}"
         );
-        let may_go_on = !self.disk.is_frozen() && self.store.is_some() && !matches!(op, Op::Recreate);
-        match may_go_on && !matches!(error, Error::Poisoned { .. }) {
-            true => end_faults(&self.disk),
-            false => self.crash(self.stop),
+        match self.machine.goes_on_after(&error) && !matches!(op, Op::Recreate) {
+            true => end_faults(&self.machine.disk),
+            false => self.crash(self.machine.stop()),
         }
     }
 
@@ -178,23 +170,20 @@ impl World {
             Op::TrimToReader => self.trim_to_reader(),
             Op::TrimToGroup => self.trim_to_group(),
             Op::Copy => self.copy(),
-            Op::Split(nth) => split_nth(&self.stream()?, *nth).map_err(stopped),
-            Op::Merge(nth) => merge_nth(&self.stream()?, *nth).map_err(stopped),
-            Op::Encrypt(key) => match key {
-                Some(key) => self.stream()?.start_encryption(KEYS[usize::from(*key)]),
-                None => self.stream()?.stop_encryption(),
-            }
-            .map_err(stopped),
+            Op::CopyRots(rot) => self.copy_rots(rot),
+            Op::Split(nth) => self.machine.split(*nth),
+            Op::Merge(nth) => self.machine.merge(*nth),
+            Op::Encrypt(key) => self.machine.encrypt(*key),
             Op::Glitch {
                 hours,
                 is_forward,
                 is_reopened,
             } => self.glitch(Duration::from_secs(3_600 * hours), *is_forward, *is_reopened),
             Op::Pass(seconds) => {
-                self.clock.advance(Duration::from_secs(*seconds));
-                self.maintain()
+                self.machine.advance(*seconds);
+                self.machine.maintain()
             }
-            Op::Maintain => self.maintain(),
+            Op::Maintain => self.machine.maintain(),
             Op::Recreate => self.recreate(),
             Op::Look => self.look(),
             Op::Reopen => self.reopen(),
@@ -203,21 +192,22 @@ impl World {
                 Ok(())
             }
             Op::CrashIn(calls, mode) => {
-                self.stop = *mode;
-                self.disk.faults().freeze_nth(Calls::ALL, *calls);
+                self.machine.stop_in(*calls, *mode);
                 Ok(())
             }
             Op::FailIn(calls, fault) => {
-                fault.arm(&self.disk, *calls);
+                fault.arm(&self.machine.disk, *calls);
                 Ok(())
             }
             Op::BeFull(bytes) => {
-                self.disk.set_capacity(self.disk.used_bytes() + bytes);
+                let disk = &self.machine.disk;
+                disk.set_capacity(disk.used_bytes() + bytes);
                 self.was_short = true;
                 Ok(())
             }
             Op::RunOutOfFiles(files) => {
-                self.disk.set_open_file_limit(self.disk.open_files() + files);
+                let disk = &self.machine.disk;
+                disk.set_open_file_limit(disk.open_files() + files);
                 self.was_short = true;
                 Ok(())
             }
@@ -228,45 +218,19 @@ impl World {
         }
     }
 
-    /// What every disk is like.
     fn begin_disk(&mut self) {
-        end_faults(&self.disk);
         self.was_short = false;
-        if self.settings.has_few_files {
-            self.disk.faults().lose_what_is_closed_unsynced();
-        }
-    }
-
-    fn options(&self, disk: &SimDisk) -> StoreOptions {
-        let options = StoreOptions::new()
-            .segment_bytes(64 << 10)
-            .max_recycled_bytes(256 << 10)
-            .keeper(false)
-            .flusher_threads(1)
-            .min_journaled_shards(self.settings.journaled_from)
-            .map_sealed_segments(self.settings.maps)
-            .keys(key_ring())
-            .clock(self.clock.clone())
-            .disk(disk.clone());
-        let options = match self.settings.compacts {
-            true => options.compaction_bytes(1),
-            false => options,
-        };
-        match self.settings.has_few_files {
-            true => options.max_open_segments(2),
-            false => options,
-        }
+        self.settings.begin(&self.machine.disk);
     }
 
     fn open(&mut self) -> Step<()> {
-        let store = self.options(&self.disk).open(DIRECTORY).map_err(stopped)?;
-        self.store = Some(store);
+        self.machine.open()?;
         self.find_stream()
     }
 
     /// The stream, which is another one if it was being made again.
     fn find_stream(&mut self) -> Step<()> {
-        let store = self.store();
+        let store = self.machine.store();
         let found = match store.stream(STREAM) {
             Err(Error::StreamNotFound { .. }) => store.create_stream(STREAM, 2),
             found => found,
@@ -275,21 +239,14 @@ impl World {
         if self.stream.replace(id) != Some(id) {
             self.records.clear();
             self.last_put.clear();
+            self.last_of_shards.clear();
             self.old_receipts.append(&mut self.receipts);
         }
         Ok(())
     }
 
-    fn store(&self) -> &Store {
-        self.store.as_ref().unwrap()
-    }
-
     fn stream(&self) -> Step<Stream> {
-        self.store().stream(STREAM).map_err(stopped)
-    }
-
-    fn maintain(&self) -> Step<()> {
-        self.store().maintain().map_err(stopped)
+        self.machine.stream().map_err(stopped)
     }
 
     fn let_go(&mut self) {
@@ -299,34 +256,31 @@ impl World {
 
     fn reopen(&mut self) -> Step<()> {
         self.let_go();
-        let closed = self.store().close();
-        self.store = None;
-        closed.map_err(stopped)?;
+        self.machine.close()?;
         self.open()
+    }
+
+    /// Power is lost.
+    fn end(&mut self, mode: LossMode) {
+        self.let_go();
+        self.machine.lose_power(mode);
+        self.begin_disk();
     }
 
     /// Power is lost, and the store is opened again and looked at.
     fn crash(&mut self, mode: LossMode) {
-        self.let_go();
-        self.disk.freeze();
-        self.store = None;
-        self.disk = self.disk.crash(mode);
-        self.begin_disk();
+        self.end(mode);
         let opened = self.open().and_then(|()| self.look());
         opened.unwrap_or_else(|Stopped(error)| panic!("after a crash: {error}"));
     }
 
     fn fail_recovery(&mut self, calls: u64, fault: Fault, mode: LossMode) {
-        self.let_go();
-        self.disk.freeze();
-        self.store = None;
-        self.disk = self.disk.crash(mode);
-        self.begin_disk();
-        fault.arm(&self.disk, calls);
+        self.end(mode);
+        fault.arm(&self.machine.disk, calls);
         // What cannot be read then is told, and nothing is taken for the end.
         let looked = self.open().and_then(|()| self.look());
         if let Err(Stopped(error)) = looked {
-            assert!(self.disk.faults().struck() > 0, "a recovery failed: {error}");
+            assert!(self.machine.has_failed(), "a recovery failed: {error}");
             assert!(
                 !matches!(error, Error::Corrupt { .. }),
                 "{fault:?} in a recovery is damage: {error}"
@@ -348,10 +302,20 @@ impl World {
         let put = self
             .stream()
             .and_then(|stream| stream.put_records(&batch).map_err(stopped));
+        let mut places = put.iter().flatten().map(|put| {
+            let number = put.sequence_number.record_number();
+            (put.shard_id, number)
+        });
+        let mut last_of_shards: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for id in &ids {
+            let place = places.next();
+            if let Some((shard, _)) = place {
+                last_of_shards.entry(shard).or_default().insert(*id);
+            }
             let known = Known {
                 bytes,
                 is_acknowledged: put.is_ok(),
+                place,
                 ..Known::default()
             };
             self.records.insert(*id, known);
@@ -361,6 +325,7 @@ impl World {
             self.last_put.clear();
         }
         self.last_put.extend(ids);
+        self.last_of_shards.extend(last_of_shards);
         put.map(drop)
     }
 
@@ -526,23 +491,24 @@ impl World {
     }
 
     fn glitch(&mut self, by: Duration, is_forward: bool, is_reopened: bool) -> Step<()> {
-        let clock = self.clock.clone();
+        let clock = self.machine.clock().clone();
         let jump = |is_forward: bool| match is_forward {
             true => clock.jump_forward(by),
             false => clock.jump_back(by),
         };
-        self.maintain()?;
+        self.machine.maintain()?;
         jump(is_forward);
         let trimmed = self
+            .machine
             .maintain()
             .and_then(|()| match is_reopened {
                 true => self.reopen(),
                 false => Ok(()),
             })
             .and_then(|()| self.trim_to_group())
-            .and_then(|()| self.maintain());
+            .and_then(|()| self.machine.maintain());
         jump(!is_forward);
-        trimmed.and_then(|()| self.maintain())
+        trimmed.and_then(|()| self.machine.maintain())
     }
 
     fn recreate(&mut self) -> Step<()> {
@@ -587,29 +553,50 @@ impl World {
 
     /// All that must be there is, and nothing else.
     pub fn look(&self) -> Step<()> {
-        let read = read_all(self.store()).map_err(stopped)?;
+        let read = read_all(self.machine.store()).map_err(stopped)?;
         check_read(&self.records, &read, |_| false);
         Ok(())
     }
 
     fn copy(&mut self) -> Step<()> {
-        self.copies += 1;
-        let directory = format!("copies/{}", self.copies);
-        self.store().snapshot(&directory).map_err(stopped)?;
-        // What becomes of the copy is no concern of the store, whose segments it shares.
-        let disk = self.image();
-        let copy = self.options(&disk).open(&directory);
-        let copy = copy.unwrap_or_else(|error| panic!("{directory}: {error}"));
-        let read = read_all(&copy).unwrap_or_else(|error| panic!("{directory}: {error}"));
-        check_read(&self.records, &read, |_| false);
-        self.check_queue_of(&copy);
-        copy.close().unwrap();
+        let (disk, directory) = self.make_copy()?;
+        self.check_copy(&disk, &directory, &damage::Told::default());
         Ok(())
+    }
+
+    /// What is told to be lost may be, and nothing else.
+    fn copy_rots(&mut self, rot: &Rot) -> Step<()> {
+        let (disk, directory) = self.make_copy()?;
+        damage::remove_outside(&disk, &directory);
+        rot.apply(&disk, &directory);
+        let told = damage::repair(&disk, &directory).unwrap_or_default();
+        self.check_copy(&disk, &directory, &told);
+        damage::must_be_sound(&disk, &directory);
+        Ok(())
+    }
+
+    /// A snapshot, on a disk of its own: what becomes of it is no concern of the store, whose segments it shares.
+    fn make_copy(&mut self) -> Step<(SimDisk, PathBuf)> {
+        self.copies += 1;
+        let directory = PathBuf::from(format!("copies/{}", self.copies));
+        self.machine.store().snapshot(&directory).map_err(stopped)?;
+        Ok((self.image(), directory))
+    }
+
+    fn check_copy(&self, disk: &SimDisk, directory: &Path, told: &damage::Told) {
+        let copy = self.machine.options(disk).open(directory);
+        let copy = copy.unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+        let read = read_all(&copy).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+        check_read(&self.records, &read, |id| told.has(self.records[&id].place));
+        if !told.has_lost_of_queue {
+            self.check_queue_of(&copy);
+        }
+        copy.close().unwrap();
     }
 
     /// A disk with the same on it, and without faults.
     fn image(&self) -> SimDisk {
-        let image = self.disk.image(LossMode::KeepAll);
+        let image = self.machine.disk.image(LossMode::KeepAll);
         end_faults(&image);
         image
     }
@@ -619,37 +606,31 @@ impl World {
         let Ok(queue) = copy.stream(STREAM).and_then(|stream| stream.queue("work")) else {
             return;
         };
-        self.clock.advance(Duration::from_secs(VISIBILITY_SECONDS));
+        self.machine
+            .clock()
+            .advance(Duration::from_secs(VISIBILITY_SECONDS));
         for record in queue.receive(&up_to(10_000)).unwrap() {
             let id = self.check(&record.record);
             assert_ne!(self.records[&id].of_queue, Done::Yes, "{id} comes back in a copy");
         }
     }
 
-    /// A record is gone for good only where that is told, but for those of the last commit.
+    /// Power is lost, and then the journal rots. A record is gone for good only where that is told, but for those of the
+    /// last commit.
     pub fn rot_journal(&mut self, mode: LossMode, byte: u64) {
-        self.let_go();
-        self.disk.freeze();
-        self.store = None;
-        let disk = self.disk.crash(mode);
-        end_faults(&disk);
-        let mut files = disk.rot().files();
-        files.retain(|(path, bytes)| path.starts_with(format!("{DIRECTORY}/journal")) && *bytes > 0);
-        let Some((path, bytes)) = files.last().cloned() else {
+        let disk = self.left_by(mode);
+        let journal = Path::new(DIRECTORY).join("journal");
+        let Some(rot) = Rot::of_last_file(&disk, &journal, byte) else {
             return;
         };
-        disk.rot()
-            .flip_bit(&path, byte % bytes, (byte % 8) as u32)
-            .unwrap();
-        let inspection = Inspection::of(DIRECTORY).disk(disk.clone());
-        let is_sound = inspection.verify(&mut |_| {}).unwrap().is_sound();
-        let store = match self.options(&disk).open(DIRECTORY) {
+        rot.apply(&disk, Path::new(DIRECTORY));
+        let is_sound = damage::is_sound(&disk, Path::new(DIRECTORY));
+        let repaired = disk.image(LossMode::KeepAll);
+        let store = match self.machine.options(&disk).open(DIRECTORY) {
             Ok(store) => store,
             Err(error) => panic!("the journal has rotten, and the store does not open: {error}"),
         };
-        let found = store.stream(STREAM).map(|stream| stream.id()).ok();
-        if found.is_none() || found != self.stream {
-            // It was being made again.
+        if !self.has_stream(&store) {
             return;
         }
         match read_all(&store) {
@@ -658,14 +639,57 @@ impl World {
             }),
             Err(error) => assert!(!is_sound, "sound, and cannot be read: {error}"),
         }
+        drop(store);
+        self.repair_and_check(&repaired, &self.last_put);
+    }
+
+    /// Power is lost, then something of the store rots, and it is repaired. What is lost was told, but for the last commit
+    /// of each log, which may pass for one that power cut short.
+    pub fn rot(&mut self, mode: LossMode, rot: &Rot) {
+        let disk = self.left_by(mode);
+        rot.apply(&disk, Path::new(DIRECTORY));
+        let last = self.last_of_shards.values().flatten().copied().collect();
+        self.repair_and_check(&disk, &last);
+    }
+
+    fn left_by(&mut self, mode: LossMode) -> SimDisk {
+        self.let_go();
+        self.machine.lose_power(mode);
+        end_faults(&self.machine.disk);
+        // What it shares with copies is damaged there too, and a repair would write to that.
+        damage::remove_outside(&self.machine.disk, Path::new(DIRECTORY));
+        self.machine.disk.clone()
+    }
+
+    fn repair_and_check(&self, disk: &SimDisk, may_pass_for_torn: &BTreeSet<u64>) {
+        let told = damage::repair(disk, Path::new(DIRECTORY)).unwrap_or_default();
+        let store = match self.machine.options(disk).open(DIRECTORY) {
+            Ok(store) => store,
+            Err(error) => panic!("it was repaired, or sound, and does not open: {error}"),
+        };
+        if !self.has_stream(&store) {
+            return;
+        }
+        let read = read_all(&store).unwrap_or_else(|error| panic!("repaired, or sound: {error}"));
+        check_read(&self.records, &read, |id| {
+            may_pass_for_torn.contains(&id) || told.has(self.records[&id].place)
+        });
+        store.close().unwrap();
+        damage::must_be_sound(disk, Path::new(DIRECTORY));
+    }
+
+    /// Not if it was being made again.
+    fn has_stream(&self, store: &Store) -> bool {
+        let found = store.stream(STREAM).map(|stream| stream.id()).ok();
+        found.is_some() && found == self.stream
     }
 
     /// In the end everything is given out.
     pub fn drain(&mut self) {
-        if self.disk.is_frozen() || self.disk.faults().struck() > 0 {
-            self.crash(self.stop);
+        if self.machine.has_failed() {
+            self.crash(self.machine.stop());
         }
-        end_faults(&self.disk);
+        end_faults(&self.machine.disk);
         let drained = self.try_drain();
         drained.unwrap_or_else(|Stopped(error)| panic!("at last: {error}"));
         for (id, known) in &self.records {
@@ -683,11 +707,37 @@ impl World {
 
     fn try_drain(&mut self) -> Step<()> {
         self.look()?;
-        self.clock.advance(Duration::from_secs(VISIBILITY_SECONDS));
+        self.machine.advance(VISIBILITY_SECONDS);
         while self.receive(50, 1)? > 0 {}
         self.member = None;
         while self.poll(50)? > 0 {}
         Ok(())
+    }
+}
+
+impl Settings {
+    fn options(&self) -> StoreOptions {
+        let options = StoreOptions::new()
+            .max_recycled_bytes(256 << 10)
+            .min_journaled_shards(self.journaled_from)
+            .map_sealed_segments(self.maps)
+            .keys(key_ring());
+        let options = match self.compacts {
+            true => options.compaction_bytes(1),
+            false => options,
+        };
+        match self.has_few_files {
+            true => options.max_open_segments(2),
+            false => options,
+        }
+    }
+
+    /// What every disk is like.
+    fn begin(&self, disk: &SimDisk) {
+        end_faults(disk);
+        if self.has_few_files {
+            disk.faults().lose_what_is_closed_unsynced();
+        }
     }
 }
 

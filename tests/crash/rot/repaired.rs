@@ -38,15 +38,32 @@ fn seeds() -> Range<u64> {
     first..first + number("ANABRANCH_REPAIR_CASES", CASES)
 }
 
+/// How often each of these has happened.
+type Counts = BTreeMap<&'static str, u64>;
+
+/// Of each of them there are `ANABRANCH_REPAIR_EACH` at least, if that is set, however many stores that takes.
+const COUNTED: [&str; 5] = [KILLS, ROTS, ROTS_IN_USE, REPAIRS, SOUND_IN_USE];
+const KILLS: &str = "kills";
+const ROTS: &str = "rots";
+const ROTS_IN_USE: &str = "rots beside the running store";
+const REPAIRS: &str = "repairs";
+const SOUND_IN_USE: &str = "verifications beside the running store";
+
 #[test]
 fn no_record_is_lost_silently_by_random_kills_rots_and_repairs() {
-    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-    for seed in seeds() {
-        let _case = Case::begin(|| format!("seed {seed}"));
-        let outcomes = live(seed).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
-        for outcome in outcomes {
-            *counts.entry(outcome).or_default() += 1;
+    let least = std::env::var("ANABRANCH_REPAIR_EACH").map_or(0, |least| least.parse().unwrap());
+    let mut counts = Counts::new();
+    let is_enough = |counts: &Counts| {
+        COUNTED
+            .iter()
+            .all(|what| counts.get(what).copied() >= Some(least))
+    };
+    for seed in seeds().start.. {
+        if !seeds().contains(&seed) && is_enough(&counts) {
+            break;
         }
+        let _case = Case::begin(|| format!("seed {seed}"));
+        live(seed, &mut counts).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
     }
     println!("{counts:?}");
 }
@@ -129,17 +146,25 @@ fn manifest_frames(disk: &SimDisk) -> BTreeMap<(PathBuf, u64), Vec<String>> {
     frames
 }
 
-/// A random program leaves a store, which rots and is repaired. The program goes on with it, until it needs no repair
-/// or cannot be repaired. Gives the outcome of each rot.
-fn live(seed: u64) -> Result<Vec<&'static str>, Violation> {
+/// A made-up program leaves a store, which rots and is repaired, and goes on with it, until it needs no repair or cannot be
+/// repaired. Counts what came of it.
+fn live(seed: u64, counts: &mut Counts) -> Result<(), Violation> {
     const MOST_ROTS: usize = 5;
     let mut chance = Chance::of(seed);
     let mut world = World::new(seed, &mut chance)?;
-    let mut outcomes = Vec::new();
+    let mut beside = Chance::of(!seed);
     let mut rots = Vec::new();
     loop {
+        world
+            .do_this_and_that(&mut chance)
+            .and_then(|()| match beside.below(2) {
+                // Which makes all durable that was not synced.
+                0 => world.rot_in_use(&mut beside),
+                _ => Ok(()),
+            })
+            .map_err(|what| format!("after {rots:?}: {what}"))?;
         let disk = world
-            .make_up(&mut chance)
+            .leave_sound(&mut chance)
             .map_err(|what| format!("after {rots:?}: {what}"))?;
         rots.push(Rot::draw(&disk, &mut chance));
         let rot = &rots[rots.len() - 1];
@@ -147,10 +172,15 @@ fn live(seed: u64) -> Result<Vec<&'static str>, Violation> {
         let outcome = world
             .check_damaged(&disk, rot, &mut chance)
             .map_err(|what| format!("{rots:?}: {what}"))?;
-        outcomes.push(outcome);
         let is_repaired = outcome.starts_with("repaired");
+        *world.counts.entry(ROTS).or_default() += 1;
+        *world.counts.entry(REPAIRS).or_default() += u64::from(is_repaired);
+        *world.counts.entry(outcome).or_default() += 1;
         if !is_repaired || rots.len() == MOST_ROTS {
-            return Ok(outcomes);
+            for (what, times) in world.counts {
+                *counts.entry(what).or_default() += times;
+            }
+            return Ok(());
         }
         world
             .go_on_with(disk)
@@ -199,6 +229,7 @@ struct World {
     streams_made: u32,
     /// All numbers that were ever acknowledged, with the names of their streams.
     numbers: BTreeSet<(String, SequenceNumber)>,
+    counts: Counts,
 }
 
 impl World {
@@ -214,6 +245,7 @@ impl World {
             undecidable: BTreeMap::new(),
             streams_made: 0,
             numbers: BTreeSet::new(),
+            counts: Counts::new(),
         };
         world.open()?;
         world.create(chance)?;
@@ -222,9 +254,36 @@ impl World {
 
     /// Does random operations, and leaves a store that is sound and has all acknowledged records.
     fn make_up(&mut self, chance: &mut Chance) -> Result<SimDisk, Violation> {
-        for _ in 0..chance.below(30) + 5 {
-            self.step(chance)?;
+        self.do_this_and_that(chance)?;
+        self.leave_sound(chance)
+    }
+
+    fn do_this_and_that(&mut self, chance: &mut Chance) -> Result<(), Violation> {
+        (0..chance.below(30) + 5).try_for_each(|_| self.step(chance))
+    }
+
+    /// While the store is open one bit rots, and is put right again. Where `verify` says sound meanwhile, who opens the store
+    /// then has all of it.
+    fn rot_in_use(&mut self, chance: &mut Chance) -> Result<(), Violation> {
+        let rot = Rot::draw(&self.disk, chance);
+        let Rot::Flip(path, offset, bit) = &rot else {
+            return Ok(());
+        };
+        rot.apply(&self.disk);
+        let verification = verify(&self.disk)?;
+        let left = self.disk.image(LossMode::KeepAll);
+        self.disk.rot().flip_bit(path, *offset, *bit).unwrap();
+        *self.counts.entry(ROTS_IN_USE).or_default() += 1;
+        if !verification.is_sound() {
+            return Ok(());
         }
+        let what = "said to be sound in use";
+        let all = read_all(&left, self).map_err(|error| format!("{rot:?}: {what}: {error}"))?;
+        self.check_read(&all, &self.may_pass_for_torn(&rot), what)
+            .map_err(|error| format!("{rot:?}: {error}"))
+    }
+
+    fn leave_sound(&mut self, chance: &mut Chance) -> Result<SimDisk, Violation> {
         let disk = self.leave(chance)?;
         must_be_sound(&disk, "before it rots")?;
         let all = read_all(&disk, self)?;
@@ -296,7 +355,10 @@ impl World {
             5 => self.kill(LossMode::KeepAll),
             6 => self.kill(*chance.one_of(&[LossMode::LoseAll, LossMode::Random])),
             7 => self.rest(),
-            8 => must_be_sound(&self.disk, "in use"),
+            8 => {
+                *self.counts.entry(SOUND_IN_USE).or_default() += 1;
+                must_be_sound(&self.disk, "in use")
+            }
             9 => self.save_checkpoint(chance),
             10 if self.is_encrypted => self.encrypt_otherwise(chance),
             _ => self.put(chance),
@@ -372,6 +434,7 @@ impl World {
 
     fn kill(&mut self, mode: LossMode) -> Result<(), Violation> {
         let disk = self.disk.crash(mode);
+        *self.counts.entry(KILLS).or_default() += 1;
         self.store = None;
         self.disk = disk;
         must_be_sound(&self.disk, "killed")?;
@@ -431,7 +494,9 @@ impl World {
 
     /// Ends the program in one of several ways.
     fn leave(&mut self, chance: &mut Chance) -> Result<SimDisk, Violation> {
-        match chance.below(4) {
+        let way = chance.below(4);
+        *self.counts.entry(KILLS).or_default() += u64::from(way > 0);
+        match way {
             0 => {
                 self.store().close().map_err(|error| error.to_string())?;
                 self.undecidable.clear();
@@ -443,17 +508,20 @@ impl World {
         }
     }
 
+    fn may_pass_for_torn(&self, rot: &Rot) -> BTreeSet<Place> {
+        match rot.is_in_logs() {
+            true => self.undecidable.values().flatten().cloned().collect(),
+            false => BTreeSet::new(),
+        }
+    }
+
     fn check_damaged(
         &self,
         disk: &SimDisk,
         rot: &Rot,
         chance: &mut Chance,
     ) -> Result<&'static str, Violation> {
-        let nothing = BTreeSet::new();
-        let may_pass_for_torn: BTreeSet<_> = match rot.is_in_logs() {
-            true => self.undecidable.values().flatten().cloned().collect(),
-            false => nothing,
-        };
+        let may_pass_for_torn = self.may_pass_for_torn(rot);
         let verification = verify(disk)?;
         // Opening the store without a repair must give no fewer records, and no others.
         let opened = disk.image(LossMode::KeepAll);

@@ -222,7 +222,7 @@ impl Backup<'_> {
     }
 
     fn configuration_of(&self, name: &str) -> Result<Option<Value>> {
-        use super::api::Failure;
+        use super::failure::Failure;
         let (api, verb) = (Api::of(self.cluster.clone()), format!("STREAM.INFO.{name}"));
         let answer = self
             .cluster

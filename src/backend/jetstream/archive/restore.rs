@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 
 use super::ClusterCopied;
 use super::directory::WholeBackup;
-use crate::backend::jetstream::api::{Api, Failure};
+use crate::backend::jetstream::api::Api;
 use crate::backend::jetstream::checks::check_servers;
 use crate::backend::jetstream::cluster::Cluster;
+use crate::backend::jetstream::failure::Failure;
 use crate::backend::jetstream::options::JetStream;
 use crate::backend::jetstream::stored_catalog::reader;
 use crate::backend::jetstream::subjects::Names;

@@ -7,9 +7,10 @@ mod streams;
 
 use std::sync::Arc;
 
-use super::api::{Api, Failure};
+use super::api::Api;
 use super::checks::account;
 use super::cluster::Cluster;
+use super::failure::Failure;
 use super::options::JetStream;
 use super::subjects::Names;
 use crate::error::{Error, Result};

@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::problem::ClusterProblem;
-use crate::backend::jetstream::api::{Api, Failure};
+use crate::backend::jetstream::api::Api;
 use crate::backend::jetstream::cluster::Cluster;
+use crate::backend::jetstream::failure::Failure;
 use crate::backend::jetstream::options::JetStream;
 use crate::backend::jetstream::subjects::Names;
 use crate::error::Result;

@@ -12,9 +12,10 @@ use std::time::SystemTime;
 
 use serde_json::json;
 
-use super::api::{Api, Failure, REQUEST_LIMIT};
+use super::api::{Api, REQUEST_LIMIT};
 use super::check::is_offline;
 use super::cluster::Cluster;
+use super::failure::Failure;
 use super::options::JetStream;
 use super::shared::Shared;
 use super::stored_catalog::{reader, stored_catalog};

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::backend::jetstream::api::Failure;
 use crate::backend::jetstream::cluster::Cluster;
+use crate::backend::jetstream::failure::Failure;
 use crate::backend::jetstream::shared::PAUSE;
 use crate::backend::jetstream::traced::{Asked, Found, read};
 use crate::error::Result;

@@ -30,7 +30,7 @@ Examples:
   anabranch mirror aws://eu-west-1 clicks ./data --follow
   anabranch mirror ./data clicks aws://eu-west-1 --until-drained
 
-Without --follow and --until-drained it ends with what was there when it was started. It goes on from its checkpoint when
+Without --follow and --until-drained it ends with the records of its start. It goes on from its checkpoint when
 it is run again. The records of a partition key keep their order; sequence numbers and arrival times are the target's own.
 Each record gets to the target at least once: after a kill, up to 1,000 records of each shard can be there twice, unless
 the mirror made the stream and nothing else has put records into it, as then those that are there are found. A target

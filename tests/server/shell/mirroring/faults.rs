@@ -20,8 +20,9 @@ fn refused_records_go_before_later_ones_of_their_keys() {
 }
 
 #[test]
-fn records_whose_answer_was_lost_are_not_put_twice() {
-    let target = Shell::at_server(&["--fault", "PutRecords:lose:30%"]);
+fn records_whose_answer_was_lost_or_a_failure_are_not_put_twice() {
+    let faults = ["PutRecords:lose:30%", "PutRecords:fail:20%"];
+    let target = Shell::at_server(&faults.map(|fault| ["--fault", fault]).concat());
     let ran = super::ran(&mut command(&place(&source()), &target, &[]));
     assert_eq!(ran.status, 0, "{}", ran.error);
     assert!(ran.error.contains("trying again"), "{}", ran.error);
