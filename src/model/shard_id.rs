@@ -42,7 +42,6 @@ impl ShardId {
     /// The last index that a shard can have: 2^31 - 1.
     pub const MAX_INDEX: u32 = 0x7fff_ffff;
 
-    #[cfg(any(test, feature = "server"))]
     pub(crate) const FIRST: Self = Self(0);
 
     /// The id of the shard with this index.

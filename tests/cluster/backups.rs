@@ -9,7 +9,7 @@ use crate::load::Load;
 use crate::verified::fill;
 use crate::{Cluster, run};
 
-/// What a reader of the stream sees.
+/// What a reader of the stream sees, by number: in which order it comes to shards is left to it.
 fn records(store: &Store, stream: &str) -> Vec<(SequenceNumber, String)> {
     let stream = store.stream(stream).unwrap();
     let reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
@@ -23,7 +23,9 @@ fn records(store: &Store, stream: &str) -> Vec<(SequenceNumber, String)> {
             ),
         )
     });
-    shown.collect()
+    let mut shown: Vec<_> = shown.collect();
+    shown.sort();
+    shown
 }
 
 fn delete_all(cluster: &Cluster) {

@@ -13,7 +13,7 @@ use super::cluster::Cluster;
 use super::failure::Failure;
 use super::options::JetStream;
 use super::subjects::Names;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 pub use owner::StoreOwner;
 pub use problem::ClusterProblem;
@@ -76,7 +76,12 @@ impl JetStream {
         let asked = api.clone();
         let mut streams = Vec::new();
         match cluster.run(async move { account(&asked).await })? {
-            Ok(()) => streams = streams::look(self, cluster, &api, &names, &mut problems)?,
+            Ok(()) => match streams::look(self, cluster, &api, &names, &mut problems) {
+                Ok(found) => streams = found,
+                // Without a leader it says only that it is there.
+                Err(Error::Cluster { reason, .. }) => problems.push(no_jetstream(Failure::NoAnswer(reason))),
+                Err(error) => return Err(error),
+            },
             Err(failure) => problems.push(no_jetstream(failure)),
         }
         let owner = owner::owner(cluster, &names)?;
