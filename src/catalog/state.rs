@@ -318,7 +318,7 @@ impl CatalogState {
                 next,
             } => return self.stream_mut(*stream)?.advance_channel(*channel, next),
             Edit::ChannelDelivered { stream, channel, at } => {
-                self.channel_mut(*stream, *channel)?.note_delivery(*at)
+                self.channel_mut(*stream, *channel)?.note_delivery(*at);
             }
             Edit::ChannelRemoved { stream, channel } => {
                 let removed = self.stream_mut(*stream)?.channels.remove(channel);

@@ -9,10 +9,11 @@ use super::Failure;
 
 /// With the settings of the command line.
 pub(super) struct Owned {
-    pub(super) open: Box<dyn Fn(&JetStream) -> anabranch::Result<Store> + Send + Sync>,
+    pub(super) open: Box<Open>,
     pub(super) prepare: Box<Prepare>,
 }
 
+type Open = dyn Fn(&JetStream) -> anabranch::Result<Store> + Send + Sync;
 type Prepare = dyn Fn(&Store) -> Result<Option<Arc<Delivery>>, Failure> + Send + Sync;
 
 impl Ownership for Owned {

@@ -21,22 +21,22 @@ impl PeerAddress {
             _ => return None,
         };
         let authority = uri.authority()?;
-        let is_bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
-        // The only sign of a port that is no number.
-        let has_wrong_port = authority.port().is_some() != authority.port_u16().is_some()
-            || authority.port_u16() == Some(0)
-            || authority.as_str().ends_with(':');
-        if !is_bare || authority.as_str().contains('@') || has_wrong_port {
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return None;
         }
         let host = authority.host();
+        // A user in front of the host is refused too.
+        let port = match authority.as_str().strip_prefix(host)? {
+            "" if is_tls => 443,
+            "" => 80,
+            behind => behind.strip_prefix(':')?.parse().ok().filter(|port| *port > 0)?,
+        };
         let host = host
             .strip_prefix('[')
             .map_or(Some(host), |host| host.strip_suffix(']'))?;
-        let default = if is_tls { 443 } else { 80 };
         (!host.is_empty()).then(|| PeerAddress {
             host: host.to_owned(),
-            port: authority.port_u16().unwrap_or(default),
+            port,
             is_tls,
         })
     }

@@ -23,7 +23,7 @@ fn restart_two(cluster: &mut Cluster) {
 }
 
 #[track_caller]
-fn assert_no_answer<T: std::fmt::Debug>(answer: Result<T>, began: Instant) {
+fn assert_no_answer<T: std::fmt::Debug>(answer: &Result<T>, began: Instant) {
     assert!(matches!(answer, Err(Error::Cluster { .. })), "{answer:?}");
     assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
 }
@@ -67,15 +67,15 @@ fn callers_are_answered_in_time_and_a_change_in_doubt_is_known_later() {
     kill_two(&mut cluster);
     let began = Instant::now();
     std::thread::scope(|scope| {
-        scope.spawn(|| assert_no_answer(fresh.put("key", b"first"), began));
-        scope.spawn(|| assert_no_answer(stream.put("key", b"record 1"), began));
-        scope.spawn(|| assert_no_answer(store.create_stream("later", 1), began));
+        scope.spawn(|| assert_no_answer(&fresh.put("key", b"first"), began));
+        scope.spawn(|| assert_no_answer(&stream.put("key", b"record 1"), began));
+        scope.spawn(|| assert_no_answer(&store.create_stream("later", 1), began));
         std::thread::sleep(Duration::from_millis(500));
-        scope.spawn(|| assert_no_answer(stream.split_shard(used, middle), began));
+        scope.spawn(|| assert_no_answer(&stream.split_shard(used, middle), began));
     });
     // The first of the changes is not answered yet: the others are not begun.
     let began = Instant::now();
-    assert_no_answer(store.create_stream("never", 1), began);
+    assert_no_answer(&store.create_stream("never", 1), began);
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     restart_two(&mut cluster);
     wait_until("the change is known", || store.stream("later").is_ok());

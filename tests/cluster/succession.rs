@@ -144,10 +144,9 @@ fn of_two_servers_that_split_a_shard_at_once_one_does_it() {
         let shards = servers[0]
             .client()
             .ok("ListShards", &json!({ "StreamName": "clicks" }));
-        let open = shards["Shards"].as_array().unwrap().iter();
-        let open = open
-            .filter(|shard| shard["SequenceNumberRange"]["EndingSequenceNumber"].is_null())
-            .last()
+        let mut listed = shards["Shards"].as_array().unwrap().iter();
+        let open = listed
+            .rfind(|shard| shard["SequenceNumberRange"]["EndingSequenceNumber"].is_null())
             .unwrap();
         let key = |name: &str| -> u128 { open["HashKeyRange"][name].as_str().unwrap().parse().unwrap() };
         let middle = key("StartingHashKey") + (key("EndingHashKey") - key("StartingHashKey")) / 2 + 1;

@@ -135,7 +135,7 @@ impl ClusterLog {
             let frame = NewFrame::of_beginning(now.max(state.taken_arrival));
             let written = self.commit_alone(state, Group::begun(frame, began));
             if let Err(error) = written {
-                self.note_noted(Err(error.clone()));
+                self.note_noted(false);
                 return Err(error);
             }
         } else {
@@ -156,7 +156,7 @@ impl ClusterLog {
             if let Err(error) = &resumed {
                 let _ = of_thread.set(error.clone());
             }
-            log.note_noted(resumed);
+            log.note_noted(resumed.is_ok());
         });
         let mut state = self.lock();
         loop {
@@ -176,9 +176,9 @@ impl ClusterLog {
         }
     }
 
-    fn note_noted(&self, noted: Result<()>) {
+    fn note_noted(&self, is_noted: bool) {
         let mut state = self.lock();
-        (state.is_noted, state.is_being_noted) = (noted.is_ok(), false);
+        (state.is_noted, state.is_being_noted) = (is_noted, false);
         drop(state);
         self.changed.notify_all();
     }

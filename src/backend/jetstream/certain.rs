@@ -9,7 +9,8 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::api::Stored;
 use super::envelope::Envelope;
@@ -20,10 +21,13 @@ use crate::model::StreamId;
 
 const OPERATION: &str = "say where a log ends";
 
-/// So often servers are asked whether there is more. Each answer is of one of them, no matter which: of three servers of
-/// which one is damaged, that one gives all of them once in several thousand times.
-const QUESTIONS: u32 = 8;
-const MOST_FAILURES: u32 = 1;
+/// How many answers are needed that there is no later message. Each is of one server, no matter which: if one of three
+/// servers is damaged, it gives all of them once in several thousand times.
+const ANSWERS: usize = 8;
+/// The questions are asked at once, since a server that was stopped gets a part of them and gives no answer.
+const QUESTIONS: usize = 12;
+const MOST_ROUNDS: u32 = 4;
+const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 
 /// A server that lags behind has a probe a moment later. From then on the pauses are longer.
 const SHORT_PAUSE: Duration = Duration::from_millis(2);
@@ -210,22 +214,45 @@ impl Shared {
         if self.replicas == 1 {
             return Ok(last);
         }
-        let mut questions = 0;
-        let mut failures = 0;
-        while questions < QUESTIONS {
+        let mut answers = 0;
+        let mut failure = None;
+        for _ in 0..MOST_ROUNDS {
             let from = last.as_ref().map_or(1, |last| last.sequence + 1);
-            match self.api.next(&of.stream, &of.subject, from, 1, 1).await {
-                Ok(stored) => {
-                    questions += 1;
-                    if let Some(later) = stored.into_iter().find(|stored| is_whole(stored, of)) {
-                        (last, questions) = (Some(later), 0);
+            let mut later = None;
+            for answer in self.ask_several(of, from).await {
+                match answer {
+                    Ok(stored) => {
+                        answers += 1;
+                        let whole = stored.into_iter().find(|stored| is_whole(stored, of));
+                        later = later
+                            .into_iter()
+                            .chain(whole)
+                            .max_by_key(|stored: &Stored| stored.sequence);
                     }
+                    Err(error) => failure = Some(error),
                 }
-                Err(failure) if failures == MOST_FAILURES => return Err(failure),
-                Err(_) => failures += 1,
+            }
+            if later.is_some() {
+                (last, answers) = (later, 0);
+            } else if answers >= ANSWERS {
+                return Ok(last);
             }
         }
-        Ok(last)
+        Err(failure.unwrap_or_else(|| Failure::NoAnswer("it goes on".to_owned())))
+    }
+
+    /// Asks servers for the next message, all at once.
+    async fn ask_several(&self, of: &Watched, from: u64) -> Vec<Result<Vec<Stored>, Failure>> {
+        let mut asked = JoinSet::new();
+        for _ in 0..QUESTIONS {
+            let (api, of) = (self.api.clone(), of.clone());
+            asked.spawn(async move {
+                let answer = timeout(ANSWER_LIMIT, api.next(&of.stream, &of.subject, from, 1, 1)).await;
+                answer
+                    .unwrap_or_else(|_| Err(Failure::NoAnswer("a read was not answered in time".to_owned())))
+            });
+        }
+        asked.join_all().await
     }
 }
 

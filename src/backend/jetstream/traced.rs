@@ -52,8 +52,14 @@ pub(super) async fn read(cluster: &Cluster, asked: &Asked) -> Result<Answer, Fai
 
 async fn read_at_leisure(client: &Client, asked: &Asked) -> Result<Answer, Failure> {
     let (answers, traces) = (client.new_inbox(), client.new_inbox());
-    let told = client.subscribe(answers.clone()).await.map_err(no_answer)?;
-    let traced = client.subscribe(traces.clone()).await.map_err(no_answer)?;
+    let told = client
+        .subscribe(answers.clone())
+        .await
+        .map_err(|error| no_answer(&error))?;
+    let traced = client
+        .subscribe(traces.clone())
+        .await
+        .map_err(|error| no_answer(&error))?;
     let mut headers = HeaderMap::new();
     headers.insert("Nats-Trace-Dest", traces.as_str());
     let body = json!({
@@ -66,7 +72,7 @@ async fn read_at_leisure(client: &Client, asked: &Asked) -> Result<Answer, Failu
     client
         .publish_with_reply_and_headers(subject, answers, headers, body.to_string().into())
         .await
-        .map_err(no_answer)?;
+        .map_err(|error| no_answer(&error))?;
     let (messages, server) = tokio::join!(messages_of(told), answering(traced));
     Ok(Answer {
         messages: messages?,
@@ -96,7 +102,7 @@ async fn messages_of(mut told: Subscriber) -> Result<Vec<Found>, Failure> {
             }
             Some(END_OF_BATCH | NOT_FOUND) => return Ok(messages),
             Some(NO_RESPONDERS) => return Err(no_answer("no server of the cluster answers for this")),
-            Some(status) => return Err(no_answer(format!("a read was answered by {status}"))),
+            Some(status) => return Err(no_answer(&format!("a read was answered by {status}"))),
         }
     }
     Err(no_answer("the connection was closed"))
@@ -127,7 +133,7 @@ async fn answering(mut traced: Subscriber) -> Result<String, Failure> {
 enum Path {
     Answered(String),
     SentOn,
-    /// Somebody else got it too, so that it is not known who answers.
+    /// Another client got it too, so it is not known which server answers.
     Ambiguous,
 }
 
@@ -152,7 +158,7 @@ impl Path {
     }
 }
 
-fn no_answer(reason: impl ToString) -> Failure {
+fn no_answer(reason: &(impl ToString + ?Sized)) -> Failure {
     Failure::NoAnswer(reason.to_string())
 }
 

@@ -28,14 +28,14 @@ pub struct Load {
 }
 
 impl Load {
-    pub fn begin(servers: Vec<SocketAddr>, seed: u64) -> Self {
+    pub fn begin(servers: &[SocketAddr], seed: u64) -> Self {
         let ledger = Arc::<Ledger>::default();
         let is_over = Arc::<AtomicBool>::default();
         let mut threads = Vec::new();
         for place in 0..WRITERS {
             let mut writer = Writer {
                 ledger: ledger.clone(),
-                caller: Caller::of(&servers, place),
+                caller: Caller::of(servers, place),
                 random: Random::of(seed).fork(100 + place as u64),
                 place,
                 counts: HashMap::new(),
@@ -49,11 +49,7 @@ impl Load {
                 }
             }));
         }
-        let mut changes = Changes::of(
-            ledger.clone(),
-            Caller::of(&servers, 0),
-            Random::of(seed).fork(200),
-        );
+        let mut changes = Changes::of(ledger.clone(), Caller::of(servers, 0), Random::of(seed).fork(200));
         let over = is_over.clone();
         threads.push(std::thread::spawn(move || {
             while !over.load(Ordering::Relaxed) {

@@ -89,7 +89,7 @@ fn run(program: &Path, is_apart: bool, seed: u64) {
     let servers = from_environment("ANABRANCH_NEMESIS_SERVERS").unwrap_or(2);
     let started = Instant::now();
     let mut world = World::start(program, is_apart, Setup::default(), servers as usize);
-    let load = Load::begin(world.addresses(), seed);
+    let load = Load::begin(&world.addresses(), seed);
     let mut faults = Faults::of(seed);
     let mut problems = load.wait_for_progress().err().into_iter().collect::<Vec<_>>();
     while problems.is_empty()
@@ -141,7 +141,7 @@ fn a_cluster_that_does_not_sync_is_caught_by_a_cut_of_all_power() {
             report("not tested: no power can be cut here");
             return;
         }
-        let load = Load::begin(world.addresses(), 1);
+        let load = Load::begin(&world.addresses(), 1);
         for cut in 1..=MOST_CUTS {
             load.wait_for_progress()
                 .expect("puts go on where nothing was lost");

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use anabranch_harness::files::quick_parent;
-use anabranch_harness::image::Image;
+use anabranch_harness::image::{Image, Switch};
 use anabranch_harness::nats::{Nodes, Seat, Setup};
 use tempfile::TempDir;
 
@@ -126,7 +126,7 @@ impl World {
     pub fn cut_power(&mut self, nodes: &[usize]) {
         nodes.iter().for_each(|node| self.nodes.pause(*node));
         let switches: Vec<_> = nodes.iter().map(|node| self.disks[*node].switch()).collect();
-        switches.into_iter().for_each(|switch| switch.cut());
+        switches.into_iter().for_each(Switch::cut);
         nodes.iter().for_each(|node| self.nodes.kill(*node));
     }
 

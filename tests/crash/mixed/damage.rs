@@ -50,7 +50,7 @@ impl Told {
             for loss in &step.loses {
                 match (loss, step.log.as_ref()) {
                     (Loss::Records(lost), Some(log)) => match log.shard() {
-                        Some(shard) => told.of_shards.push((shard, lost.clone())),
+                        Some(shard) => told.of_shards.push((shard, *lost)),
                         None => told.has_lost_of_queue = true,
                     },
                     (Loss::LastRecords, _) => {

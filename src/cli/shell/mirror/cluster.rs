@@ -43,11 +43,11 @@ impl ClusterArguments {
     pub(super) fn run(
         &self,
         url: &str,
-        region: Option<String>,
+        region: Option<&str>,
         account_id: &str,
         work: impl Work,
     ) -> Result<(), Failure> {
-        let namespace = PlaceArguments::namespace_of(region.as_deref(), account_id)?;
+        let namespace = PlaceArguments::namespace_of(region, account_id)?;
         let cluster = self
             .cluster(url)
             .map_err(|error| Failure::Usage(error.to_string()))?;

@@ -181,7 +181,7 @@ impl PlacesArguments {
             #[cfg(not(feature = "mirror"))]
             Kind::Aws(_) => Err(without(side.place, "mirror")),
             #[cfg(feature = "nats")]
-            Kind::Cluster(url) => self.cluster.run(url, region, &self.account_id, work),
+            Kind::Cluster(url) => self.cluster.run(url, region.as_deref(), &self.account_id, work),
             #[cfg(not(feature = "nats"))]
             Kind::Cluster(_) => Err(without(side.place, "nats")),
         }

@@ -66,7 +66,7 @@ pub(super) fn prepare<S: Target>(
 /// Whether both are one stream, which has two addresses perhaps. Amazon Kinesis tells the time of creation in whole seconds,
 /// in which there can be a stream of the same name elsewhere.
 fn is_same(arguments: &MirrorArguments, source: &StreamRow, target: &StreamRow) -> bool {
-    let is_told_apart = source.created.as_millis() % 1000 != 0;
+    let is_told_apart = !source.created.as_millis().is_multiple_of(1000);
     Identity::of(source) == Identity::of(target) && (is_told_apart || arguments.places.is_one_place())
 }
 

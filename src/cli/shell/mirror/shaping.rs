@@ -75,10 +75,17 @@ pub(super) fn shape(
                         range.end()
                     )));
                 }
-                step => change(target, stream, step)?,
+                step => {
+                    let changed = change(target, stream, step);
+                    let now = open_shards(target, stream)?;
+                    // The call of a run that was killed may have made the change just before this one did.
+                    if let (Err(failure), true) = (changed, are_same(&open, &now)) {
+                        return Err(failure);
+                    }
+                    open = now;
+                    done += 1;
+                }
             }
-            done += 1;
-            open = open_shards(target, stream)?;
         }
     }
     Ok(done)
@@ -112,6 +119,13 @@ fn open_shards(target: &mut impl Target, stream: &str) -> Result<Vec<ShardRow>, 
     let mut open = target.shards(stream, ShardFilter::AtLatest)?;
     open.retain(|shard| shard.is_open);
     Ok(open)
+}
+
+fn are_same(before: &[ShardRow], now: &[ShardRow]) -> bool {
+    before
+        .iter()
+        .map(|shard| shard.id)
+        .eq(now.iter().map(|shard| shard.id))
 }
 
 fn step_towards(range: HashKeyRange, open: &[ShardRow]) -> Step {
