@@ -74,7 +74,7 @@ impl Evidence<'_> {
         for entry in segments {
             let path = self.journal.join(entry.file_name());
             if let Some(file) = self.open(&path, None)? {
-                journaled.begin_file(&path, file.clone());
+                journaled.begin_file(&path, Some(file.clone()));
                 let take_in = |frame: &SurveyedFrame| {
                     journaled.take_in(frame, |log, salt, position| {
                         self.may_be_evidence(log, salt, position)
@@ -156,14 +156,16 @@ impl Search<'_> {
         // A stream with a lower number that is not there was deleted.
         let in_streams =
             self.find_in_streams(|id| state.stream(*id).is_some() || *id >= state.next_stream())?;
-        Ok(in_streams.or_else(|| {
-            self.has_frames_of_unnamed_segments()
-                .then(|| journal.to_path_buf())
-        }))
+        match in_streams {
+            Some(path) => Ok(Some(path)),
+            None => Ok(self
+                .has_frames_of_unnamed_segments()?
+                .then(|| journal.to_path_buf())),
+        }
     }
 
     /// Whether the journal has frames of a segment that the manifest does not name. Its file may be missing or damaged.
-    fn has_frames_of_unnamed_segments(&self) -> bool {
+    fn has_frames_of_unnamed_segments(&self) -> Result<bool> {
         let state = self.evidence.state;
         let elsewhere = self.journaled.records_elsewhere(|name, salt| {
             let id = name.stream()?;
@@ -180,8 +182,8 @@ impl Search<'_> {
                 ),
                 None => (!stream.has_had(name)).then_some(LogPosition(0)),
             }
-        });
-        !elsewhere.is_empty()
+        })?;
+        Ok(!elsewhere.is_empty())
     }
 
     fn find_in_streams(&self, is_wanted: impl Fn(&StreamId) -> bool) -> Result<Option<PathBuf>> {

@@ -27,8 +27,11 @@ pub(crate) trait Pieces: fmt::Debug + Send + Sync {
     /// The offset behind the last one.
     fn end(&self) -> u64;
 
-    /// The pieces that reach into a stretch, each with its offset. A piece that cannot be read any more is left out.
-    fn within(&self, from: u64, to: u64) -> Vec<(u64, Bytes)>;
+    /// The pieces that reach into a stretch, each with its offset. A piece that no longer exists is left out.
+    ///
+    /// # Errors
+    /// A piece cannot be read. It may exist.
+    fn within(&self, from: u64, to: u64) -> io::Result<Vec<(u64, Bytes)>>;
 }
 
 /// Copies the pieces laid over a file, each with its offset, over the bytes that were read of the file from `offset`.

@@ -71,10 +71,10 @@ impl DiskFile for ReadablePages {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        // Read before the file: if a piece cannot be read any more, the file has its bytes by then.
+        // Read before the file: if a piece no longer exists, the file has its bytes by then.
         let end = offset + buffer.len() as u64;
         let overlaid = self.overlaid.as_ref();
-        let overlaid = overlaid.map(|pieces| pieces.within(offset, end));
+        let overlaid = overlaid.map(|pieces| pieces.within(offset, end)).transpose()?;
         let in_file = match overlaid {
             None => buffer.len(),
             Some(_) => self
@@ -151,9 +151,9 @@ mod tests {
             self.0 + self.1.len() as u64
         }
 
-        fn within(&self, from: u64, to: u64) -> Vec<(u64, Bytes)> {
+        fn within(&self, from: u64, to: u64) -> io::Result<Vec<(u64, Bytes)>> {
             let is_within = self.0 < to && from < self.end();
-            Vec::from_iter(is_within.then(|| (self.0, self.1.clone())))
+            Ok(Vec::from_iter(is_within.then(|| (self.0, self.1.clone()))))
         }
     }
 
@@ -179,10 +179,29 @@ mod tests {
             14
         }
 
-        fn within(&self, _: u64, _: u64) -> Vec<(u64, Bytes)> {
-            self.0.write_all_at(b"journal", 7).unwrap();
-            Vec::new()
+        fn within(&self, _: u64, _: u64) -> io::Result<Vec<(u64, Bytes)>> {
+            self.0.write_all_at(b"journal", 7)?;
+            Ok(Vec::new())
         }
+    }
+
+    #[derive(Debug)]
+    struct Unreadable;
+
+    impl Pieces for Unreadable {
+        fn end(&self) -> u64 {
+            14
+        }
+
+        fn within(&self, _: u64, _: u64) -> io::Result<Vec<(u64, Bytes)>> {
+            Err(io::ErrorKind::Other.into())
+        }
+    }
+
+    #[test]
+    fn a_piece_that_cannot_be_read_is_not_taken_for_gone() {
+        let pages = ReadablePages::with_pieces(Some(file()), Some(Box::new(Unreadable)));
+        assert!(pages.read_exact_at(&mut [0; 14], 0).is_err());
     }
 
     #[test]

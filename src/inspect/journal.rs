@@ -76,10 +76,8 @@ impl Inspection {
         let mut findings = Vec::new();
         for (at, entry) in journal.segments.iter().enumerate() {
             let path = journal.directory.join(entry.file_name());
-            // A journal that does not open has no frames; the check reports it.
-            if let Ok(file) = self.disk.open(&path, OpenMode::Read) {
-                frames.begin_file(&path, file);
-            }
+            // If only the check can open it, its frames are known, and reading them fails.
+            frames.begin_file(&path, self.disk.open(&path, OpenMode::Read).ok());
             let check = self.check_segment(journal, at, is_held, &mut |frame| {
                 frames.take_in(frame, |_, _, _| true);
                 ControlFlow::Continue(())

@@ -247,7 +247,7 @@ impl RepairPlan {
         };
         self.plan_set_aside(&damaged_in_journal, lost_with_journal, &mut changes);
         if is_cut {
-            self.plan_lost_journaled(manifest, &logs, &forgotten, &frames, &journal, &mut changes);
+            self.plan_lost_journaled(manifest, &logs, &forgotten, &frames, &journal, &mut changes)?;
         }
         self.plan_journal(&journal, &logs, &mut changes, &mut progress, on_progress)?;
         if !self.steps.is_empty() {
@@ -479,7 +479,7 @@ impl RepairPlan {
         frames: &FramesInJournal,
         journal: &NamedLog,
         changes: &mut Changes,
-    ) {
+    ) -> Result<()> {
         let elsewhere = frames.records_elsewhere(|name, salt| {
             let is_forgotten = |segment: &ForgottenSegment| {
                 segment.identity.name == name && segment.entry().is_some_and(|entry| entry.salt == salt)
@@ -500,7 +500,7 @@ impl RepairPlan {
                 ),
                 None => (!is_gone()).then_some(LogPosition(0)),
             }
-        });
+        })?;
         for (name, first, records) in elsewhere {
             changes.set_numbers_aside(name, first);
             self.steps.push(RepairStep {
@@ -512,6 +512,7 @@ impl RepairPlan {
                 loses: Vec::new(),
             });
         }
+        Ok(())
     }
 
     /// Has the segments copied that the new manifest will not name, and reserves their numbers and their streams'.

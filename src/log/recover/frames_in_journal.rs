@@ -6,6 +6,7 @@
 //! its segment.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -44,7 +45,8 @@ pub(crate) struct JournaledSegment {
 #[derive(Clone, Debug)]
 struct JournalFile {
     path: PathBuf,
-    file: Arc<dyn DiskFile>,
+    /// `None` if it could not be opened.
+    file: Option<Arc<dyn DiskFile>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -67,8 +69,8 @@ impl FramesInJournal {
         }
     }
 
-    /// Says that the next frames are in this file.
-    pub(crate) fn begin_file(&mut self, path: &Path, file: Arc<dyn DiskFile>) {
+    /// Says that the next frames are in this file. Reading them fails if it could not be opened.
+    pub(crate) fn begin_file(&mut self, path: &Path, file: Option<Arc<dyn DiskFile>>) {
         let path = path.to_owned();
         self.files.push(JournalFile { path, file });
     }
@@ -132,26 +134,32 @@ impl FramesInJournal {
 
     /// The frames of segments whose salts are not among the known salts of their logs, and the number of records in
     /// those of one segment that begin at a position or behind it.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: a frame cannot be read.
     pub(crate) fn records_elsewhere(
         &self,
         from: impl Fn(LogName, u64) -> Option<LogPosition>,
-    ) -> Vec<(LogName, RecordNumber, u64)> {
+    ) -> Result<Vec<(LogName, RecordNumber, u64)>> {
         let mut elsewhere = Vec::new();
         for (&FrameHome { log: name, salt }, (seed, frames)) in &self.homes {
             let Some(from) = from(name, salt) else {
                 continue;
             };
             let wanted = frames.iter().filter(|frame| frame.position >= from);
-            let headers = wanted.filter_map(|frame| {
-                let bytes = frame.read(&self.files, seed)?;
-                FrameHeader::decode_anywhere(&bytes, seed)
-            });
-            let counted = headers.map(|header| (header.first_record, u64::from(header.count)));
-            let all = counted.reduce(|(first, count), (next, more)| (first.min(next), count + more));
+            let mut all: Option<(RecordNumber, u64)> = None;
+            for frame in wanted {
+                let bytes = frame.read_whole(&self.files, seed)?;
+                let header = bytes.and_then(|bytes| FrameHeader::decode_anywhere(&bytes, seed));
+                if let Some(header) = header {
+                    let (first, count) = all.unwrap_or((header.first_record, 0));
+                    all = Some((first.min(header.first_record), count + u64::from(header.count)));
+                }
+            }
             elsewhere.extend(all.map(|(first, records)| (name, first, records)));
         }
         elsewhere.sort_unstable();
-        elsewhere
+        Ok(elsewhere)
     }
 }
 
@@ -165,10 +173,10 @@ impl JournaledSegment {
     /// The frames, each with its offset in the segment's file.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] for a frame that is no longer in the journal, or has changed.
+    /// [`Error::Corrupt`] for a frame that is no longer in the journal, or has changed; [`Error::Io`].
     pub(crate) fn frames(&self) -> impl Iterator<Item = Result<(u64, Bytes)>> {
         self.frames.iter().map(|frame| {
-            let bytes = frame.read(&self.files, &self.seed);
+            let bytes = frame.read_whole(&self.files, &self.seed)?;
             let offset = offset_in_segment(self.base, frame);
             offset.zip(bytes).ok_or_else(|| frame.is_gone(&self.files))
         })
@@ -210,16 +218,16 @@ impl JournaledPieces {
         }
     }
 
-    fn read(&self, at: u64, frame: &FramePlace) -> Option<Bytes> {
+    fn read(&self, at: u64, frame: &FramePlace) -> io::Result<Option<Bytes>> {
         let mut last = self.last.lock();
         if let Some((_, bytes)) = last.as_ref().filter(|(offset, _)| *offset == at) {
-            return Some(bytes.clone());
+            return Ok(Some(bytes.clone()));
         }
         // It is dropped before the next one is read.
         *last = None;
         let bytes = frame.read(&self.segment.files, &self.segment.seed)?;
-        *last = Some((at, bytes.clone()));
-        Some(bytes)
+        *last = bytes.clone().map(|bytes| (at, bytes));
+        Ok(bytes)
     }
 }
 
@@ -233,32 +241,54 @@ impl Pieces for JournaledPieces {
         end.unwrap_or(0)
     }
 
-    fn within(&self, from: u64, to: u64) -> Vec<(u64, Bytes)> {
+    fn within(&self, from: u64, to: u64) -> io::Result<Vec<(u64, Bytes)>> {
         let base = self.segment.base;
         let frames = &self.segment.frames;
         let begins = |frame: &FramePlace| offset_in_segment(base, frame).unwrap_or(u64::MAX);
         let first = frames.partition_point(|frame| begins(frame).saturating_add(frame.bytes.into()) <= from);
         let within = frames[first..].iter().take_while(|frame| begins(frame) < to);
-        within
-            .filter_map(|frame| Some((begins(frame), self.read(begins(frame), frame)?)))
-            .collect()
+        let pieces = within.map(|frame| {
+            let piece = self.read(begins(frame), frame)?;
+            Ok(piece.map(|bytes| (begins(frame), bytes)))
+        });
+        pieces.filter_map(io::Result::transpose).collect()
     }
 }
 
 impl FramePlace {
-    /// The frame, if it still exists.
-    fn read(&self, files: &[JournalFile], seed: &FrameSeed) -> Option<Bytes> {
-        let JournalFile { file, .. } = files.get(self.file as usize)?;
+    /// The frame, if it still exists: its file may be shorter, or another segment, by now.
+    ///
+    /// # Errors
+    /// It cannot be read, so it may exist.
+    fn read(&self, files: &[JournalFile], seed: &FrameSeed) -> io::Result<Option<Bytes>> {
+        let Some(JournalFile { file: Some(file), .. }) = files.get(self.file as usize) else {
+            return Err(io::Error::other("the file could not be opened"));
+        };
         let mut bytes = vec![0; self.bytes as usize];
-        file.read_exact_at(&mut bytes, self.offset).ok()?;
-        let header = FrameHeader::decode_anywhere(&bytes, seed)?;
-        (header.position == self.position).then(|| bytes.into())
+        match file.read_exact_at(&mut bytes, self.offset) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let header = FrameHeader::decode_anywhere(&bytes, seed);
+        let is_it = header.is_some_and(|header| header.position == self.position);
+        Ok(is_it.then(|| bytes.into()))
+    }
+
+    /// The same as errors of the store.
+    fn read_whole(&self, files: &[JournalFile], seed: &FrameSeed) -> Result<Option<Bytes>> {
+        self.read(files, seed)
+            .map_err(|error| Error::io("read", self.path(files), error))
+    }
+
+    fn path<'a>(&self, files: &'a [JournalFile]) -> &'a Path {
+        let file = files.get(self.file as usize);
+        file.map_or(Path::new(""), |file| file.path.as_path())
     }
 
     fn is_gone(&self, files: &[JournalFile]) -> Error {
-        let path = files.get(self.file as usize).map(|file| file.path.as_path());
         let reason = "a frame that the journal had is not there any more";
-        Error::corrupt(path.unwrap_or(Path::new("")), self.offset, reason)
+        Error::corrupt(self.path(files), self.offset, reason)
     }
 }
 
