@@ -18,8 +18,8 @@ use crate::model::limits;
 /// Where appends are fenced by the term of the leader, which all that is said of a compare-and-set relies on.
 pub(super) const OLDEST_VERSION: (u64, u64) = (2, 15);
 
-/// How long servers without a leader may take to choose one.
-const ELECTION_LIMIT: Duration = Duration::from_secs(8);
+/// How long servers without a leader may take to choose one. Their own limits are four to nine seconds.
+const ELECTION_LIMIT: Duration = Duration::from_secs(12);
 
 /// The longest partition key: each of its characters can take four bytes.
 const MOST_KEY_BYTES: usize = 4 * limits::MAX_PARTITION_KEY_CHARS;
