@@ -10,7 +10,8 @@ use anabranch::bench::http_client::HttpClient;
 use anabranch::bench::put_request::PutRequest;
 use anabranch::kinesis::{Server, ServerOptions};
 use anabranch::{
-    Durability, HashKey, PutRecord, ReadLimit, SequenceNumber, ShardId, StartingPosition, Store, StoreOptions,
+    Durability, HashKey, Namespace, PutRecord, ReadLimit, SequenceNumber, ShardId, StartingPosition, Store,
+    StoreOptions,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use measure::Outcome;
@@ -173,6 +174,8 @@ fn in_parts(iterations: u64, most: u64, mut part: impl FnMut(u64) -> Duration) -
 /// A store with one stream after another.
 struct Streams {
     store: Store,
+    /// Where the server looks for the streams of the requests.
+    namespace: Namespace,
     number: u32,
     _scratch: Scratch,
 }
@@ -184,7 +187,9 @@ impl Streams {
             .durability(Durability::Written)
             .max_recycled_bytes(1 << 30)
             .open(scratch.path().join("store"))?;
+        let (account, region) = (ServerOptions::DEFAULT_ACCOUNT_ID, ServerOptions::DEFAULT_REGION);
         Ok(Self {
+            namespace: store.namespace(&format!("{account}/{region}"))?,
             store,
             number: 0,
             _scratch: scratch,
@@ -193,12 +198,14 @@ impl Streams {
 
     fn stream(&mut self) -> Outcome<anabranch::Stream> {
         if let Some(last) = self.number.checked_sub(1) {
-            self.store
+            self.namespace
                 .stream(&format!("stream-{last}"))
                 .and_then(|stream| stream.delete())?;
             self.store.maintain()?;
         }
-        let stream = self.store.create_stream(&format!("stream-{}", self.number), 1)?;
+        let stream = self
+            .namespace
+            .create_stream(&format!("stream-{}", self.number), 1)?;
         self.number += 1;
         Ok(stream)
     }

@@ -97,6 +97,11 @@ impl Peer {
         }
     }
 
+    /// Sends no more requests to this server, which is about to stop. Requests in flight are waited for.
+    pub(crate) fn leave(&self) {
+        self.pool.leave();
+    }
+
     /// From now on no request waits for this server: it is gone, or another one has its place.
     pub(crate) fn give_up(&self) {
         self.pool.give_up();
@@ -123,6 +128,9 @@ impl Peer {
                     (sender, true)
                 }
             };
+            if self.pool.is_left() {
+                return Err(Unpassed::NotSent("the server is about to stop".to_owned()));
+            }
             let request = request_of(head, &self.token, Full::new(body.clone()));
             is_sent.store(true, Ordering::Relaxed);
             match sender.try_send_request(request).await {

@@ -1,5 +1,6 @@
 //! The connections with another server on which nothing is asked, and what is still waited for of it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ const SOON: Duration = Duration::from_millis(50);
 pub(super) struct Pool {
     idle: Mutex<Vec<(Sender, Instant)>>,
     patience: watch::Sender<Patience>,
+    /// Set when the other server is about to stop: it closes connections on which nothing is asked, and would lose a
+    /// request that is sent at that moment.
+    is_left: AtomicBool,
 }
 
 /// What is still waited for of a server.
@@ -36,6 +40,7 @@ impl Pool {
         Pool {
             idle: Mutex::default(),
             patience: watch::Sender::new(Patience::All),
+            is_left: AtomicBool::new(false),
         }
     }
 
@@ -52,8 +57,10 @@ impl Pool {
 
     /// Keeps a connection for the next request, now that its answer was passed on.
     pub(super) fn put_back(&self, sender: Sender) {
-        if *self.patience.borrow() != Patience::Nothing && !sender.is_closed() {
-            let mut idle = self.idle();
+        let mut idle = self.idle();
+        // Looked at with the lock held, so `leave` finds every connection that is kept.
+        let is_kept = *self.patience.borrow() != Patience::Nothing && !self.is_left();
+        if is_kept && !sender.is_closed() {
             // The oldest come first.
             let stale = idle
                 .iter()
@@ -67,6 +74,17 @@ impl Pool {
     /// What is still waited for.
     pub(super) fn patience(&self) -> watch::Receiver<Patience> {
         self.patience.subscribe()
+    }
+
+    /// Sends no more requests, and closes each connection once its request is answered.
+    pub(super) fn leave(&self) {
+        self.is_left.store(true, Ordering::SeqCst);
+        self.idle().clear();
+    }
+
+    /// Whether no more requests are sent.
+    pub(super) fn is_left(&self) -> bool {
+        self.is_left.load(Ordering::SeqCst)
     }
 
     /// Waits for nothing any more.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
@@ -50,6 +50,7 @@ pub(crate) struct Connection {
     /// The end of the bytes that the client sends, once there is a reader for them.
     end: OnceLock<Weak<dyn PollEnd>>,
     written: Written,
+    passes_calls_on: AtomicBool,
     shared: Arc<Shared>,
 }
 
@@ -68,6 +69,8 @@ struct Shared {
     next_idle_order: AtomicU64,
     idle_is_wanted: AtomicBool,
     became_idle: Notify,
+    /// How many open connections pass calls on.
+    passing_on: watch::Sender<usize>,
 }
 
 impl Shared {
@@ -92,6 +95,7 @@ impl Connections {
                 next_idle_order: AtomicU64::new(0),
                 idle_is_wanted: AtomicBool::new(false),
                 became_idle: Notify::new(),
+                passing_on: watch::Sender::new(0),
             }),
             closed_idle: AtomicU64::new(0),
         }
@@ -110,6 +114,7 @@ impl Connections {
             streams: Mutex::default(),
             end: OnceLock::new(),
             written: Written::default(),
+            passes_calls_on: AtomicBool::new(false),
             shared: Arc::clone(&self.shared),
         });
         locked(&self.open).insert(connection.id, Arc::clone(&connection));
@@ -118,6 +123,7 @@ impl Connections {
 
     pub(super) fn remove(&self, connection: &Connection) {
         locked(&self.open).remove(&connection.id);
+        connection.passes_calls_on(false);
         // It may still be among the longest idle. Closing it for a new connection would free no place.
         connection.close_if_idle();
     }
@@ -182,6 +188,13 @@ impl Connections {
         }
     }
 
+    /// Ready when no open connection passes calls on.
+    pub(super) async fn none_passes_calls_on(&self) {
+        let mut passing_on = self.shared.passing_on.subscribe();
+        // The sender is there for as long as the connections are.
+        let _ = passing_on.wait_for(|count| *count == 0).await;
+    }
+
     pub(super) fn close_all_idle(&self) {
         for connection in self.all() {
             connection.close_if_idle();
@@ -243,6 +256,16 @@ impl Connection {
         match self.end.get().and_then(Weak::upgrade) {
             Some(end) if !self.is_http2() => end.poll_end(context),
             _ => Poll::Pending,
+        }
+    }
+
+    /// Notes whether another server passes calls on over this connection, and closes it when it passes no more on.
+    pub(crate) fn passes_calls_on(&self, passes: bool) {
+        if self.passes_calls_on.swap(passes, Ordering::SeqCst) != passes {
+            self.shared.passing_on.send_modify(|count| match passes {
+                true => *count += 1,
+                false => *count -= 1,
+            });
         }
     }
 
@@ -408,6 +431,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::timeout;
+
     use super::*;
 
     fn connections() -> Connections {
@@ -464,5 +489,28 @@ mod tests {
         drop(request);
         waiting.await.unwrap();
         assert_eq!(connections.closed_idle(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_connection_passes_calls_on_until_it_is_closed_or_says_so() {
+        let connections = connections();
+        let is_waited_for = async || {
+            timeout(Duration::ZERO, connections.none_passes_calls_on())
+                .await
+                .is_err()
+        };
+        let (first, second) = (connections.add(), connections.add());
+        assert!(!is_waited_for().await);
+        first.passes_calls_on(true);
+        first.passes_calls_on(true);
+        second.passes_calls_on(true);
+        connections.remove(&first);
+        assert!(is_waited_for().await);
+        second.passes_calls_on(false);
+        assert!(!is_waited_for().await);
+        second.passes_calls_on(true);
+        assert!(is_waited_for().await);
+        connections.remove(&second);
+        assert!(!is_waited_for().await);
     }
 }

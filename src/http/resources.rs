@@ -55,6 +55,11 @@ impl Resources {
         self.stop.begins().await;
     }
 
+    /// Ready when no connection is open on which another server [passes calls on](Connection::passes_calls_on).
+    pub(crate) async fn no_call_is_passed_on(&self) {
+        self.connections.none_passes_calls_on().await;
+    }
+
     #[cfg(test)]
     pub(crate) fn connection(&self) -> Arc<super::Connection> {
         self.connections.add()

@@ -298,7 +298,6 @@ fn connection_builder(options: &HttpOptions, connection: &Arc<Connection>) -> au
 /// The windows of all streams together fit into that of their connection. Otherwise bodies that are not read, because
 /// they wait for memory, could use up the connection's window, and the bodies that hold the memory would never get
 /// their remaining bytes.
-/// wait for memory, could use up the connection's window, and those that hold the memory would never get their rest.
 struct Windows {
     streams: u32,
     of_stream: u32,

@@ -141,7 +141,7 @@ impl Passing {
             biased;
             passed = self.pass(parts, &body.bytes) => passed,
             // So the owner gives no records of a queue to a client that is gone.
-            () = connection.client_ends(), if waits_for_records(&parts.headers) => {
+            () = connection.client_ends(), if takes_records(&parts.headers) => {
                 Err(ApiError::unavailable("The client has closed its side of the connection."))
             }
         };
@@ -228,8 +228,17 @@ async fn known(owner: &mut watch::Receiver<Option<Arc<Peer>>>) -> Option<Arc<Pee
 }
 
 /// Whether the operation gives a record to its client alone, for a time.
-fn waits_for_records(headers: &HeaderMap) -> bool {
-    let target = Target::of(headers);
-    let name = target.operation().map_or("", |operation| operation.name);
-    name.starts_with("Receive")
+fn takes_records(headers: &HeaderMap) -> bool {
+    operation(headers).starts_with("Receive")
+}
+
+/// Whether the operation may not be answered, or not to the end, before there are records.
+pub(super) fn waits_for_records(headers: &HeaderMap) -> bool {
+    takes_records(headers) || operation(headers) == "SubscribeToShard"
+}
+
+fn operation(headers: &HeaderMap) -> &'static str {
+    Target::of(headers)
+        .operation()
+        .map_or("", |operation| operation.name)
 }

@@ -6,7 +6,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 
-use super::passing::Passing;
+use super::passing::{Passing, waits_for_records};
 use crate::admin::{Desk, Shown};
 use crate::forward::{FORWARDED, OWNER};
 use crate::http::{Connection, Reply, Routes};
@@ -66,6 +66,8 @@ impl Routes for Roles {
         match owned.filter(|owned| is_same(owned.token.as_bytes(), token.as_bytes())) {
             Some(owned) => {
                 request.extensions_mut().insert(PassedOn);
+                // A call that waits for records ends when this server stops, so its end is not waited for.
+                connection.passes_calls_on(!waits_for_records(request.headers()));
                 let mut reply = owned.service.answer(connection, request).await;
                 reply.headers_mut().insert(OWNER, HeaderValue::from_static("yes"));
                 reply

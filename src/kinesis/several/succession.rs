@@ -7,7 +7,7 @@ use std::time::Duration;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::ownership::{Ownership, TakeOverError};
@@ -32,6 +32,9 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// An owner that was silent for this long, and was asked twice, counts as gone.
 const SILENCE: Duration = Duration::from_secs(2);
+
+/// An owner that stops waits this long for the other servers to pass no more calls on to it.
+const LEAVE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Finds the owner, and takes its place when it is gone.
 pub(super) struct Succession<O> {
@@ -127,6 +130,12 @@ impl<O: Ownership> Succession<O> {
         let term = self.held.as_ref().and_then(|held| held.seat.leave());
         if let Some(term) = term {
             self.owners.tell(News::Leaving { term }).await;
+            // A call that arrives while its connection is closed would be lost, and its client told that it may have
+            // been carried out.
+            let left = self.of_server.http.no_call_is_passed_on();
+            if timeout(LEAVE_LIMIT, left).await.is_err() {
+                warn!("another server still passes calls on to this one, which stops");
+            }
         }
     }
 
@@ -191,7 +200,7 @@ impl<O: Ownership> Succession<O> {
             }
             News::Leaving { term } => {
                 if term >= self.highest_term {
-                    self.pass_on_to(None);
+                    self.leave_owner();
                 }
                 false
             }
@@ -211,8 +220,10 @@ impl<O: Ownership> Succession<O> {
                 self.highest_term = self.highest_term.max(term);
                 self.note_owner(address);
             }
-            // It will take calls, or will have a successor, or takes none.
-            (Stage::Opening | Stage::Leaving { .. }, _) | (_, None) => self.pass_on_to(None),
+            // It will have a successor.
+            (Stage::Leaving { .. }, _) => self.leave_owner(),
+            // It will take calls, or takes none.
+            (Stage::Opening, _) | (_, None) => self.pass_on_to(None),
         }
     }
 
@@ -251,6 +262,14 @@ impl<O: Ownership> Succession<O> {
                     "no call can be passed on to the server that has the store"
                 );
             }
+        }
+    }
+
+    /// Passes no more calls on to the owner, which is about to stop and waits for that.
+    fn leave_owner(&mut self) {
+        self.pass_on_to(None);
+        if let (None, Some((_, owner))) = (&self.held, &self.last) {
+            owner.leave();
         }
     }
 
