@@ -308,7 +308,7 @@ impl Dump<'_> {
         }
         self.shown += 1;
         (self.on_item)(item)?;
-        // This is known to be the last item before more is read in vain.
+        // Stops here, so no item is read that is not shown.
         match self.options.limit {
             Some(limit) if self.shown >= limit => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),

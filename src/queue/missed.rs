@@ -160,7 +160,7 @@ fn what_a_receive_had_that_fails_is_for_those_who_wait() {
         records: vec![(number, bench.stream.now())],
     };
     let committing = turn.commit(&[received], now.after(30)).unwrap();
-    // They look in vain before it is known.
+    // They look and find nothing, because the result of the commit is not known yet.
     let mut consumers = bench.consumers(2);
     assert!(committing.wait().is_err());
     disk.faults().clear();

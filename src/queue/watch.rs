@@ -32,7 +32,7 @@ pub struct QueueWatch {
     signal: Arc<Signal>,
     /// Whether everything that may bring records raises the signal, and not only callers that wake this one.
     hears: bool,
-    /// Whether it has looked in vain since it was woken, or since it subscribed to the signals. Before that no other
+    /// Whether it has looked and found nothing since it was woken, or since it subscribed to the signals. Before that no other
     /// caller may rely on it.
     has_looked: bool,
     /// Whether it was woken, so that others rely on it to look, and to wake them or go on the lookout again.

@@ -106,7 +106,7 @@ impl ClusterLog {
     /// Finds out where the log ends, before it is used.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] if what the catalog knows of it is gone; [`Error::Cluster`].
+    /// [`Error::Corrupt`] if records are gone that the log has according to the catalog; [`Error::Cluster`].
     pub(super) async fn find_end(&self, known: KnownEnd, deadline: Instant) -> Result<()> {
         let Some(frame) = self.last_frame(known, deadline).await? else {
             return Ok(());

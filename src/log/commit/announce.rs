@@ -18,7 +18,7 @@ pub(crate) fn announce_all<'a>(logs: impl Iterator<Item = (&'a LocalLog, usize)>
     drop(finish_all(turns));
 }
 
-/// A log whose writers are kept out until the ledger knows of it.
+/// A log to which nothing can be written before the ledger has it.
 struct Announcement<'a> {
     log: &'a LocalLog,
     next_record: RecordNumber,

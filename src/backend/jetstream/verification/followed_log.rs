@@ -26,7 +26,7 @@ pub(super) enum LogKind {
         horizon: Timestamp,
         hidden_before: RecordNumber,
     },
-    /// One that the catalog does not have. What is left of it is not judged.
+    /// Of a stream or a queue that the catalog does not have. Its messages are not checked.
     Unknown,
 }
 
