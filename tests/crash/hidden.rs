@@ -131,11 +131,14 @@ impl StreamModel {
     /// How much of one shard is freed depends on the bytes of the others.
     fn may_hide_all_but(&mut self, limit: u64) {
         let all: u64 = self.shards.values().map(ShardModel::most_bytes).sum();
-        for shard in self.shards.values_mut() {
+        let maybe_resharded = self.maybe_resharded.as_ref();
+        for (id, shard) in &mut self.shards {
             let others = all - shard.most_bytes();
             shard.may_hide_all_but(limit.saturating_sub(others));
             let can_go = others >= limit || shard.records.is_empty();
-            if shard.closed.is_some() && can_go {
+            let may_be_closed =
+                shard.closed.is_some() || maybe_resharded.is_some_and(|change| change.may_close(*id));
+            if may_be_closed && can_go {
                 shard.hidden.closing = shard.hidden.closing.max(Closing::MayBeHidden);
             }
         }

@@ -104,6 +104,16 @@ pub enum Resharding {
     },
 }
 
+impl Resharding {
+    /// Whether a shard that is open before the change may be closed by it.
+    pub fn may_close(&self, shard: ShardId) -> bool {
+        match self {
+            Self::Of(parents) => parents.contains(&shard),
+            Self::To { .. } => true,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     Create,

@@ -261,6 +261,46 @@ fn a_shard_that_lost_records_whose_age_was_noted_does_not_expire_when_it_is_clos
     }
 }
 
+/// The round of house-keeping behind a split frees the parent. If the edit's sync fails, only the next opener shows it.
+#[test]
+fn a_parent_that_a_limit_frees_in_a_round_that_fails_may_be_gone_for_the_next_opener() {
+    let settings = Settings {
+        durability: Durability::Buffered,
+        map_sealed_segments: false,
+        max_recycled_bytes: 0,
+        min_journaled_shards: 1,
+        ..Settings::default()
+    };
+    for calls in 1..40 {
+        let ops = [
+            Op::Fail {
+                calls: 1,
+                fault: Fault::OutOfFiles,
+            },
+            Op::Create { stream: 0, shards: 1 },
+            Op::Limit {
+                stream: 0,
+                limits: SizeLimits {
+                    shard_bytes: None,
+                    stream_bytes: Some(0),
+                },
+            },
+            Op::Put {
+                stream: 0,
+                key: 0,
+                bytes: 8,
+            },
+            Op::Advance(Duration::from_secs(3_600)),
+            Op::Fail {
+                calls,
+                fault: Fault::Broken,
+            },
+            Op::Split { stream: 0, nth: 0 },
+        ];
+        play(0, settings, &ops).unwrap_or_else(|what| panic!("a fault in call {calls}: {what}"));
+    }
+}
+
 #[test]
 fn random_programs_lose_nothing_that_was_synced() {
     play_many(Durability::Synced);
