@@ -29,18 +29,32 @@ pub struct HttpLoad {
 impl HttpLoad {
     /// Each thread puts its next number until it is told to end, and none again that was not acknowledged.
     pub fn begin(servers: &[SocketAddr], threads: usize) -> HttpLoad {
+        HttpLoad::begin_between(servers, threads, None)
+    }
+
+    /// As [`begin`](HttpLoad::begin), and each thread makes a call before each put, over the same connection, which may
+    /// fail.
+    pub fn begin_between(
+        servers: &[SocketAddr],
+        threads: usize,
+        before_each: Option<(&'static str, Value)>,
+    ) -> HttpLoad {
         let [acknowledged, refused] = [(); 2].map(|()| Arc::<AtomicUsize>::default());
         let is_over = Arc::<AtomicBool>::default();
         let thread = |key: usize| {
             let server = servers[key % servers.len()];
             let (acknowledged, refused) = (acknowledged.clone(), refused.clone());
             let is_over = is_over.clone();
+            let before_each = before_each.clone();
             std::thread::spawn(move || {
                 let mut own = BTreeMap::new();
                 let mut client = None;
                 for number in 0.. {
                     if is_over.load(Ordering::Relaxed) {
                         break;
+                    }
+                    if let Some((operation, request)) = &before_each {
+                        call(&mut client, server, operation, request);
                     }
                     match put(&mut client, server, key, number) {
                         Some(put) => {
@@ -97,20 +111,24 @@ fn put(
     key: usize,
     number: u64,
 ) -> Option<(ShardId, SequenceNumber)> {
-    if client.is_none() {
-        *client = Client::try_connect(server).ok();
-    }
     let record = json!({
         "StreamName": "clicks",
         "PartitionKey": format!("key-{key}"),
         "Data": base64(number.to_string().as_bytes()),
     });
-    match client.as_mut()?.try_call("PutRecord", &record) {
-        Ok(put) => {
-            let text = |name: &str| put[name].as_str().map(str::to_owned);
-            let (shard, number) = text("ShardId").zip(text("SequenceNumber")).unwrap();
-            Some((shard.parse().unwrap(), number.parse().unwrap()))
-        }
+    let put = call(client, server, "PutRecord", &record)?;
+    let text = |name: &str| put[name].as_str().map(str::to_owned);
+    let (shard, number) = text("ShardId").zip(text("SequenceNumber")).unwrap();
+    Some((shard.parse().unwrap(), number.parse().unwrap()))
+}
+
+/// Connects if there is no connection. `None` if the call failed.
+fn call(client: &mut Option<Client>, server: SocketAddr, operation: &str, request: &Value) -> Option<Value> {
+    if client.is_none() {
+        *client = Client::try_connect(server).ok();
+    }
+    match client.as_mut()?.try_call(operation, request) {
+        Ok(answer) => Some(answer),
         Err(CallError::Lost(_)) => {
             *client = None;
             None

@@ -98,6 +98,41 @@ fn an_owner_that_ends_in_order_is_followed_at_once_and_no_call_fails() {
     end(&cluster, servers, load);
 }
 
+/// A connection on which records of a queue were received last is still one on which a call may be on its way.
+#[test]
+fn no_call_fails_behind_one_that_received_records_when_an_owner_ends_in_order() {
+    let Some(cluster) = Cluster::of_three() else {
+        return;
+    };
+    let mut servers = begin(&cluster, 2);
+    let mut client = servers[1].client();
+    let described = client.ok("DescribeStreamSummary", &json!({ "StreamName": "clicks" }));
+    client.ok(
+        "CreateStream",
+        &json!({ "StreamName": "empty", "StreamModeDetails": { "StreamMode": "ON_DEMAND" } }),
+    );
+    let arn = described["StreamDescriptionSummary"]["StreamARN"]
+        .as_str()
+        .unwrap();
+    let queue = json!({
+        "QueueName": "jobs",
+        "StreamConfigurationList": [{ "StreamARN": arn.replace("/clicks", "/empty") }],
+    });
+    let queue = client.ok("CreateQueue", &queue)["QueueDescription"]["QueueARN"].clone();
+    let receive = json!({ "QueueARN": queue, "WaitTimeSeconds": 0 });
+    let load = HttpLoad::begin_between(
+        &addresses(&servers[1..]),
+        16,
+        Some(("ReceiveQueueRecords", receive)),
+    );
+    load.wait_for(400);
+    servers.remove(0).stop();
+    load.wait_for(100);
+    assert!(servers[0].is_owner());
+    assert_eq!(load.refused(), 0);
+    end(&cluster, servers, load);
+}
+
 /// What is not sent waits: a call that comes while there is no owner is answered by the next one.
 #[test]
 fn a_call_that_comes_while_there_is_no_owner_waits_for_the_next_one() {

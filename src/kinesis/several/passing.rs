@@ -234,7 +234,11 @@ fn takes_records(headers: &HeaderMap) -> bool {
 
 /// Whether the operation may not be answered, or not to the end, before there are records.
 pub(super) fn waits_for_records(headers: &HeaderMap) -> bool {
-    takes_records(headers) || operation(headers) == "SubscribeToShard"
+    takes_records(headers) || is_subscription(headers)
+}
+
+pub(super) fn is_subscription(headers: &HeaderMap) -> bool {
+    operation(headers) == "SubscribeToShard"
 }
 
 fn operation(headers: &HeaderMap) -> &'static str {

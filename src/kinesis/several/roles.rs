@@ -4,9 +4,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::HeaderValue;
+use hyper::header::{CONNECTION, HeaderValue};
 
-use super::passing::{Passing, waits_for_records};
+use super::passing::{Passing, is_subscription, waits_for_records};
 use crate::admin::{Desk, Shown};
 use crate::forward::{FORWARDED, OWNER};
 use crate::http::{Connection, Reply, Routes};
@@ -68,8 +68,19 @@ impl Routes for Roles {
                 request.extensions_mut().insert(PassedOn);
                 // A call that waits for records ends when this server stops, so its end is not waited for.
                 connection.passes_calls_on(!waits_for_records(request.headers()));
+                let is_subscription = is_subscription(request.headers());
                 let mut reply = owned.service.answer(connection, request).await;
                 reply.headers_mut().insert(OWNER, HeaderValue::from_static("yes"));
+                match is_subscription {
+                    // Nothing here sees the end of a subscription, so no call may come behind it.
+                    true => drop(
+                        reply
+                            .headers_mut()
+                            .insert(CONNECTION, HeaderValue::from_static("close")),
+                    ),
+                    // The next call may be on its way.
+                    false => connection.passes_calls_on(true),
+                }
                 reply
             }
             None => self.passing.refuse_passed_on(request).await,
