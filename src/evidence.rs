@@ -5,7 +5,6 @@
 //! commit journal, or behind the end at which a log rested, only after the manifest says so. So a frame that the rest
 //! of the manifest does not account for shows that an edit had been durable, and nothing may be dropped. So does a file
 //! with a segment's name and a damaged header page: no crash leaves one, and frames may be in it.
-//! segment's name and a damaged header page: no crash leaves one, and frames may be in it.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -190,7 +189,7 @@ impl Search<'_> {
         let Evidence { disk, streams, .. } = self.evidence;
         for name in list_if_there(disk.as_ref(), streams)? {
             let id: Option<StreamId> = name.parse().map(StreamId::new).ok();
-            if let Some(id) = id.filter(|id| id.to_string() == name && is_wanted(id))
+            if let Some(id) = id.filter(|id| is_wanted(id) && id.to_string() == name)
                 && let Some(path) = self.find_in_unnamed_segments(id)?
             {
                 return Ok(Some(path));

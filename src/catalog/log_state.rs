@@ -61,6 +61,10 @@ impl LogState {
         if !follows {
             return Err("the segment does not follow the ones before");
         }
+        if self.segments.is_empty() {
+            // Most logs have one segment. A vector makes room for four.
+            self.segments.reserve_exact(1);
+        }
         self.segments.push(segment);
         self.end = None;
         self.numbers_from = self.numbers_from.filter(|from| *from > segment.first_record);

@@ -22,7 +22,8 @@ pub(crate) struct CatalogState {
     /// A secret of this store, for tokens that must not be forged.
     pub(crate) secret: [u8; 32],
     pub(super) next_stream: u64,
-    pub(super) streams: BTreeMap<StreamId, StreamState>,
+    /// On the heap one by one: a node of the map has room for eleven, and is half full where ids rise.
+    pub(super) streams: BTreeMap<StreamId, Box<StreamState>>,
     /// By namespace and local name.
     pub(super) names: BTreeMap<String, BTreeMap<String, StreamId>>,
     /// By namespace; accounts without any label are not listed.
@@ -54,7 +55,7 @@ impl CatalogState {
     }
 
     pub(crate) fn stream(&self, stream: StreamId) -> Option<&StreamState> {
-        self.streams.get(&stream)
+        self.streams.get(&stream).map(Box::as_ref)
     }
 
     /// What is kept of a log, the commit journal included.
@@ -76,7 +77,7 @@ impl CatalogState {
 
     /// All streams, in the order of their ids.
     pub(crate) fn streams(&self) -> impl ExactSizeIterator<Item = (StreamId, &StreamState)> {
-        self.streams.iter().map(|(id, stream)| (*id, stream))
+        self.streams.iter().map(|(id, stream)| (*id, stream.as_ref()))
     }
 
     /// The namespaces that have streams, in order.
@@ -95,7 +96,7 @@ impl CatalogState {
         let names = self.names.get(namespace).into_iter();
         names
             .flat_map(move |names| names.range::<str, _>(range))
-            .filter_map(|(_, id)| Some((*id, self.streams.get(id)?)))
+            .filter_map(|(_, id)| Some((*id, self.stream(*id)?)))
     }
 
     /// The tags and attributes of a resource; `None` if there is no such resource, or if an account has none.
@@ -381,7 +382,7 @@ impl CatalogState {
         self.reserve_stream_ids(stream);
         let names = self.names.entry(state.name.namespace.clone()).or_default();
         names.insert(state.name.local.clone(), stream);
-        self.streams.insert(stream, state);
+        self.streams.insert(stream, Box::new(state));
         Ok(())
     }
 
@@ -425,12 +426,15 @@ impl CatalogState {
     }
 
     pub(super) fn note_empty_journal(&mut self) {
-        let logs = self.streams.values_mut().flat_map(StreamState::logs_mut);
+        let logs = self.streams.values_mut().flat_map(|stream| stream.logs_mut());
         logs.for_each(|log| log.is_journaled = false);
     }
 
     fn stream_mut(&mut self, stream: StreamId) -> Result<&mut StreamState, &'static str> {
-        self.streams.get_mut(&stream).ok_or("the stream does not exist")
+        self.streams
+            .get_mut(&stream)
+            .map(Box::as_mut)
+            .ok_or("the stream does not exist")
     }
 
     fn consumer_mut(

@@ -189,6 +189,7 @@ impl Connections {
     }
 
     /// Ready when no open connection passes calls on.
+    #[cfg(feature = "nats")]
     pub(super) async fn none_passes_calls_on(&self) {
         let mut passing_on = self.shared.passing_on.subscribe();
         // The sender is there for as long as the connections are.
@@ -491,6 +492,7 @@ mod tests {
         assert_eq!(connections.closed_idle(), 1);
     }
 
+    #[cfg(feature = "nats")]
     #[tokio::test]
     async fn a_connection_passes_calls_on_until_it_is_closed_or_says_so() {
         let connections = connections();

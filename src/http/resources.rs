@@ -56,6 +56,7 @@ impl Resources {
     }
 
     /// Ready when no connection is open on which another server [passes calls on](Connection::passes_calls_on).
+    #[cfg(feature = "nats")]
     pub(crate) async fn no_call_is_passed_on(&self) {
         self.connections.none_passes_calls_on().await;
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use anabranch::{SequenceNumber, ShardId, Store};
-use anabranch_harness::http1::{CallError, Client};
+use anabranch_harness::http1::{CallError, Client, Reply};
 use anabranch_harness::wait::wait_until;
 use serde_json::{Value, json};
 
@@ -116,24 +116,13 @@ fn put(
         "PartitionKey": format!("key-{key}"),
         "Data": base64(number.to_string().as_bytes()),
     });
-    let put = call(client, server, "PutRecord", &record)?;
-    let text = |name: &str| put[name].as_str().map(str::to_owned);
-    let (shard, number) = text("ShardId").zip(text("SequenceNumber")).unwrap();
-    Some((shard.parse().unwrap(), number.parse().unwrap()))
-}
-
-/// Connects if there is no connection. `None` if the call failed.
-fn call(client: &mut Option<Client>, server: SocketAddr, operation: &str, request: &Value) -> Option<Value> {
-    if client.is_none() {
-        *client = Client::try_connect(server).ok();
-    }
-    match client.as_mut()?.try_call(operation, request) {
-        Ok(answer) => Some(answer),
-        Err(CallError::Lost(_)) => {
-            *client = None;
-            None
+    match call(client, server, "PutRecord", &record)? {
+        Ok(put) => {
+            let text = |name: &str| put[name].as_str().map(str::to_owned);
+            let (shard, number) = text("ShardId").zip(text("SequenceNumber")).unwrap();
+            Some((shard.parse().unwrap(), number.parse().unwrap()))
         }
-        Err(CallError::Refused(reply)) => {
+        Err(reply) => {
             assert!(reply.status >= 500, "{}: {}", reply.status, reply.text());
             let body: Value = reply.json();
             let kind = body["__type"].as_str().unwrap();
@@ -141,6 +130,26 @@ fn call(client: &mut Option<Client>, server: SocketAddr, operation: &str, reques
                 ["InternalFailureException", "ServiceUnavailable"].contains(&kind),
                 "{body}"
             );
+            None
+        }
+    }
+}
+
+/// Connects if there is no connection. `None` without an answer.
+fn call(
+    client: &mut Option<Client>,
+    server: SocketAddr,
+    operation: &str,
+    request: &Value,
+) -> Option<Result<Value, Reply>> {
+    if client.is_none() {
+        *client = Client::try_connect(server).ok();
+    }
+    match client.as_mut()?.try_call(operation, request) {
+        Ok(answer) => Some(Ok(answer)),
+        Err(CallError::Refused(reply)) => Some(Err(reply)),
+        Err(CallError::Lost(_)) => {
+            *client = None;
             None
         }
     }

@@ -20,7 +20,7 @@ pub(super) fn leftover_streams(disk: &dyn Disk, catalog: &Catalog, streams: &Pat
     let state = catalog.read();
     let is_deleted = |name: &String| {
         let id: Option<StreamId> = name.parse().map(StreamId::new).ok();
-        id.is_some_and(|id| id.to_string() == *name && id < state.next_stream() && state.stream(id).is_none())
+        id.is_some_and(|id| id < state.next_stream() && state.stream(id).is_none() && id.to_string() == *name)
     };
     let names = list_if_there(disk, streams)?;
     Ok(names

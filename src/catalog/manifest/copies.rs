@@ -31,16 +31,9 @@ pub(super) struct Copies {
 
 impl Copies {
     pub(super) fn of(file: &[u8]) -> Self {
-        let mut copies = Self {
-            first: Vec::with_capacity(file.len() / 2),
-            second: Vec::with_capacity(file.len() / 2),
-            file_bytes: file.len() as u64,
-        };
-        for (at, stripe) in file.chunks(STRIPE_BYTES as usize).enumerate() {
-            match at % 2 {
-                0 => copies.first.extend_from_slice(stripe),
-                _ => copies.second.extend_from_slice(stripe),
-            }
+        let mut copies = Self::with_room_for(file.len());
+        for (number, stripe) in file.chunks(STRIPE_BYTES as usize).enumerate() {
+            copies.of_stripe(number).extend_from_slice(stripe);
         }
         copies
     }
@@ -52,8 +45,13 @@ impl Copies {
     pub(super) fn read(file: std::sync::Arc<dyn DiskFile>) -> io::Result<Self> {
         let file = ReadablePages::new(file);
         let length = usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, 0)?;
+        let mut copies = Self::with_room_for(length);
+        for begin in (0..length).step_by(STRIPE_BYTES as usize) {
+            let copy = copies.of_stripe(begin / STRIPE_BYTES as usize);
+            let read = copy.len();
+            copy.resize(read + (length - begin).min(STRIPE_BYTES as usize), 0);
+            file.read_exact_at(&mut copy[read..], begin as u64)?;
+        }
         for page in (0..length as u64).step_by(PAGE_BYTES as usize) {
             let Some((_, error)) = file.unreadable_within(page, page + PAGE_BYTES) else {
                 continue;
@@ -67,7 +65,23 @@ impl Copies {
                 return Err(io::Error::other(format!("the page at byte {page}: {error}")));
             }
         }
-        Ok(Self::of(&bytes))
+        Ok(copies)
+    }
+
+    /// Two empty copies of what will have this length together.
+    fn with_room_for(file_bytes: usize) -> Self {
+        Self {
+            first: Vec::with_capacity(file_bytes.div_ceil(2)),
+            second: Vec::with_capacity(file_bytes / 2),
+            file_bytes: file_bytes as u64,
+        }
+    }
+
+    fn of_stripe(&mut self, number: usize) -> &mut Vec<u8> {
+        match number % 2 {
+            0 => &mut self.first,
+            _ => &mut self.second,
+        }
     }
 }
 

@@ -9,9 +9,9 @@ use super::copies::{Copies, WhichCopy, file_length, file_offset, write_both};
 use super::current::{
     manifest_name, parse_current, parse_manifest_name, prepare_current, replace_current, sync_current,
 };
-use super::format::{HEADER_BYTES, Header, RESERVE_BYTES, decode_headers, encode_frame, encode_header, seed};
+use super::format::{HEADER_BYTES, RESERVE_BYTES, decode_headers, encode_frame, encode_header, seed};
 use super::new_store::{check_nothing_is_stored, forget_copying};
-use super::walk::{replay, walk_frames};
+use super::walk::replay;
 use crate::catalog::codec;
 use crate::catalog::edit::{Edit, Freeing};
 use crate::catalog::edit_log::{EditLog, Revision};
@@ -264,26 +264,24 @@ impl Manifest {
         perform(Step::ManifestCacheDrop, || file.drop_cache())
             .map_err(|error| Error::io("drop the cache of", &path, error))?;
         let copies = Copies::read(file.clone()).map_err(|error| Error::io("read", &path, error))?;
-        let Header { store, seed, damaged } = decode_headers(&copies, number, &path)?;
-        let walk = walk_frames(&copies, &seed);
-        let state = replay(&walk, store, &path)?;
-        let snapshot_bytes = walk.frame_ends.first().copied().unwrap_or_default();
+        let header = decode_headers(&copies, number, &path)?;
+        let (walk, state) = replay(&copies, &header, &path)?;
         let manifest = Self {
             home: home.clone(),
             loaded: None,
-            revision: Revision(walk.edits.len() as u64),
+            revision: Revision(walk.frames),
             number,
             path,
             file,
-            seed,
-            next_sequence: walk.edits.len() as u64,
+            seed: header.seed,
+            next_sequence: walk.frames,
             length: walk.end,
             reserved: copies.second.len() as u64,
-            snapshot_bytes,
+            snapshot_bytes: walk.snapshot_end,
             has_torn_tail: walk.has_torn_tail,
             // The directory was synced before `CURRENT` was read.
             is_named_durably: true,
-            has_damaged_copy: damaged.is_some()
+            has_damaged_copy: header.damaged.is_some()
                 || !walk.damaged.is_empty()
                 || copies.first.len() != copies.second.len(),
         };

@@ -17,7 +17,7 @@ use super::format::{
     FRAME_HEADER_BYTES, HEADER_BYTES, decode_frame, decode_headers, frame_length, sequence_of,
 };
 use super::new_store::check_nothing_is_stored;
-use super::walk::{replay, walk_frames};
+use super::walk::replay;
 use crate::catalog::codec;
 use crate::catalog::edit::Edit;
 use crate::catalog::followed::CatalogNews;
@@ -129,12 +129,7 @@ impl FollowedManifest {
         let file = (disk.open(&path, OpenMode::Read)).map_err(|error| Error::io("open", &path, error))?;
         let copies = Copies::read(file).map_err(|error| Error::io("read", &path, error))?;
         let header = decode_headers(&copies, number, &path)?;
-        let walk = walk_frames(&copies, &header.seed);
-        let state = replay(&walk, header.store, &path)?;
-        let last = walk
-            .edits
-            .last()
-            .map_or(HEADER_BYTES as u64, |(_, offset)| *offset);
+        let (walk, state) = replay(&copies, &header, &path)?;
         let mark = |offset: u64, bytes: usize| {
             let begin = usize::try_from(offset).unwrap_or(usize::MAX);
             let known = copies.first.iter().skip(begin).take(bytes);
@@ -146,9 +141,9 @@ impl FollowedManifest {
             store: header.store,
             number,
             seed: header.seed,
-            next_sequence: walk.edits.len() as u64,
+            next_sequence: walk.frames,
             length: walk.end,
-            marks: [mark(0, HEADER_BYTES), mark(last, FRAME_HEADER_BYTES)],
+            marks: [mark(0, HEADER_BYTES), mark(walk.last, FRAME_HEADER_BYTES)],
             unwhole: None,
         };
         Ok((manifest, state))

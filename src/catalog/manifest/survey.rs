@@ -115,8 +115,11 @@ impl ManifestSurvey {
 pub(crate) fn survey_manifest(bytes: &[u8], number: u64, path: &Path) -> Result<ManifestSurvey> {
     let copies = Copies::of(bytes);
     let header = decode_headers(&copies, number, path)?;
-    let walk = walk::walk_frames(&copies, &header.seed);
-    let mut replay = Replay::of(header.store, &walk.edits);
+    let mut frames = Vec::new();
+    let walk = walk::walk_frames(&copies, &header.seed, |edits, offset| {
+        frames.push((edits, offset))
+    });
+    let mut replay = Replay::of(header.store, &frames);
     let stop = replay.misfit.take().or(walk.defect).or_else(|| {
         let is_empty = replay.state.is_none();
         is_empty.then(|| (walk.end, "there is no snapshot".to_owned()))
@@ -143,10 +146,8 @@ pub(crate) fn survey_manifest(bytes: &[u8], number: u64, path: &Path) -> Result<
             .then(|| defect_at(walk.end, "the last frame is not whole".to_owned(), true)),
     };
     // The snapshot was durable before anyone read it.
-    let is_last = |(_, offset): &(WhichCopy, u64)| {
-        let last = walk.edits.iter().skip(1).next_back();
-        defect.is_none() && last.is_some_and(|(_, last)| last == offset)
-    };
+    let is_last =
+        |(_, offset): &(WhichCopy, u64)| defect.is_none() && walk.frames > 1 && walk.last == *offset;
     let place = |(copy, offset): &(WhichCopy, u64)| file_offset(*copy, *offset);
     let damaged_headers = header.damaged.map(|copy| file_offset(copy, 0));
     let damaged_frames = walk.damaged.iter().filter(|damaged| !is_last(damaged)).map(place);

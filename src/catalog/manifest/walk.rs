@@ -5,18 +5,24 @@ use std::path::Path;
 use crc32fast::Hasher;
 
 use super::copies::{Copies, WhichCopy, file_length, file_offset};
-use super::format::{ALIGNMENT, FRAME_HEADER_BYTES, HEADER_BYTES, RESERVE_BYTES, decode_frame, frame_length};
+use super::format::{
+    ALIGNMENT, FRAME_HEADER_BYTES, HEADER_BYTES, Header, RESERVE_BYTES, decode_frame, frame_length,
+};
 use crate::catalog::codec;
 use crate::catalog::edit::Edit;
 use crate::catalog::state::CatalogState;
 use crate::disk::{Step, is_left_out, passes};
 use crate::error::{Error, Result};
 
-/// The contents of a manifest's frames, up to the first that is whole in neither copy.
+/// What the frames of a manifest are, up to the first that is whole in neither copy.
 pub(super) struct Walk {
-    /// Each frame's edits, and its offset.
-    pub(super) edits: Vec<(Vec<Edit>, u64)>,
-    pub(super) frame_ends: Vec<u64>,
+    /// How many are whole.
+    pub(super) frames: u64,
+    /// The end of the first, which is the snapshot.
+    pub(super) snapshot_end: u64,
+    /// The offset of the last.
+    pub(super) last: u64,
+    /// The end of the last.
     pub(super) end: u64,
     /// Whether the bytes at the end may be what a crash left of a frame.
     pub(super) has_torn_tail: bool,
@@ -26,10 +32,13 @@ pub(super) struct Walk {
     pub(super) damaged: Vec<(WhichCopy, u64)>,
 }
 
-pub(super) fn walk_frames(copies: &Copies, seed: &Hasher) -> Walk {
+/// Calls `take` with the edits of each frame and its offset. A manifest can be much larger than the state that it leads
+/// to, so its edits are not kept.
+pub(super) fn walk_frames(copies: &Copies, seed: &Hasher, mut take: impl FnMut(Vec<Edit>, u64)) -> Walk {
     let mut walk = Walk {
-        edits: Vec::new(),
-        frame_ends: Vec::new(),
+        frames: 0,
+        snapshot_end: 0,
+        last: HEADER_BYTES as u64,
         end: HEADER_BYTES as u64,
         has_torn_tail: false,
         defect: None,
@@ -37,12 +46,12 @@ pub(super) fn walk_frames(copies: &Copies, seed: &Hasher) -> Walk {
     };
     let mut offset = HEADER_BYTES;
     while let Some(frame) = find_frame(copies, offset, seed) {
-        if !passes(Step::ManifestSequence, frame.sequence == walk.edits.len() as u64) {
+        if !passes(Step::ManifestSequence, frame.sequence == walk.frames) {
             walk.defect = Some((offset as u64, "frames are missing before this one".to_owned()));
             return walk;
         }
         match codec::decode(frame.body) {
-            Ok(edits) => walk.edits.push((edits, offset as u64)),
+            Ok(edits) => take(edits, offset as u64),
             Err(reason) => {
                 walk.defect = Some((offset as u64, reason));
                 return walk;
@@ -50,8 +59,12 @@ pub(super) fn walk_frames(copies: &Copies, seed: &Hasher) -> Walk {
         }
         walk.damaged
             .extend(frame.damaged_in.map(|copy| (copy, offset as u64)));
-        walk.frame_ends.push(frame.end as u64);
+        walk.last = offset as u64;
         walk.end = frame.end as u64;
+        if walk.frames == 0 {
+            walk.snapshot_end = walk.end;
+        }
+        walk.frames += 1;
         offset = frame.end;
     }
     let goes_on = |copy: &[u8]| {
@@ -68,29 +81,38 @@ pub(super) fn walk_frames(copies: &Copies, seed: &Hasher) -> Walk {
     walk
 }
 
-/// The state that the frames of a store's manifest lead to.
+/// Walks over the frames of a store's manifest. Gives the state that they lead to.
 ///
 /// # Errors
 /// A frame is missing, the frames do not begin with a snapshot of this store, or one does not fit.
-pub(super) fn replay(walk: &Walk, store: u128, path: &Path) -> Result<CatalogState> {
-    let in_file = |offset| file_offset(WhichCopy::First, offset);
-    if let Some((offset, reason)) = &walk.defect {
-        return Err(Error::bad_manifest(path, in_file(*offset), reason));
+pub(super) fn replay(copies: &Copies, header: &Header, path: &Path) -> Result<(Walk, CatalogState)> {
+    let mut state = None;
+    let mut misfit = None;
+    let walk = walk_frames(copies, &header.seed, |edits, offset| {
+        let applied = match (&mut state, &misfit) {
+            (_, Some(_)) => Ok(()),
+            (Some(state), None) => CatalogState::apply_all(state, &edits),
+            (None, None) => CatalogState::from_snapshot(&edits).map(|snapshot| state = Some(snapshot)),
+        };
+        if let Err(reason) = applied {
+            misfit = Some((offset, reason.to_owned()));
+        }
+    });
+    let bad = |offset, reason: &str| {
+        Err(Error::bad_manifest(
+            path,
+            file_offset(WhichCopy::First, offset),
+            reason,
+        ))
+    };
+    match (walk.defect.as_ref().or(misfit.as_ref()), state) {
+        (Some((offset, reason)), _) => bad(*offset, reason),
+        (None, None) => bad(HEADER_BYTES as u64, "it does not begin with a snapshot"),
+        (None, Some(state)) if state.store != header.store => {
+            bad(HEADER_BYTES as u64, "the snapshot is of another store")
+        }
+        (None, Some(state)) => Ok((walk, state)),
     }
-    let mut frames = walk.edits.iter();
-    let snapshot = frames.next().map_or(&[][..], |(edits, _)| edits);
-    let mut state = CatalogState::from_snapshot(snapshot)
-        .map_err(|reason| Error::bad_manifest(path, HEADER_BYTES as u64, reason))?;
-    for (edits, offset) in frames {
-        state
-            .apply_all(edits)
-            .map_err(|reason| Error::bad_manifest(path, in_file(*offset), reason))?;
-    }
-    if state.store != store {
-        let reason = "the snapshot is of another store";
-        return Err(Error::bad_manifest(path, HEADER_BYTES as u64, reason));
-    }
-    Ok(state)
 }
 
 /// A frame that is whole in at least one copy.
@@ -104,13 +126,18 @@ pub(super) struct Frame<'a> {
 
 pub(super) fn find_frame<'a>(copies: &'a Copies, offset: usize, seed: &Hasher) -> Option<Frame<'a>> {
     let first = decode_frame(&copies.first, offset, seed);
-    let second = decode_frame(&copies.second, offset, seed);
-    let damaged_in = match (first, second) {
-        (Some(first), Some(second)) if first == second => None,
-        (Some(_), _) => Some(WhichCopy::Second),
-        (None, _) => Some(WhichCopy::First),
+    let (damaged_in, (sequence, body, end)) = match first {
+        Some(frame) => {
+            let frame_end = offset + FRAME_HEADER_BYTES + frame.1.len();
+            // A frame that is equal to a whole one is whole: its checksums need no second look.
+            let is_same = copies.second.get(offset..frame_end) == copies.first.get(offset..frame_end);
+            ((!is_same).then_some(WhichCopy::Second), frame)
+        }
+        None => (
+            Some(WhichCopy::First),
+            decode_frame(&copies.second, offset, seed)?,
+        ),
     };
-    let (sequence, body, end) = first.or(second)?;
     Some(Frame {
         sequence,
         body,
