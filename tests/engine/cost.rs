@@ -228,6 +228,26 @@ fn no_more_segments_are_open_than_the_options_say() {
     assert!(disk.calls(Operation::Open) > 30);
 }
 
+#[test]
+fn a_segment_that_is_used_in_between_is_not_closed_for_others() {
+    const OTHERS: u32 = 40;
+    let disk = SimDisk::new(1);
+    let store = options(&disk).max_open_segments(16).open("store").unwrap();
+    let stream = store.create_stream("clicks", OTHERS + 1).unwrap();
+    put_into(&stream, OTHERS + 1, 0..OTHERS + 1);
+    let before = disk.calls(Operation::Open);
+    for _ in 0..3 {
+        for other in 1..=OTHERS {
+            put_into(&stream, OTHERS + 1, 0..1);
+            put_into(&stream, OTHERS + 1, other..other + 1);
+        }
+    }
+    // Each put to another shard opens its segment again. The first put may open that of the first shard.
+    let opened = disk.calls(Operation::Open) - before;
+    let least = 3 * u64::from(OTHERS);
+    assert!((least..=least + 1).contains(&opened), "{opened}");
+}
+
 /// They stayed open until another file needed their place.
 #[test]
 fn the_segments_of_a_journal_that_was_put_back_are_closed() {

@@ -2,11 +2,11 @@
 //!
 //! Everything that reads or writes a segment gets its file here, so the number covers readers, writers and files with
 //! unsynced bytes. When another file needs a place, an unused one is closed: the one that was not used for longest
-//! first, and one with unsynced bytes last. That one has to be synced before, since the kernel may forget a failed
+//! first, as far as the last look at all files knows, and one with unsynced bytes last. That one has to be synced before, since the kernel may forget a failed
 //! write-back of a file that no process has open. Files in use are not closed, so many at the same time can exceed the
 //! number. A round uses those of several logs together, and therefore has a limit of its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,7 +44,13 @@ pub(crate) struct OpenSegments {
 struct LeastRecentlyUsed {
     by_handle: HashMap<u64, Slot, BuildHasherDefault<HandleHasher>>,
     uses: u64,
+    /// The last uses and handles of files to be closed next, the oldest first. Files may have been used since.
+    to_close: VecDeque<(u64, u64)>,
 }
+
+/// A look at all open files finds the next files to be closed: this part of all. With thousands of open files, a look for
+/// each would take longer than opening one.
+const FOUND_AT_ONCE: usize = 8;
 
 /// Every commit looks up a handle. This process assigns handles by counting, so no attacker can choose colliding ones.
 #[derive(Debug, Default)]
@@ -292,6 +298,13 @@ impl OpenSegment {
     }
 }
 
+impl Slot {
+    /// Whether the file can be closed at once.
+    fn is_closable(&self) -> bool {
+        self.segment.is_unused() && self.segment.write_back.is_done()
+    }
+}
+
 /// A file that is not in use, taken to be closed.
 enum Unused {
     /// It was removed from the list.
@@ -321,17 +334,53 @@ impl LeastRecentlyUsed {
 
     /// The file to be closed next: not in use, preferably synced, and not used for longest.
     fn take_unused(&mut self, is_synced_first: bool) -> Option<Unused> {
-        let unused = self.by_handle.iter().filter(|(_, slot)| slot.segment.is_unused());
-        let (is_synced, handle) = unused
-            .map(|(handle, slot)| (slot.segment.write_back.is_done(), slot.last_use, *handle))
-            .min_by_key(|(is_synced, last_use, _)| (!is_synced, *last_use))
-            .map(|(is_synced, _, handle)| (is_synced, handle))?;
-        if is_synced || !is_synced_first || is_left_out(Step::SyncBeforeClose) {
+        if let Some(closed) = self.take_found() {
+            return Some(Unused::Closed(closed));
+        }
+        let unsynced = self.find_unused();
+        if let Some(closed) = self.take_found() {
+            return Some(Unused::Closed(closed));
+        }
+        let handle = unsynced?;
+        if !is_synced_first || is_left_out(Step::SyncBeforeClose) {
             return self.by_handle.remove(&handle).map(Unused::Closed);
         }
         self.by_handle
             .get(&handle)
             .map(|slot| Unused::Unsynced(slot.segment.clone()))
+    }
+
+    /// The first of the files that were found to be closed next, unless it was used since.
+    fn take_found(&mut self) -> Option<Slot> {
+        while let Some((last_use, handle)) = self.to_close.pop_front() {
+            let is_as_found = |slot: &Slot| slot.last_use == last_use && slot.is_closable();
+            if self.by_handle.get(&handle).is_some_and(is_as_found) {
+                return self.by_handle.remove(&handle);
+            }
+        }
+        None
+    }
+
+    /// Looks at all files. Gives the unsynced one that was not used for longest, which is closed if there is no other.
+    fn find_unused(&mut self) -> Option<u64> {
+        let mut closable = Vec::new();
+        let mut unsynced = None;
+        for (handle, slot) in &self.by_handle {
+            let found = (slot.last_use, *handle);
+            if slot.is_closable() {
+                closable.push(found);
+            } else if slot.segment.is_unused() {
+                unsynced = Some(unsynced.map_or(found, |oldest: (u64, u64)| oldest.min(found)));
+            }
+        }
+        let most = self.by_handle.len().div_ceil(FOUND_AT_ONCE);
+        if closable.len() > most {
+            closable.select_nth_unstable(most);
+            closable.truncate(most);
+        }
+        closable.sort_unstable();
+        self.to_close = closable.into();
+        unsynced.map(|(_, handle)| handle)
     }
 
     /// Removes the mappings that were not used for longest, until at most `most` bytes are mapped.
