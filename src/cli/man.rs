@@ -1,7 +1,8 @@
 //! `anabranch man`: the manual, a page for the program and one for each subcommand.
 
+use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory};
@@ -12,7 +13,7 @@ use super::{CommandLine, Failure};
 
 #[derive(Debug, Args)]
 pub(super) struct ManArguments {
-    /// A directory that is there, for all pages; without it the page of the program is printed
+    /// A directory for all pages, made if it is not there; without it the page of the program is printed
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
 }
@@ -25,18 +26,27 @@ Examples:
 
 /// Prints the page of the program, or writes all pages into a directory.
 pub(super) fn run(arguments: &ManArguments) -> Result<ExitCode, Failure> {
-    let failed = |source| Failure::System {
-        doing: "write the manual",
-        source,
-    };
     match &arguments.directory {
-        Some(directory) => clap_mangen::generate_to(CommandLine::command(), directory).map_err(failed)?,
+        Some(directory) => write_all(directory)?,
         None => {
-            let page = page_of_program().map_err(failed)?;
+            let page = page_of_program().map_err(|source| Failure::System {
+                doing: "write the manual",
+                source,
+            })?;
             print(&page)?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the directory if it is not there.
+fn write_all(directory: &Path) -> Result<(), Failure> {
+    let written = fs::create_dir_all(directory)
+        .and_then(|()| clap_mangen::generate_to(CommandLine::command(), directory));
+    written.map_err(|error| Failure::System {
+        doing: "write the manual",
+        source: io::Error::new(error.kind(), format!("{}: {error}", directory.display())),
+    })
 }
 
 fn page_of_program() -> io::Result<Vec<u8>> {

@@ -1,4 +1,4 @@
-//! The examples of the pages on queues and channels, run as they are written.
+//! The examples of the README and of the pages on queues and channels, run as they are written.
 
 use std::fs;
 use std::path::Path;
@@ -52,6 +52,38 @@ fn run_page(page: &str, directories: &[&str]) -> String {
     }
     server.stop("TERM");
     fs::read_to_string(bench.directory.path().join("said")).expect("read what was said")
+}
+
+/// The ten lines of Python, and the variables for programs that have no endpoint in their code, as the README has them.
+#[test]
+fn the_readme_s_python_runs_and_its_variables_are_all_that_boto3_needs() {
+    let programs = Python::find().environment("requirements.txt");
+    let bench = Bench::new(&[]);
+    let server = bench.start();
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(readme).expect("read the README");
+    let readme = readme.replace("127.0.0.1:4567", &server.address().to_string());
+    let python = readme.lines().skip_while(|line| *line != "```python").skip(1);
+    let python: Vec<_> = python.take_while(|line| *line != "```").collect();
+    assert_eq!(python.len(), 10);
+    let mut script = bench.command("python", &programs);
+    script.arg(bench.write("ten_lines.py", &python.join("\n")));
+    bench.run(script, &server);
+
+    let variables = readme.lines().filter(|line| line.starts_with("export AWS_"));
+    let variables: Vec<_> = variables.collect();
+    let listed = "import boto3; assert boto3.client('kinesis').list_streams()['StreamNames'] == ['clicks']";
+    let mut script = bench.command("sh", &programs);
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"] {
+        script.env_remove(name);
+    }
+    script.args([
+        "-e",
+        "-c",
+        &format!("{}\npython -c \"{listed}\"", variables.join("\n")),
+    ]);
+    bench.run(script, &server);
+    server.stop("TERM");
 }
 
 /// The text of a block of a page.

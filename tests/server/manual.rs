@@ -83,10 +83,22 @@ fn the_page_of_the_program_is_printed_without_a_directory() {
     for part in SUBCOMMANDS.map(|name| format!("anabranch\\-{name}(1)")) {
         assert!(page.contains(&part), "{part}");
     }
+}
+
+#[test]
+fn a_directory_for_the_manual_is_made_and_one_that_cannot_be_is_named() {
     let directory = tempfile::tempdir().unwrap();
-    let output = run(&["man", directory.path().join("missing").to_str().unwrap()]);
+    let missing = directory.path().join("share/man/man1");
+    printed(&["man", missing.to_str().unwrap()]);
+    assert!(missing.join("anabranch-serve.1").is_file());
+    let file = missing.join("anabranch.1");
+    let output = run(&["man", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write the manual"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains(&format!("cannot write the manual: {}: ", file.display())),
+        "{said}"
+    );
 }
 
 #[test]
