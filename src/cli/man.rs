@@ -1,6 +1,5 @@
 //! `anabranch man`: the manual, a page for the program and one for each subcommand.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,7 +12,7 @@ use super::{CommandLine, Failure};
 
 #[derive(Debug, Args)]
 pub(super) struct ManArguments {
-    /// A directory for all pages, made if it is not there; without it the page of the program is printed
+    /// A directory that is there, for all pages; without it the page of the program is printed
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
 }
@@ -39,13 +38,16 @@ pub(super) fn run(arguments: &ManArguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the directory if it is not there.
 fn write_all(directory: &Path) -> Result<(), Failure> {
-    let written = fs::create_dir_all(directory)
-        .and_then(|()| clap_mangen::generate_to(CommandLine::command(), directory));
-    written.map_err(|error| Failure::System {
+    clap_mangen::generate_to(CommandLine::command(), directory).map_err(|error| Failure::System {
         doing: "write the manual",
-        source: io::Error::new(error.kind(), format!("{}: {error}", directory.display())),
+        source: match error.kind() {
+            io::ErrorKind::NotFound => {
+                let advice = format!("{} is not there: make that directory first", directory.display());
+                io::Error::new(error.kind(), advice)
+            }
+            _ => io::Error::new(error.kind(), format!("{}: {error}", directory.display())),
+        },
     })
 }
 

@@ -50,7 +50,8 @@ impl World {
                 let read = stream.get_records(&from, &limit)?;
                 read.records.into_iter().for_each(|record| held.keep(record));
             }
-            let mut reader = stream.reader(StartingPosition::TrimHorizon)?;
+            // A limit of size can hide the first records of a child while its parent still shows its last.
+            let mut reader = stream.reader(StartingPosition::TrimHorizon)?.skip_trimmed();
             for record in reader.by_ref().take(records) {
                 held.keep(record?);
             }

@@ -301,6 +301,55 @@ fn a_parent_that_a_limit_frees_in_a_round_that_fails_may_be_gone_for_the_next_op
     }
 }
 
+/// What is trimmed, held or saved is read in a stream whose parent keeps its last record, and whose child has lost its
+/// first one to a limit.
+#[test]
+fn a_reader_of_a_child_that_a_limit_has_cut_goes_on() {
+    let put = || Op::Put {
+        stream: 0,
+        key: 0,
+        bytes: 8,
+    };
+    let reading = [
+        Op::Trim {
+            stream: 0,
+            records: 2,
+        },
+        Op::Hold {
+            stream: 0,
+            records: 2,
+        },
+        Op::Checkpoint {
+            stream: 0,
+            records: 2,
+        },
+    ];
+    for read in reading {
+        let ops = [
+            Op::Create { stream: 0, shards: 2 },
+            put(),
+            Op::Merge { stream: 0, nth: 0 },
+            put(),
+            // Begins a segment.
+            Op::Encrypt {
+                stream: 0,
+                key: Some(0),
+            },
+            put(),
+            Op::Limit {
+                stream: 0,
+                limits: SizeLimits {
+                    shard_bytes: Some(0),
+                    stream_bytes: None,
+                },
+            },
+            Op::Maintain,
+            read,
+        ];
+        play(0, Settings::default(), &ops).unwrap_or_else(|what| panic!("{what}"));
+    }
+}
+
 #[test]
 fn random_programs_lose_nothing_that_was_synced() {
     play_many(Durability::Synced);

@@ -8,15 +8,15 @@ use crate::world::{Failure, Stop, World};
 impl World {
     pub fn trim(&mut self, at: usize, records: usize) -> Result<Option<Failure>, Stop> {
         let stream = self.stream(&self.model.streams[at].name.clone())?;
-        let read = stream
-            .reader(StartingPosition::TrimHorizon)
-            .and_then(|mut reader| {
-                reader
-                    .by_ref()
-                    .take(records)
-                    .try_for_each(|record| record.map(drop))?;
-                Ok(reader.checkpoint())
-            });
+        let read = stream.reader(StartingPosition::TrimHorizon).and_then(|reader| {
+            // A limit of size can hide the first records of a child while its parent still shows its last.
+            let mut reader = reader.skip_trimmed();
+            reader
+                .by_ref()
+                .take(records)
+                .try_for_each(|record| record.map(drop))?;
+            Ok(reader.checkpoint())
+        });
         match read {
             Ok(checkpoint) => self.trim_to(at, &stream, &checkpoint),
             Err(error) => Ok(Some(self.judge("read what is to be trimmed", &error)?)),

@@ -86,19 +86,21 @@ fn the_page_of_the_program_is_printed_without_a_directory() {
 }
 
 #[test]
-fn a_directory_for_the_manual_is_made_and_one_that_cannot_be_is_named() {
+fn a_directory_for_the_manual_that_cannot_be_used_is_named() {
     let directory = tempfile::tempdir().unwrap();
-    let missing = directory.path().join("share/man/man1");
-    printed(&["man", missing.to_str().unwrap()]);
-    assert!(missing.join("anabranch-serve.1").is_file());
-    let file = missing.join("anabranch.1");
-    let output = run(&["man", file.to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        said.contains(&format!("cannot write the manual: {}: ", file.display())),
-        "{said}"
-    );
+    let missing = directory.path().join("missing");
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    for (given, advice) in [
+        (missing, " is not there: make that directory first"),
+        (file, ": Not a directory"),
+    ] {
+        let output = run(&["man", given.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&output.stderr);
+        let expected = format!("cannot write the manual: {}{advice}", given.display());
+        assert!(said.contains(&expected), "{said}");
+    }
 }
 
 #[test]
