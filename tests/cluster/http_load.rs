@@ -16,6 +16,9 @@ use crate::load::Acknowledged;
 /// Where the streams are of requests that are signed as the harness signs.
 pub const NAMESPACE: &str = "000000000000/eu-west-1";
 
+/// How many other calls a thread makes before each put.
+const CALLS_BETWEEN: usize = 10;
+
 type Own = BTreeMap<u64, (ShardId, SequenceNumber)>;
 
 /// Threads, each of which has a key of its own, and one of the servers.
@@ -32,8 +35,8 @@ impl HttpLoad {
         HttpLoad::begin_between(servers, threads, None)
     }
 
-    /// As [`begin`](HttpLoad::begin), and each thread makes a call before each put, over the same connection, which may
-    /// fail.
+    /// As [`begin`](HttpLoad::begin), and each thread makes a call several times before each put. It may be refused, but
+    /// it is counted as the puts are if it is not answered.
     pub fn begin_between(
         servers: &[SocketAddr],
         threads: usize,
@@ -54,7 +57,13 @@ impl HttpLoad {
                         break;
                     }
                     if let Some((operation, request)) = &before_each {
-                        call(&mut client, server, operation, request);
+                        for _ in 0..CALLS_BETWEEN {
+                            let answer = call(&mut client, server, operation, request);
+                            let is_answered = answer.is_some_and(|answer| {
+                                answer.map_or_else(|reply| reply.status < 500, |_| true)
+                            });
+                            refused.fetch_add(usize::from(!is_answered), Ordering::Relaxed);
+                        }
                     }
                     match put(&mut client, server, key, number) {
                         Some(put) => {
