@@ -40,7 +40,7 @@ impl HttpLoad {
     pub fn begin_between(
         servers: &[SocketAddr],
         threads: usize,
-        before_each: Option<(&'static str, Value)>,
+        before_each: Option<&(&'static str, Value)>,
     ) -> HttpLoad {
         let [acknowledged, refused] = [(); 2].map(|()| Arc::<AtomicUsize>::default());
         let is_over = Arc::<AtomicBool>::default();
@@ -48,7 +48,7 @@ impl HttpLoad {
             let server = servers[key % servers.len()];
             let (acknowledged, refused) = (acknowledged.clone(), refused.clone());
             let is_over = is_over.clone();
-            let before_each = before_each.clone();
+            let before_each = before_each.cloned();
             std::thread::spawn(move || {
                 let mut own = BTreeMap::new();
                 let mut client = None;

@@ -110,7 +110,7 @@ fn no_call_fails_behind_one_that_received_records_when_an_owner_ends_in_order() 
     let load = HttpLoad::begin_between(
         &addresses(&servers[1..]),
         16,
-        Some(("ReceiveQueueRecords", receive)),
+        Some(&("ReceiveQueueRecords", receive)),
     );
     load.wait_for(400);
     servers.remove(0).stop();

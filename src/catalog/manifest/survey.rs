@@ -117,7 +117,7 @@ pub(crate) fn survey_manifest(bytes: &[u8], number: u64, path: &Path) -> Result<
     let header = decode_headers(&copies, number, path)?;
     let mut frames = Vec::new();
     let walk = walk::walk_frames(&copies, &header.seed, |edits, offset| {
-        frames.push((edits, offset))
+        frames.push((edits, offset));
     });
     let mut replay = Replay::of(header.store, &frames);
     let stop = replay.misfit.take().or(walk.defect).or_else(|| {
