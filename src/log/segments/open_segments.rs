@@ -2,9 +2,10 @@
 //!
 //! Everything that reads or writes a segment gets its file here, so the number covers readers, writers and files with
 //! unsynced bytes. When another file needs a place, an unused one is closed: the one that was not used for longest
-//! first, as far as the last look at all files knows, and one with unsynced bytes last. That one has to be synced before, since the kernel may forget a failed
-//! write-back of a file that no process has open. Files in use are not closed, so many at the same time can exceed the
-//! number. A round uses those of several logs together, and therefore has a limit of its own.
+//! first, as far as the last look at all files knows, and one with unsynced bytes last. That one has to be synced
+//! before, since the kernel may forget a failed write-back of a file that no process has open. Files in use are not
+//! closed, so many at the same time can exceed the number. A round uses those of several logs together, and therefore
+//! has a limit of its own.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -48,8 +49,8 @@ struct LeastRecentlyUsed {
     to_close: VecDeque<(u64, u64)>,
 }
 
-/// A look at all open files finds the next files to be closed: this part of all. With thousands of open files, a look for
-/// each would take longer than opening one.
+/// A look at all open files finds those to be closed next: one in so many. With thousands of open files, a look for each
+/// would take longer than opening one.
 const FOUND_AT_ONCE: usize = 8;
 
 /// Every commit looks up a handle. This process assigns handles by counting, so no attacker can choose colliding ones.
