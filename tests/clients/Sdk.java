@@ -5,7 +5,9 @@
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.net.URI;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
@@ -390,19 +392,35 @@ class Sdk {
         expect("stored as acknowledged", acknowledged, new HashSet<>(stored));
     }
 
-    /** The established connections to the server, as the system lists them. */
+    /**
+     * The established connections of this process to the server. The system's table has those of all processes, so each
+     * is looked for among the files of this one.
+     */
     static int connections() throws Exception {
-        String port = String.format(":%04X", endpoint.getPort());
-        int count = 0;
-        for (String table : List.of("/proc/self/net/tcp", "/proc/self/net/tcp6")) {
-            for (String line : Files.readAllLines(Path.of(table))) {
-                String[] fields = line.trim().split("\\s+");
-                if (fields[2].endsWith(port) && fields[3].equals("01")) {
-                    count++;
+        Set<String> sockets = new HashSet<>();
+        try (DirectoryStream<Path> files = Files.newDirectoryStream(Path.of("/proc/self/fd"))) {
+            for (Path file : files) {
+                try {
+                    sockets.add(Files.readSymbolicLink(file).toString());
+                } catch (NoSuchFileException closedMeanwhile) {
+                    // It is no connection any more.
                 }
             }
         }
-        return count;
+        String port = String.format(":%04X", endpoint.getPort());
+        // Once each: the system may list a socket twice while others begin and end.
+        Set<String> found = new HashSet<>();
+        for (String table : List.of("/proc/self/net/tcp", "/proc/self/net/tcp6")) {
+            for (String line : Files.readAllLines(Path.of(table))) {
+                String[] fields = line.trim().split("\\s+");
+                String socket = "socket:[" + fields[9] + "]";
+                boolean isEstablished = fields[2].endsWith(port) && fields[3].equals("01");
+                if (isEstablished && sockets.contains(socket)) {
+                    found.add(socket);
+                }
+            }
+        }
+        return found.size();
     }
 
     static void expect(String what, Object expected, Object found) {
