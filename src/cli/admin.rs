@@ -36,8 +36,12 @@ impl AdminArguments {
         Ok(())
     }
 
+    pub(super) fn has_console(&self) -> bool {
+        !self.no_console
+    }
+
     pub(super) fn given_to(&self, options: ServerOptions) -> ServerOptions {
-        let options = options.console(!self.no_console);
+        let options = options.console(self.has_console());
         match &self.admin_listen {
             Some(listen) => options.admin_listen(listen),
             None => options.admin(!self.no_admin),

@@ -16,6 +16,8 @@ pub(super) struct Announcement<'a> {
     pub(super) url: String,
     /// The address of health and metrics, if they are not beside the API.
     pub(super) admin_url: Option<String>,
+    /// Whether the console is there too.
+    pub(super) has_console: bool,
     pub(super) region: &'a str,
     /// The place of the streams, for people.
     pub(super) place: String,
@@ -84,7 +86,11 @@ impl Announcement<'_> {
             writeln!(out, "It emulates AWS: {emulated}")?;
         }
         if let Some(admin) = &self.admin_url {
-            writeln!(out, "Health and metrics are at {admin}")?;
+            let pages = match self.has_console {
+                true => "The console, health and metrics",
+                false => "Health and metrics",
+            };
+            writeln!(out, "{pages} are at {admin}")?;
         }
         writeln!(out)?;
         writeln!(out, "From Python:")?;
@@ -234,6 +240,7 @@ mod tests {
         Announcement {
             url: url("0.0.0.0:4567".parse().unwrap(), false),
             admin_url: None,
+            has_console: true,
             region: "eu-west-1",
             place: "/data".to_owned(),
             is_read_only: false,
@@ -260,6 +267,30 @@ mod tests {
                  region_name=\"eu-west-1\", aws_access_key_id=\"any\", aws_secret_access_key=\"any\")\n"
             ),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn the_greeting_says_which_pages_have_an_address_of_their_own() {
+        let greeting = |has_console| {
+            let mut out = Vec::new();
+            let announcement = Announcement {
+                admin_url: Some("http://127.0.0.1:9999".to_owned()),
+                has_console,
+                ..announcement()
+            };
+            announcement.write(&mut out, Audience::People).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let with = greeting(true);
+        assert!(
+            with.contains("\nThe console, health and metrics are at http://127.0.0.1:9999\n"),
+            "{with}"
+        );
+        let without = greeting(false);
+        assert!(
+            without.contains("\nHealth and metrics are at http://127.0.0.1:9999\n"),
+            "{without}"
         );
     }
 

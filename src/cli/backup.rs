@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::counted::Counted;
+use super::store_directory::store_directory;
 use super::verify::ProgressLine;
 #[cfg(feature = "nats")]
 use {super::copied_cluster, super::engine::ClusterOfTool, clap::ArgMatches};
@@ -19,7 +20,7 @@ use {super::copied_cluster, super::engine::ClusterOfTool, clap::ArgMatches};
 #[derive(Debug, Args)]
 pub(super) struct BackupArguments {
     /// The store's directory. Not with --engine
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "DIR", value_parser = store_directory())]
     #[cfg_attr(not(feature = "nats"), arg(required = true))]
     directory: Option<PathBuf>,
 

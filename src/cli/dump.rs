@@ -9,7 +9,7 @@ use anabranch::inspect::{
     DumpItem, DumpOptions, DumpWhat, DumpedEdit, DumpedFrame, DumpedRecord, DumpedSegment, DumpedShard,
     Finding, Inspection,
 };
-use anabranch::{RecordNumber, ShardId, StreamId};
+use anabranch::{RecordNumber, ShardId, StreamId, Timestamp};
 use base64_simd::STANDARD;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::counted::Counted;
 use super::secret_file::SecretFile;
+use super::store_directory::store_directory;
 use super::verify::{finding_as_json, no_store};
 #[cfg(feature = "nats")]
 use {super::engine::ClusterOfTool, clap::ArgMatches};
@@ -24,7 +25,7 @@ use {super::engine::ClusterOfTool, clap::ArgMatches};
 #[derive(Debug, Args)]
 pub(super) struct DumpArguments {
     /// The store's directory
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "DIR", value_parser = store_directory())]
     #[cfg_attr(not(feature = "nats"), arg(required = true))]
     directory: Option<PathBuf>,
 
@@ -201,7 +202,7 @@ fn print_shard(out: &mut impl Write, dumped: &DumpedShard) -> io::Result<()> {
 fn print_segment(out: &mut impl Write, segment: &DumpedSegment) -> io::Result<()> {
     writeln!(
         out,
-        "{}: {}, {}, {} with {} from {} to before {}, positions {} to {}, arrived {} to {}",
+        "{}: {}, {}, {} with {} from {} to before {}, positions {} to {}, arrived {}to {}",
         segment.log,
         segment.path.display(),
         Counted(segment.bytes, "byte"),
@@ -211,9 +212,14 @@ fn print_segment(out: &mut impl Write, segment: &DumpedSegment) -> io::Result<()
         segment.next_record,
         segment.base_position,
         segment.end_position,
-        segment.base_arrival,
+        base_arrival(segment).map_or_else(String::new, |time| format!("{time} ")),
         segment.last_arrival,
     )
+}
+
+/// When the last record before a segment arrived. `None` for the first segment of a log.
+fn base_arrival(segment: &DumpedSegment) -> Option<Timestamp> {
+    Some(segment.base_arrival).filter(|time| *time > Timestamp::EPOCH)
 }
 
 fn print_frame(out: &mut impl Write, frame: &DumpedFrame) -> io::Result<()> {
@@ -308,7 +314,7 @@ fn as_json(item: &DumpItem) -> Value {
             "next_record": segment.next_record.value(),
             "base_position": segment.base_position,
             "end_position": segment.end_position,
-            "base_arrival": segment.base_arrival.to_string(),
+            "base_arrival": base_arrival(segment).map(|time| time.to_string()),
             "last_arrival": segment.last_arrival.to_string(),
             "salt": format!("{:016x}", segment.salt),
             "frames": segment.frames,

@@ -34,6 +34,7 @@ mod service_manager;
 mod shell;
 mod size;
 mod space;
+mod store_directory;
 mod table;
 mod verify;
 #[cfg(feature = "nats")]

@@ -10,12 +10,13 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::Failure;
+use super::store_directory::store_directory;
 use super::verify::{ProgressLine, finding_as_json};
 
 #[derive(Debug, Args)]
 pub(super) struct RepairArguments {
     /// The store's directory
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "DIR", value_parser = store_directory())]
     directory: PathBuf,
 
     /// Do it, instead of only saying what would be done

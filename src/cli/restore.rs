@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::Failure;
 use super::backup::ended;
+use super::store_directory::store_directory;
 use super::verify::ProgressLine;
 #[cfg(feature = "nats")]
 use {super::copied_cluster, super::engine::ClusterOfTool, clap::ArgMatches};
@@ -21,7 +22,7 @@ pub(super) struct RestoreArguments {
     /// Where the store is to be: a directory that is empty, or is not there yet
     ///
     /// Not with --engine.
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "DIR", value_parser = store_directory())]
     #[cfg_attr(not(feature = "nats"), arg(required = true))]
     directory: Option<PathBuf>,
 

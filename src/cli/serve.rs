@@ -35,6 +35,7 @@ use super::logging::LogArguments;
 use super::secret_file::SecretFile;
 use super::service_manager;
 use super::space::SpaceArguments;
+use super::store_directory::store_directory;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct ServeArguments {
@@ -42,6 +43,7 @@ pub(super) struct ServeArguments {
     #[arg(
         long,
         value_name = "DIR",
+        value_parser = store_directory(),
         default_value = "./anabranch-data",
         env = "ANABRANCH_DATA_DIR"
     )]
@@ -630,6 +632,7 @@ impl Begun<'_> {
             admin_url: self
                 .admin_address
                 .map(|address| announcement::url(address, is_tls)),
+            has_console: arguments.admin.has_console(),
             region: &arguments.region,
             place: arguments.place(),
             is_read_only: arguments.read_only,

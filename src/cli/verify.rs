@@ -11,13 +11,14 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::counted::Counted;
+use super::store_directory::store_directory;
 #[cfg(feature = "nats")]
 use {super::engine::ClusterOfTool, super::verify_cluster, clap::ArgMatches};
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArguments {
     /// The store's directory
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "DIR", value_parser = store_directory())]
     #[cfg_attr(not(feature = "nats"), arg(required = true))]
     directory: Option<PathBuf>,
 

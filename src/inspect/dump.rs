@@ -127,7 +127,7 @@ pub struct DumpedSegment {
     pub base_position: u64,
     /// Position behind its last whole frame.
     pub end_position: u64,
-    /// The earliest time at which a record in it can have arrived.
+    /// The earliest time at which a record in it can have arrived: the epoch in the first segment of a log.
     pub base_arrival: Timestamp,
     /// When its last record arrived.
     pub last_arrival: Timestamp,

@@ -13,11 +13,12 @@ use super::endpoint::Endpoint;
 use super::environment::variable;
 use super::name::StreamArgument;
 use super::target::Target;
+use crate::cli::store_directory::store_directory;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct PlaceArguments {
     /// A directory with a store; to read it, also one that a server has open
-    #[arg(long, value_name = "DIR", conflicts_with = "endpoint")]
+    #[arg(long, value_name = "DIR", value_parser = store_directory(), conflicts_with = "endpoint")]
     data_dir: Option<PathBuf>,
 
     /// The address of a server, or of Amazon Kinesis, also aws://REGION where the program was built with `mirror`

@@ -1,6 +1,6 @@
 //! `anabranch streams`, `create` and `delete`.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use anabranch::kinesis::ServerOptions;
@@ -144,6 +144,10 @@ fn is_meant(stream: &str) -> bool {
         "Delete stream {stream} with all its records? [y/N] "
     );
     let read = io::stdin().read_line(&mut answer);
+    // Only a terminal shows the end of the answer's line.
+    if !io::stdin().is_terminal() || !answer.ends_with('\n') {
+        let _ = writeln!(io::stderr());
+    }
     read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
 

@@ -62,6 +62,36 @@ fn a_directory_without_a_store_is_said_to_be_that_and_no_more() {
     }
 }
 
+#[test]
+fn the_address_of_a_server_is_not_taken_for_a_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    for (before, after) in [
+        (&["verify"][..], &[][..]),
+        (&["dump"], &[]),
+        (&["repair"], &[]),
+        (&["backup"], &["copy"]),
+        (&["restore", "copy"], &[]),
+        (&["streams", "--data-dir"], &[]),
+        (&["create", "clicks", "--data-dir"], &[]),
+        (&["serve", "--listen", "127.0.0.1:0", "--data-dir"], &[]),
+    ] {
+        let mut command = PROGRAM.command();
+        command
+            .args(before)
+            .arg("http://127.0.0.1:4567")
+            .args(after)
+            .current_dir(directory.path());
+        let output = command.output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{before:?}: {error}");
+        assert!(
+            error.contains("name the directory of the store"),
+            "{before:?}: {error}"
+        );
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
 /// A time of today, in the form of RFC 3339.
 #[track_caller]
 fn assert_is_time(value: &serde_json::Value) {
@@ -92,7 +122,8 @@ fn all_tools_show_times_as_rfc_3339_has_them() {
             assert_is_time(&first[field]);
         }
         let (_, text, _) = run(&["dump", "--what", what], store.path());
-        assert!(!text.contains(" ms"), "{text}");
+        assert!(!text.contains(" ms") && !text.contains("1970"), "{text}");
+        assert!(!out.contains("1970"), "{out}");
         assert!(what == "lineage" || text.contains("Z"), "{text}");
     }
     let (_, edits, _) = run(&["dump", "--what", "manifest"], store.path());

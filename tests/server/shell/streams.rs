@@ -53,7 +53,7 @@ fn a_stream_is_deleted_only_if_that_is_meant() {
             let Ran { status, error, .. } = shell.feed(answer.as_bytes(), &["delete", "clicks"]);
             assert_eq!(status, 1, "{answer:?}");
             assert!(
-                error.starts_with("Delete stream clicks with all its records? [y/N] "),
+                error.starts_with("Delete stream clicks with all its records? [y/N] \n"),
                 "{error}"
             );
             assert!(
