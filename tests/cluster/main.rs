@@ -12,6 +12,7 @@ mod load;
 mod mirrored;
 mod misled;
 mod nemesis;
+mod operated;
 mod outages;
 mod owners;
 mod process;
@@ -41,7 +42,7 @@ fn run(arguments: &[&str], options: &[String]) -> (Option<i32>, String, String) 
 /// Servers of a test's own.
 struct Cluster {
     nodes: Nodes,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Cluster {
@@ -57,7 +58,7 @@ impl Cluster {
         let directory = tempfile::tempdir().unwrap();
         Some(Cluster {
             nodes: Nodes::start(&program, directory.path(), count, setup),
-            _directory: directory,
+            directory,
         })
     }
 
@@ -67,6 +68,11 @@ impl Cluster {
 
     fn of_one() -> Option<Cluster> {
         Cluster::of(1, Setup::default())
+    }
+
+    /// Starts one more server.
+    fn join(&mut self) {
+        self.nodes.join(self.directory.path());
     }
 
     /// A store with as many replicas as there are servers.

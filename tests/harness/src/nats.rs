@@ -87,6 +87,8 @@ pub struct Setup {
     pub max_payload: &'static str,
     pub has_jetstream: bool,
     pub user_and_password: Option<(&'static str, &'static str)>,
+    /// Further lines of the configuration.
+    pub more: &'static str,
 }
 
 impl Default for Setup {
@@ -96,6 +98,7 @@ impl Default for Setup {
             max_payload: "16MB",
             has_jetstream: true,
             user_and_password: None,
+            more: "",
         }
     }
 }
@@ -114,10 +117,11 @@ impl Setup {
             max_payload,
             has_jetstream,
             user_and_password,
+            more,
         } = self;
         let (store, host) = (seat.store.display(), &seat.host);
         let mut text = format!(
-            "server_name: {name}\nlisten: \"{host}:{port}\"\nhttp: \"{host}:{monitor}\"\nmax_payload: {max_payload}\n"
+            "server_name: {name}\nlisten: \"{host}:{port}\"\nhttp: \"{host}:{monitor}\"\nmax_payload: {max_payload}\n{more}\n"
         );
         if *has_jetstream {
             text += &format!("jetstream {{ store_dir: \"{store}\", sync_interval: {sync_interval} }}\n");
@@ -145,6 +149,7 @@ pub struct Seat {
 /// The servers of a cluster, or a single one. They are killed when this is dropped or this process ends.
 pub struct Nodes {
     program: PathBuf,
+    setup: Setup,
     nodes: Vec<Node>,
 }
 
@@ -155,6 +160,7 @@ struct Node {
     namespace: Option<String>,
     port: u16,
     monitor: u16,
+    route: String,
     running: Option<Running>,
 }
 
@@ -178,38 +184,54 @@ impl Nodes {
     /// Starts one at each of these seats; their configurations and logs are in the directory.
     pub fn start_at(program: &Path, directory: &Path, seats: Vec<Seat>, setup: Setup) -> Self {
         let ports: Vec<[u16; 3]> = seats.iter().map(|_| free_ports()).collect();
-        let routes = seats
+        let routes: Vec<_> = seats
             .iter()
             .zip(&ports)
-            .map(|(seat, [_, _, route])| format!("nats://{}:{route}", seat.host));
-        let routes = routes.collect::<Vec<_>>().join(", ");
-        let nodes = seats
-            .into_iter()
-            .zip(ports)
-            .enumerate()
-            .map(|(place, (seat, ports))| {
-                let name = format!("n{}", place + 1);
-                let configuration = directory.join(format!("{name}.conf"));
-                let text = setup.configuration(&name, &seat, ports, &routes);
-                fs::write(&configuration, text).expect("write the configuration of a server");
-                let [port, monitor, _] = ports;
-                Node {
-                    configuration,
-                    store: seat.store,
-                    host: seat.host,
-                    namespace: seat.namespace,
-                    port,
-                    monitor,
-                    running: None,
-                }
-            });
+            .map(|(seat, [_, _, route])| format!("nats://{}:{route}", seat.host))
+            .collect();
         let mut nodes = Self {
             program: program.to_owned(),
-            nodes: nodes.collect(),
+            setup,
+            nodes: Vec::new(),
         };
+        for (seat, ports) in seats.into_iter().zip(ports) {
+            nodes.add(directory, seat, ports, &routes);
+        }
         (0..nodes.len()).for_each(|place| nodes.begin(place));
         nodes.wait_until_ready();
         nodes
+    }
+
+    /// Starts one more, which knows the way to the others. They learn of it from each other.
+    pub fn join(&mut self, directory: &Path) {
+        let ports = free_ports();
+        let place = self.len();
+        let seat = Seat {
+            store: directory.join(format!("n{}", place + 1)),
+            host: "127.0.0.1".to_owned(),
+            namespace: None,
+        };
+        let routes: Vec<_> = self.nodes.iter().map(|node| node.route.clone()).collect();
+        self.add(directory, seat, ports, &routes);
+        self.begin(place);
+    }
+
+    fn add(&mut self, directory: &Path, seat: Seat, ports: [u16; 3], routes: &[String]) {
+        let name = format!("n{}", self.len() + 1);
+        let configuration = directory.join(format!("{name}.conf"));
+        let text = self.setup.configuration(&name, &seat, ports, &routes.join(", "));
+        fs::write(&configuration, text).expect("write the configuration of a server");
+        let [port, monitor, route] = ports;
+        self.nodes.push(Node {
+            configuration,
+            route: format!("nats://{}:{route}", seat.host),
+            store: seat.store,
+            host: seat.host,
+            namespace: seat.namespace,
+            port,
+            monitor,
+            running: None,
+        });
     }
 
     pub fn len(&self) -> usize {
@@ -235,6 +257,12 @@ impl Nodes {
         self.nodes.iter().map(monitor).collect()
     }
 
+    /// The processes of the servers that run.
+    pub fn processes(&self) -> impl Iterator<Item = u32> {
+        let running = self.nodes.iter().filter_map(|node| node.running.as_ref());
+        running.map(|running| running.process)
+    }
+
     /// The directory of a server's files.
     pub fn directory(&self, place: usize) -> &Path {
         &self.nodes[place].store
@@ -242,12 +270,17 @@ impl Nodes {
 
     /// The answer of JetStream's API to a request to one of the servers.
     pub fn request(&self, subject: &str, body: &str) -> Value {
+        self.request_with("{\"verbose\":false}", subject, body)
+    }
+
+    /// The same with what the client says of itself, in JSON.
+    pub fn request_with(&self, client: &str, subject: &str, body: &str) -> Value {
         let running = self.nodes.iter().find(|node| node.running.is_some());
         let Node { host, port, .. } = running.expect("a server runs");
         let mut connection = TcpStream::connect(format!("{host}:{port}")).expect("connect to a server");
         write!(
             connection,
-            "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer {}\r\n{body}\r\n",
+            "CONNECT {client}\r\nSUB answer 1\r\nPUB {subject} answer {}\r\n{body}\r\n",
             body.len()
         )
         .expect("ask a server");
