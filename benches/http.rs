@@ -6,9 +6,7 @@
 //! connection for each caller.
 
 use std::convert::Infallible;
-use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use anabranch::StoreOptions;
 use anabranch::bench::batch::{Batch, Ledger};
@@ -26,9 +24,10 @@ use hyper_util::rt::TokioIo;
 use measure::Outcome;
 use measure::load::keys;
 use measure::pace::{Comparison, Run, interleave, run};
-use measure::process::{count_as_own, processor_micros_of};
+use measure::process::processor_micros_of;
 use measure::report::{Cell, Report};
 use measure::scratch::Scratch;
+use measure::served::{PutCaller, ServerProcess, announce, when_told_to_end};
 use measure::settings::Settings;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -102,9 +101,9 @@ struct Spent {
 impl Spent {
     /// Runs callers against a server.
     fn while_running(&mut self, server: &ServerProcess, run: impl FnOnce() -> Outcome<Run>) -> Outcome<Run> {
-        let before = processor_micros_of(server.child.id());
+        let before = processor_micros_of(server.id());
         let ran = run()?;
-        self.micros += processor_micros_of(server.child.id()) - before;
+        self.micros += processor_micros_of(server.id()) - before;
         self.requests += ran.operations;
         Ok(ran)
     }
@@ -140,24 +139,18 @@ fn puts(
     connections: usize,
     records: usize,
 ) -> Outcome<(Comparison, ServerCpu)> {
-    let bare = ServerProcess::start("bare", &scratch.fresh("bare")?)?;
-    let anabranch = ServerProcess::start("anabranch", &scratch.fresh("anabranch")?)?;
+    let bare = start("bare", &scratch.fresh("bare")?)?;
+    let anabranch = start("anabranch", &scratch.fresh("anabranch")?)?;
     let window = settings.window * 2;
     let mut round = 0;
     let mut cpu = ServerCpu::default();
     let put = |server: &ServerProcess, spent: &mut Spent, stream: &str| -> Outcome<(Run, Vec<u64>)> {
         let mut callers = Vec::new();
         for caller in 0..connections {
-            let client = HttpClient::connect(&server.url)?;
-            let batch = Batch::new(caller as u64, records, 1 << 10);
-            let request = PutRequest::new(&client, stream, batch, keys(caller, records));
-            callers.push(PutCaller { client, request });
+            callers.push(PutCaller::connect(&server.url, stream, caller, records)?);
         }
         let ran = spent.while_running(server, || run(&mut callers, Limits::window(window)))?;
-        Ok((
-            ran,
-            callers.iter().map(|caller| caller.request.records()).collect(),
-        ))
+        Ok((ran, callers.iter().map(PutCaller::records).collect()))
     };
     let comparison = interleave(
         settings,
@@ -239,7 +232,7 @@ fn pages(
     scratch: &Scratch,
     connections: usize,
 ) -> Outcome<(Comparison, ServerCpu, usize)> {
-    let anabranch = ServerProcess::start("anabranch", &scratch.fresh("anabranch")?)?;
+    let anabranch = start("anabranch", &scratch.fresh("anabranch")?)?;
     let mut client = HttpClient::connect(&anabranch.url)?;
     call(
         &mut client,
@@ -271,7 +264,7 @@ fn pages(
     let bare_directory = scratch.fresh("bare")?;
     std::fs::create_dir_all(&bare_directory)?;
     std::fs::write(bare_directory.join(PAGE), &page)?;
-    let bare = ServerProcess::start("bare", &bare_directory)?;
+    let bare = start("bare", &bare_directory)?;
 
     let window = settings.window * 2;
     let body = json!({"ShardIterator": iterator}).to_string();
@@ -307,22 +300,6 @@ fn call(client: &mut HttpClient, operation: &str, body: &Value) -> Outcome<Value
     })
 }
 
-struct PutCaller {
-    client: HttpClient,
-    request: PutRequest,
-}
-
-impl Writer for PutCaller {
-    fn write(&mut self) -> Outcome<()> {
-        let reply = self.client.send(self.request.next_bytes())?;
-        // A request may succeed although records of it were refused.
-        match reply.starts_with(b"{\"FailedRecordCount\":0") || reply.starts_with(b"{\"ShardId\"") {
-            true => Ok(()),
-            false => Err(String::from_utf8_lossy(reply).into()),
-        }
-    }
-}
-
 struct PageCaller {
     client: HttpClient,
     request: Vec<u8>,
@@ -353,60 +330,18 @@ struct PageRecord<'a> {
     data: &'a str,
 }
 
-/// A server that runs until it is stopped.
-struct ServerProcess {
-    child: Child,
-    url: String,
-}
-
-impl ServerProcess {
-    fn start(which: &str, directory: &Path) -> Outcome<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .env(SERVE, which)
-            .env(DIRECTORY, directory)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        count_as_own(child.id());
-        let mut url = String::new();
-        if let Some(out) = child.stdout.as_mut() {
-            BufReader::new(out).read_line(&mut url)?;
-        }
-        let url = url.trim_end().to_owned();
-        match url.is_empty() {
-            true => Err(format!("the {which} server did not start").into()),
-            false => Ok(Self { child, url }),
-        }
-    }
-
-    fn stop(mut self) -> Outcome<()> {
-        drop(self.child.stdin.take());
-        match self.child.wait()?.success() {
-            true => Ok(()),
-            false => Err("a server failed".into()),
-        }
-    }
-}
-
-impl Drop for ServerProcess {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Starts one of the two servers.
+fn start(which: &str, directory: &Path) -> Outcome<ServerProcess> {
+    ServerProcess::start(&[(SERVE, which.as_ref()), (DIRECTORY, directory.as_os_str())])
 }
 
 /// Serves until standard input is closed.
 fn serve(which: &str, directory: &Path) -> Outcome<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let (closed, until_closed) = tokio::sync::oneshot::channel::<()>();
-    std::thread::spawn(move || {
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    when_told_to_end(move || {
         let _ = closed.send(());
     });
-    let announce = |address| {
-        println!("http://{address}");
-        std::io::stdout().flush()
-    };
     if which == "bare" {
         let page = Bytes::from(std::fs::read(directory.join(PAGE)).unwrap_or_default());
         return runtime.block_on(async {

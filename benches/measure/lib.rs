@@ -10,6 +10,7 @@ pub mod pace;
 pub mod process;
 pub mod report;
 pub mod scratch;
+pub mod served;
 pub mod settings;
 
 pub use anabranch::bench::Outcome;

@@ -72,15 +72,26 @@ impl RawFile {
     }
 }
 
-/// A queue in front of a file. If no other thread is writing, a thread takes all bytes that have gathered, writes them
-/// with one `pwrite`, and syncs them with one `fdatasync`; the others wait.
+/// Where bytes become durable.
+pub trait Sink: Sync {
+    /// Makes bytes durable, and may add to them.
+    fn write_durably(&self, bytes: &mut Vec<u8>) -> io::Result<()>;
+}
+
+impl Sink for RawFile {
+    fn write_durably(&self, bytes: &mut Vec<u8>) -> io::Result<()> {
+        RawFile::write_durably(self, bytes)
+    }
+}
+
+/// A queue in front of a file, or of another sink. If no other thread is writing, a thread takes all bytes that have
+/// gathered and makes them durable together; the others wait.
 ///
 /// No thread is woken under the lock or without a reason, and the next writer is woken before the threads whose bytes
 /// are written. With many writers on few processors this matters, and a limit has to include it.
-/// writers on few processors that is worth much, and a limit has to have it.
 #[derive(Debug)]
-pub struct RawQueue<'a> {
-    file: &'a RawFile,
+pub struct RawQueue<'a, S = RawFile> {
+    sink: &'a S,
     state: Mutex<QueueState>,
     /// By the parity of the group that a thread waits for.
     written: [Condvar; 2],
@@ -97,11 +108,11 @@ struct QueueState {
     waiting: [usize; 2],
 }
 
-impl<'a> RawQueue<'a> {
+impl<'a, S: Sink> RawQueue<'a, S> {
     /// A queue in which nothing waits.
-    pub fn new(file: &'a RawFile) -> Self {
+    pub fn new(sink: &'a S) -> Self {
         Self {
-            file,
+            sink,
             state: Mutex::default(),
             written: Default::default(),
         }
@@ -128,7 +139,7 @@ impl<'a> RawQueue<'a> {
         let spare = std::mem::take(&mut state.spare);
         let mut group = std::mem::replace(&mut state.pending, spare);
         drop(state);
-        let result = self.file.write_durably(&mut group);
+        let result = self.sink.write_durably(&mut group);
         group.clear();
         state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.spare = group;
