@@ -30,20 +30,20 @@ pub(crate) struct Evidence<'a> {
 
 impl Evidence<'_> {
     /// A segment with a frame, in its file or in the commit journal, that can only have been written after a later
-    /// edit.
-    pub(crate) fn find_later_frame(&self) -> Result<Option<PathBuf>> {
+    /// edit. `in_streams` are the names in the streams' directory.
+    pub(crate) fn find_later_frame(&self, in_streams: &[String]) -> Result<Option<PathBuf>> {
         let search = Search {
             evidence: self,
             journaled: self.read_journal()?,
         };
-        search.find_later_frame()
+        search.find_later_frame(in_streams)
     }
 
     /// A segment with a frame of a stream whose number no stream has had yet. Without such a stream's directory the
     /// search takes no time, so each opener of a store does it, even if the manifest is whole.
-    pub(crate) fn find_unknown_stream(&self) -> Result<Option<PathBuf>> {
+    pub(crate) fn find_unknown_stream(&self, in_streams: &[String]) -> Result<Option<PathBuf>> {
         let is_unknown = |id: &StreamId| *id >= self.state.next_stream();
-        self.segments_alone().find_in_streams(is_unknown)
+        self.segments_alone().find_in_streams(in_streams, is_unknown)
     }
 
     /// A segment with a frame, or with a damaged header page, behind all segments of a log that the manifest names.
@@ -136,7 +136,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn find_later_frame(&self) -> Result<Option<PathBuf>> {
+    fn find_later_frame(&self, in_streams: &[String]) -> Result<Option<PathBuf>> {
         let Evidence { journal, state, .. } = self.evidence;
         let identity = LogIdentity::commit_journal(state.store);
         if let Some(path) = self.find_behind_rest(identity, &state.journal, journal)? {
@@ -153,9 +153,8 @@ impl Search<'_> {
             }
         }
         // A stream with a lower number that is not there was deleted.
-        let in_streams =
-            self.find_in_streams(|id| state.stream(*id).is_some() || *id >= state.next_stream())?;
-        match in_streams {
+        let is_wanted = |id: &StreamId| state.stream(*id).is_some() || *id >= state.next_stream();
+        match self.find_in_streams(in_streams, is_wanted)? {
             Some(path) => Ok(Some(path)),
             None => Ok(self
                 .has_frames_of_unnamed_segments()?
@@ -185,11 +184,14 @@ impl Search<'_> {
         Ok(!elsewhere.is_empty())
     }
 
-    fn find_in_streams(&self, is_wanted: impl Fn(&StreamId) -> bool) -> Result<Option<PathBuf>> {
-        let Evidence { disk, streams, .. } = self.evidence;
-        for name in list_if_there(disk.as_ref(), streams)? {
+    fn find_in_streams(
+        &self,
+        names: &[String],
+        is_wanted: impl Fn(&StreamId) -> bool,
+    ) -> Result<Option<PathBuf>> {
+        for name in names {
             let id: Option<StreamId> = name.parse().map(StreamId::new).ok();
-            if let Some(id) = id.filter(|id| is_wanted(id) && id.to_string() == name)
+            if let Some(id) = id.filter(|id| is_wanted(id) && id.to_string() == *name)
                 && let Some(path) = self.find_in_unnamed_segments(id)?
             {
                 return Ok(Some(path));

@@ -34,6 +34,24 @@ pub(crate) enum Setting {
     SizeLimits(SizeLimits),
 }
 
+impl Setting {
+    /// The settings of a stream that no edit has changed. They are part of the format: edits that make a stream leave
+    /// them out.
+    pub(crate) fn initial_of_stream() -> [Setting; 6] {
+        [
+            Setting::Mode(StreamMode::Provisioned),
+            Setting::Retention {
+                time: Retention::hours(24),
+                horizon_floor: Timestamp::EPOCH,
+            },
+            Setting::MaxRecordBytes(1024 * 1024),
+            Setting::WarmThroughput(0),
+            Setting::Distribution(RecordDistribution::PartitionKey),
+            Setting::SizeLimits(SizeLimits::NONE),
+        ]
+    }
+}
+
 /// The key of a stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StreamKey {

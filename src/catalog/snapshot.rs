@@ -111,17 +111,13 @@ fn edits_of_stream(id: StreamId, state: &StreamState) -> Vec<Edit> {
         },
         Setting::SizeLimits(*size_limits),
     ];
-    // The default of this setting can never change.
+    let initial = Setting::initial_of_stream();
+    let changed = settings.into_iter().filter(|setting| !initial.contains(setting));
     let encryption = encryption.clone().map(|key| Setting::Encryption(Some(key)));
-    edits.extend(
-        settings
-            .into_iter()
-            .chain(encryption)
-            .map(|setting| Edit::SettingChanged {
-                resource: resource.clone(),
-                setting,
-            }),
-    );
+    edits.extend(changed.chain(encryption).map(|setting| Edit::SettingChanged {
+        resource: resource.clone(),
+        setting,
+    }));
     edits.extend(load_peaks.iter().map(|(day, shards)| Edit::LoadPeaked {
         stream: id,
         day: *day,

@@ -14,7 +14,7 @@ use crate::log::LogEnd;
 use crate::model::{
     ChannelId, Checkpoint, ConsumerId, GoneShard, GoneShards, Lineage, LogName, Moment, PEAK_DAYS, QueueId,
     ReaderStart, RecordDistribution, RecordNumber, Reshard, Retention, Shard, ShardId, SizeLimits, StreamId,
-    StreamMode, StreamName, StreamStatus, Timestamp, limits,
+    StreamMode, StreamName, StreamStatus, Timestamp,
 };
 
 #[derive(Clone, Debug, PartialEq)]
@@ -61,20 +61,20 @@ pub(crate) struct ConsumerState {
 }
 
 impl StreamState {
-    /// A stream of which only the name is known. The edits that create a stream set all settings, so other defaults
-    /// here would not change an existing stream.
+    /// A stream of which only the name is known. Its settings are those of
+    /// [`Setting::initial_of_stream`], which the format gives it.
     pub(super) fn new(name: StreamName, created: Timestamp, lifecycle: Lifecycle) -> Self {
         Self {
             name,
             created,
             lifecycle,
-            mode: StreamMode::default(),
-            max_record_bytes: limits::DEFAULT_MAX_RECORD_BYTES,
-            retention: Retention::default(),
+            mode: StreamMode::Provisioned,
+            max_record_bytes: 1024 * 1024,
+            retention: Retention::hours(24),
             size_limits: SizeLimits::NONE,
             horizon_floor: Timestamp::EPOCH,
             warm_throughput: 0,
-            distribution: RecordDistribution::default(),
+            distribution: RecordDistribution::PartitionKey,
             encryption: None,
             load_peaks: BTreeMap::new(),
             labels: Labels::default(),
@@ -432,5 +432,21 @@ impl StreamState {
         let mut consumers = self.consumers.iter();
         let found = consumers.find(|(_, consumer)| consumer.name == name);
         found.map(|(id, consumer)| (*id, consumer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_stream_has_the_settings_that_the_format_gives_it() {
+        let name = StreamName::new("", "clicks");
+        let new = StreamState::new(name, Timestamp::EPOCH, Lifecycle::Active);
+        for setting in Setting::initial_of_stream() {
+            let mut set = new.clone();
+            set.change(&setting).unwrap();
+            assert_eq!(set, new, "{setting:?}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::catalog::CatalogState;
 use crate::catalog::manifest::{
     ManifestSurvey, is_unfinished_copy, manifest_name, parse_current, parse_manifest_name, survey_manifest,
 };
-use crate::disk::{DiskFile, LockError, OpenMode, Pieces, ReadablePages};
+use crate::disk::{DiskFile, LockError, OpenMode, Pieces, ReadablePages, list_if_there};
 use crate::error::{Error, Result};
 use crate::evidence::Evidence;
 use crate::log::{JournaledPieces, JournaledSegment};
@@ -289,13 +289,15 @@ impl Inspection {
         if !defect.is_torn {
             return Ok(());
         }
+        let streams = self.directory.join("streams");
+        let in_streams = list_if_there(self.disk.as_ref(), &streams)?;
         let evidence = Evidence {
             disk: &self.disk,
-            streams: &self.directory.join("streams"),
+            streams: &streams,
             journal: &self.directory.join("journal"),
             state,
         };
-        if let Some(later) = evidence.find_later_frame()? {
+        if let Some(later) = evidence.find_later_frame(&in_streams)? {
             defect.is_torn = false;
             defect.reason = format!("an edit is damaged that was made before {}", later.display());
         }

@@ -48,7 +48,7 @@ impl Default for StreamOptions {
 }
 
 impl StreamOptions {
-    /// The edits that set all settings of a new stream, so that a later change of a default does not affect it.
+    /// The edits that change the settings of a new stream from those that the format gives it.
     pub(super) fn edits(self, stream: StreamId) -> Vec<Edit> {
         let settings = [
             Setting::Mode(self.mode),
@@ -62,8 +62,10 @@ impl StreamOptions {
             Setting::SizeLimits(self.size_limits),
         ];
         let resource = Resource::Stream(stream);
+        let initial = Setting::initial_of_stream();
         let mut edits: Vec<_> = settings
             .into_iter()
+            .filter(|setting| !initial.contains(setting))
             .map(|setting| Edit::SettingChanged {
                 resource: resource.clone(),
                 setting,

@@ -16,7 +16,8 @@ use crate::backend::Opened;
 use crate::catalog::Catalog;
 use crate::catalog::manifest::{Home, Manifest};
 use crate::disk::{
-    Disk, Health, Inherited, LockError, OverlayDisk, Step, make_directory, perform, sync_ancestors,
+    Disk, Health, Inherited, LockError, OverlayDisk, Step, list_if_there, make_directory, perform,
+    sync_ancestors,
 };
 use crate::error::{Error, Result};
 use crate::evidence::Evidence;
@@ -82,6 +83,8 @@ impl LocalLogs {
             health: health.clone(),
             compaction_bytes: options.compaction_bytes,
         };
+        // Read once: until house-keeping begins, only this opener changes it, and it removes nothing there.
+        let in_streams = list_if_there(disk.as_ref(), &streams)?;
         let manifest = Manifest::open(
             &home,
             || match options.read_only {
@@ -97,13 +100,13 @@ impl LocalLogs {
                     state,
                 };
                 match has_torn_tail {
-                    true => evidence.find_later_frame(),
-                    false => evidence.find_unknown_stream(),
+                    true => evidence.find_later_frame(&in_streams),
+                    false => evidence.find_unknown_stream(&in_streams),
                 }
             },
         )?;
         let catalog = Arc::new(Catalog::new(Box::new(manifest))?);
-        let leftover_streams = sweep::leftover_streams(disk.as_ref(), &catalog, &streams)?;
+        let leftover_streams = sweep::leftover_streams(&catalog, &streams, &in_streams);
         let pool = SegmentPool::open(disk.clone(), directory.join("pool"), options.max_recycled_bytes)?;
         let active = Arc::new(ActiveLogs::new(catalog.clone()));
         let log_options = options.for_logs();

@@ -9,25 +9,23 @@ use std::sync::atomic::Ordering;
 use super::garbage::{number_of_file, remove_directory, remove_file_of_log};
 use super::logs::LocalLogs;
 use crate::catalog::Catalog;
-use crate::disk::{Disk, EntryKind, kind_if_there, list_if_there};
+use crate::disk::{EntryKind, kind_if_there, list_if_there};
 use crate::error::Result;
 use crate::model::{LogName, RecordNumber, StreamId};
 
 /// Directories of streams that were deleted before the store was opened. Collected before any stream can be deleted
 /// now: files of streams that are deleted later may still be read. A directory that no edit accounts for is not
 /// touched: a number that no stream has had yet is in no deletion.
-pub(super) fn leftover_streams(disk: &dyn Disk, catalog: &Catalog, streams: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn leftover_streams(catalog: &Catalog, streams: &Path, in_streams: &[String]) -> Vec<PathBuf> {
     let state = catalog.read();
-    let is_deleted = |name: &String| {
+    let is_deleted = |name: &&String| {
         let id: Option<StreamId> = name.parse().map(StreamId::new).ok();
-        id.is_some_and(|id| id < state.next_stream() && state.stream(id).is_none() && id.to_string() == *name)
+        id.is_some_and(|id| {
+            id < state.next_stream() && state.stream(id).is_none() && id.to_string() == **name
+        })
     };
-    let names = list_if_there(disk, streams)?;
-    Ok(names
-        .iter()
-        .filter(|name| is_deleted(name))
-        .map(|name| streams.join(name))
-        .collect())
+    let deleted = in_streams.iter().filter(is_deleted);
+    deleted.map(|name| streams.join(name)).collect()
 }
 
 impl LocalLogs {
