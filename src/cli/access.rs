@@ -1,4 +1,4 @@
-//! Access: `--credentials`, TLS, and which hosts and web pages are admitted.
+//! Access: `--credentials`, TLS, and the hosts and web pages that are admitted.
 
 use std::path::{Path, PathBuf};
 
@@ -12,21 +12,25 @@ use super::secret_file::SecretFile;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct AccessArguments {
-    /// A file of AWS credentials; requests have to be signed with one of its keys
+    /// A file of AWS credentials; requests must be signed with one of its keys
     ///
-    /// Profiles with aws_access_key_id and aws_secret_access_key, and aws_session_token and aws_account_id if they are
-    /// wanted. Other users must not be able to read it. What changes in it is taken up while the server runs. Without this,
-    /// any key is taken and no signature is verified.
+    /// The file has profiles with aws_access_key_id and aws_secret_access_key, and optionally aws_session_token and
+    /// aws_account_id. Other users must not be able to read the file. The server reads changes of the file while it
+    /// runs. Without this option, the server accepts any key and verifies no signature.
     #[arg(long, value_name = "FILE", env = "ANABRANCH_CREDENTIALS")]
     credentials: Option<PathBuf>,
 
-    /// Listen beyond this machine without --credentials: everyone who reaches the address can read and write all streams
+    /// Listen beyond this machine without --credentials: everyone who reaches the address can read and write all
+    /// streams
+    ///
+    /// Also needed if the address of --admin-listen can be reached from other machines, even with --credentials.
     #[arg(long, env = "ANABRANCH_ALLOW_UNSIGNED_BEYOND_LOOPBACK")]
     allow_unsigned_beyond_loopback: bool,
 
-    /// A host that requests may name, beside localhost, what is listened on, and the names of AWS; *.NAME, or * for all
+    /// Another host that requests may name; *.NAME for all names below one, or * for all hosts
     ///
-    /// Can be given several times, and with commas. A request for another host is refused with status 403.
+    /// Requests may always name localhost, an address that the server listens on, and the names of AWS. Can be given
+    /// several times, or with commas. A request for any other host is refused with status 403.
     #[arg(
         long,
         value_name = "HOST",
@@ -35,10 +39,10 @@ pub(super) struct AccessArguments {
     )]
     allow_host: Vec<String>,
 
-    /// An origin of web pages that may use the server, beside those of this machine; * for all
+    /// Another origin of web pages that may use the server, like https://app.example; * for all
     ///
-    /// As in https://app.example. Can be given several times, and with commas. A request of another web page is refused
-    /// with status 403.
+    /// Web pages of this machine may always use it. Can be given several times, or with commas. A request of any other
+    /// web page is refused with status 403.
     #[arg(
         long,
         value_name = "ORIGIN",
@@ -47,7 +51,7 @@ pub(super) struct AccessArguments {
     )]
     allow_origin: Vec<String>,
 
-    /// Speak TLS, with this certificate in PEM, and those that signed it behind it
+    /// Use TLS, with this file in PEM: the certificate, followed by the certificates that signed it
     #[arg(long, value_name = "FILE", requires = "tls_key", env = "ANABRANCH_TLS_CERT")]
     tls_cert: Option<PathBuf>,
 
@@ -55,15 +59,16 @@ pub(super) struct AccessArguments {
     #[arg(long, value_name = "FILE", requires = "tls_cert", env = "ANABRANCH_TLS_KEY")]
     tls_key: Option<PathBuf>,
 
-    /// Speak TLS, with a certificate that is made once and kept, for clients that are told to trust it
+    /// Use TLS, with a certificate that the server makes once and keeps, and that clients must be told to trust
     ///
-    /// It is for localhost, 127.0.0.1 and ::1, and lies in the data directory as tls-certificate.pem. Not with --tls-cert.
+    /// The certificate is for localhost, 127.0.0.1 and ::1. It is in the data directory, in tls-certificate.pem. Not
+    /// with --tls-cert.
     #[arg(long, env = "ANABRANCH_TLS_SELF_SIGNED")]
     tls_self_signed: bool,
 
-    /// A name or an address that the certificate of --tls-self-signed is for too
+    /// Another name or address for the certificate of --tls-self-signed
     ///
-    /// Can be given several times, and with commas. The certificate is made again if one is missing in it.
+    /// Can be given several times, or with commas. If a name is missing in the certificate, the server makes it again.
     #[arg(
         long,
         value_name = "NAME",
@@ -149,8 +154,8 @@ impl AccessArguments {
         }
         let directory = self.tls_dir.as_deref().or(data_dir).ok_or_else(|| {
             Failure::Usage(
-                "--tls-self-signed needs a place for its certificate, which no client could trust otherwise: give it with \
-                 --tls-dir"
+                "--tls-self-signed needs a directory that keeps its certificate, so that clients can trust it: give \
+                 one with --tls-dir"
                     .to_owned(),
             )
         })?;
@@ -158,7 +163,7 @@ impl AccessArguments {
         let made = made.map_err(|error| Failure::Usage(format!("--tls-self-signed: {error}")))?;
         let certificate = std::path::absolute(&made.certificate).unwrap_or(made.certificate);
         if made.is_new {
-            info!(certificate = %certificate.display(), "a new certificate, which clients have to be told to trust");
+            info!(certificate = %certificate.display(), "made a new certificate, which clients must be told to trust");
         }
         Ok(Some(Tls {
             identity: made.identity,

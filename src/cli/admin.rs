@@ -1,4 +1,4 @@
-//! Where the pages are served for people who run the server: health, metrics and version.
+//! The address of the pages for people who run the server: health, metrics and version.
 
 use anabranch::kinesis::ServerOptions;
 use clap::{ArgMatches, Args};
@@ -7,20 +7,22 @@ use super::exclusive::{Holds, decide};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct AdminArguments {
-    /// Have /health, /metrics and /version on an address of their own, and not beside the API; port 0 takes a free one
+    /// Serve /health, /metrics and /version at this address instead of beside the API; port 0 takes a free one
     ///
-    /// No request there has to be signed. An address that other machines can reach needs --allow-unsigned-beyond-loopback, also
-    /// with --credentials. Without this they are beside the API, but for /metrics if there is --credentials.
+    /// Requests to this address need no signature. An address that other machines can reach needs
+    /// --allow-unsigned-beyond-loopback, also with --credentials. Without this option, the pages are beside the API,
+    /// but with --credentials /metrics is not.
     #[arg(long, value_name = "HOST:PORT", env = "ANABRANCH_ADMIN_LISTEN")]
     admin_listen: Option<String>,
 
-    /// Have no /health, /metrics and /version; not with --admin-listen
+    /// Do not serve /health, /metrics and /version; not with --admin-listen
     #[arg(long, env = "ANABRANCH_NO_ADMIN")]
     no_admin: bool,
 
-    /// Have no console
+    /// Do not serve the console
     ///
-    /// Without this it is where the three pages are; with --credentials only at --admin-listen.
+    /// Without this option, the console is where /health, /metrics and /version are; with --credentials, only at
+    /// --admin-listen.
     #[arg(long, env = "ANABRANCH_NO_CONSOLE")]
     no_console: bool,
 }

@@ -24,7 +24,7 @@ pub(super) struct BackupArguments {
     #[cfg_attr(not(feature = "nats"), arg(required = true))]
     directory: Option<PathBuf>,
 
-    /// Where the backup is made: a directory that is empty, or is not there yet
+    /// The directory for the backup: an empty directory, or one that does not exist yet
     #[arg(value_name = "DEST")]
     #[cfg_attr(not(feature = "nats"), arg(required = true))]
     destination: Option<PathBuf>,
@@ -33,7 +33,7 @@ pub(super) struct BackupArguments {
     #[command(flatten)]
     engine: ClusterOfTool,
 
-    /// Write all bytes once more, instead of sharing what is not written to any more where the file system can do that
+    /// Copy all bytes, instead of sharing segments with the store by hard links
     #[arg(long)]
     copy: bool,
 
@@ -43,18 +43,19 @@ pub(super) struct BackupArguments {
 }
 
 pub(super) const AFTER_HELP: &str = "\
-Copies the store into DEST, also while a server has it and goes on, verifies every byte of the copy, and only then
-makes it one that opens. All that was durable and acknowledged before is in it. The store is neither locked nor changed.
+Copies the store into DEST, even while a server has it open and writes to it. Then it verifies every byte of the copy,
+and only then makes the copy a store that opens. All records that were durable and acknowledged before are in the
+backup. The store is neither locked nor changed.
 
-Segments to which nothing is written any more are shared with the store where both are on one file system that can do
-that, as clones or by hard links. That takes no room, and does not help when the disk fails; with --copy nothing is
+The backup shares segments that are no longer written to with the store, by hard links, if both are on the same file
+system and it supports that. Shared segments take no room, but do not help if the disk fails. With --copy nothing is
 shared.
 
-An interrupted backup does not open, and is removed by the next one into the same directory. The keys of encrypted
-streams are not in a backup: keep the file of --keys elsewhere.
+An interrupted backup does not open. The next backup into the same directory removes it. The keys of encrypted streams
+are not in a backup: keep the file of --keys elsewhere.
 
-With --engine, of a store on a cluster: reads each message on all servers that have it, and writes to DEST what
-`anabranch restore --engine` makes the store of again, with the same sequence numbers.
+With --engine, it backs up a store on a cluster. It reads each message on all servers that have it, and writes files to
+DEST from which `anabranch restore --engine` makes the store again, with the same sequence numbers.
 
 Examples:
   anabranch backup /var/lib/anabranch /backups/monday
@@ -81,7 +82,7 @@ pub(super) fn run(arguments: &BackupArguments) -> Result<ExitCode, Failure> {
     }
     let (Some(directory), Some(destination)) = (&arguments.directory, &arguments.destination) else {
         return Err(Failure::Usage(
-            "what is to be copied, and where to: `anabranch backup DIR DEST`, or --engine nats://HOST[:PORT],... DEST"
+            "there is no store or no destination: `anabranch backup DIR DEST`, or --engine nats://HOST[:PORT],... DEST"
                 .to_owned(),
         ));
     };

@@ -15,16 +15,17 @@ use super::duration::duration;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct BucketArguments {
-    /// Where the buckets are that channels deliver to: a directory, http://HOST:PORT or https://HOST of an S3-compatible
-    /// endpoint, or s3 for Amazon S3
+    /// The place of the buckets that channels deliver to: a directory, http://HOST:PORT or https://HOST of an
+    /// S3-compatible endpoint, or s3 for Amazon S3
     ///
-    /// In a directory, each bucket is a directory that is there. Endpoints get the credentials of the environment
-    /// (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and so on). Without this, channels are noted and have failed.
+    /// In a directory, each bucket is an existing directory. Endpoints get the credentials of the environment
+    /// (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and so on). Without this option, channels can be created, but they are
+    /// FAILED and deliver nothing.
     #[arg(long, value_name = "PLACE", env = "ANABRANCH_BUCKETS")]
     buckets: Option<Place>,
 
-    /// The oldest that a record gets before it is delivered, whatever its channel says: 1s, 1m [default: what the channel
-    /// says, which is 5 to 15 minutes]
+    /// The maximum age of a record when it is delivered, if the setting of its channel is longer: 1s, 1m [default: the
+    /// setting of the channel, 5 to 15 minutes]
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "buckets", env = "ANABRANCH_CHANNEL_FRESHNESS")]
     channel_freshness: Option<Duration>,
 }

@@ -23,9 +23,9 @@ pub(super) struct CheckArguments {
 }
 
 pub(super) const AFTER_HELP: &str = "\
-Asks each server of the cluster how it is set up and how much room it has, and the leader of each of the store's streams
-which servers are current. Opens no store and changes nothing, so that it may run while a server has the store. A store
-that is not there yet is no problem.
+Asks each server of the cluster for its configuration and its room, and the leader of each of the store's streams which
+servers are current. Opens no store and changes nothing, so it may run while a server has the store. The store need not
+exist yet.
 
 For each thing that is wrong it prints one line: what it is about, what is wrong, and what to do next.
 
@@ -34,7 +34,7 @@ Example:
 
 Exit status:
   0  nothing is wrong
-  1  something is
+  1  something is wrong
   2  the cluster was not reached";
 
 /// Prints the findings; 1 if something is wrong.

@@ -23,7 +23,7 @@ pub(super) fn restore(cluster: &JetStream, backup: &Path, as_json: bool) -> Resu
     })
 }
 
-/// Says what was copied; 1 if what was to be copied is damaged.
+/// Prints what was copied; 1 if the source is damaged.
 fn told(
     as_json: bool,
     end: &str,
@@ -41,7 +41,7 @@ fn told(
         Err(error) => return Err(Failure::Inspection(error)),
     };
     let out = &mut io::stdout().lock();
-    // The status is given also where standard output is closed.
+    // The exit status is given even if standard output is closed.
     let _ = match as_json {
         true => writeln!(
             out,

@@ -45,7 +45,7 @@ pub(super) struct DumpArguments {
     #[arg(long, value_name = "SHARD", value_parser = shard)]
     shard: Option<ShardId>,
 
-    /// No more than this many lines
+    /// Show at most this many lines
     #[arg(long, value_name = "COUNT")]
     limit: Option<u64>,
 
@@ -53,11 +53,11 @@ pub(super) struct DumpArguments {
     #[arg(long, value_name = "FILE", env = "ANABRANCH_KEYS")]
     keys: Option<PathBuf>,
 
-    /// Print one JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
 
-    /// Print records' data as base64, also where it is text
+    /// Print the data of records in base64, even if it is text
     #[arg(long)]
     base64: bool,
 }
@@ -77,12 +77,12 @@ enum What {
 }
 
 pub(super) const AFTER_HELP: &str = "\
-Changes nothing, and may run while a server has the store. Works on stores that do not open: without a manifest, the
-segments are found by their header pages. What is damaged is told on standard error, or with --json as an object whose
-\"type\" is \"finding\"; what is whole is shown all the same.
+Changes nothing, and may run while a server has the store. It also works on stores that do not open: without a manifest,
+it finds the segments by their header pages. Damage is reported on standard error, or with --json as an object whose
+\"type\" is \"finding\". Undamaged parts are shown all the same.
 
-With --engine, of a store on a cluster: its manifest, lineage and records. What would name a file names a stream of the
-cluster and a subject.
+With --engine, it shows the manifest, lineage and records of a store on a cluster. In place of a file, the output names
+a stream of the cluster and a subject.
 
 Examples:
   anabranch dump DIR                                          which shards there are
@@ -91,7 +91,7 @@ Examples:
 
 Exit status:
   0  shown
-  1  shown, but for what is damaged
+  1  shown, except for damaged parts
   2  could not be shown";
 
 impl DumpArguments {
@@ -271,7 +271,7 @@ fn shown_fingerprint(fingerprint: Option<u64>) -> Option<String> {
     fingerprint.map(|fingerprint| format!("{fingerprint:016x}"))
 }
 
-/// On standard error, behind the items that were shown already.
+/// On standard error, after the items that were shown already.
 fn print_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
     out.flush()?;
     writeln!(io::stderr(), "{finding}")

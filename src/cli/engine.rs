@@ -13,24 +13,25 @@ use {
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct EngineArguments {
-    /// Keep the streams on a cluster of NATS JetStream, and not in a directory: nats://HOST[:PORT],... or
+    /// Keep the streams on a cluster of NATS JetStream instead of in a directory: nats://HOST[:PORT],... or
     /// tls://HOST[:PORT],...
     ///
     /// A put is acknowledged when it is on the disks of more than half of the servers that keep it. Several servers of
-    /// anabranch can be given the same cluster: any takes any call, one has the store, and the others pass calls on to
-    /// it. A user and a password may stand in front of the first host: nats://user:password@a,b,c. Not with --data-dir,
+    /// anabranch can use the same cluster: each takes any call, one of them has the store, and the others pass calls on
+    /// to it. A user and a password may precede the first host: nats://user:password@a,b,c. Not with --data-dir,
     /// --ephemeral, --read-only or --keys.
     #[cfg(feature = "nats")]
     #[arg(long, value_name = "URL", env = "ANABRANCH_ENGINE", hide_env_values = true)]
     engine: Option<String>,
 
-    /// What `engine` says. It is parsed here, since what is said of a wrong one must not show its password.
+    /// The parsed `engine`. The parser of the command line does not parse it, because its errors would show the
+    /// password.
     #[cfg(feature = "nats")]
     #[arg(skip)]
     cluster: Option<JetStream>,
 
-    /// Where other servers of anabranch on the cluster reach this one: http://HOST:PORT, or https:// with TLS [default:
-    /// what --listen says, if that is one address]
+    /// The URL at which other servers of anabranch on the cluster reach this one: http://HOST:PORT, or https:// with
+    /// TLS [default: the address of --listen, if that is a single address]
     #[cfg(feature = "nats")]
     #[arg(long, value_name = "URL", requires = "engine", env = "ANABRANCH_ADVERTISE")]
     advertise: Option<String>,
@@ -40,13 +41,13 @@ pub(super) struct EngineArguments {
     options: ClusterArguments,
 }
 
-/// The cluster whose store a tool looks into.
+/// The cluster with the store that a tool works on.
 #[cfg(feature = "nats")]
 #[derive(Debug, Clone, Args)]
 pub(super) struct ClusterOfTool {
     /// The servers of the cluster that has the store: nats://HOST[:PORT],... or tls://HOST[:PORT],...
     ///
-    /// A user and a password may stand in front of the first host: nats://user:password@a,b,c.
+    /// A user and a password may precede the first host: nats://user:password@a,b,c.
     #[arg(long, value_name = "URL", env = "ANABRANCH_ENGINE", hide_env_values = true)]
     engine: Option<String>,
 
@@ -54,11 +55,11 @@ pub(super) struct ClusterOfTool {
     options: ClusterArguments,
 }
 
-/// What is said of a cluster besides its servers.
+/// The options of a cluster besides its servers.
 #[cfg(feature = "nats")]
 #[derive(Debug, Clone, Args)]
 struct ClusterArguments {
-    /// What the store is called on the cluster, which can have several: 1 to 32 of a-z, A-Z, 0-9 and -
+    /// The name of the store on the cluster, which can have several stores: 1 to 32 characters of a-z A-Z 0-9 -
     #[arg(
         long,
         value_name = "NAME",
@@ -68,7 +69,7 @@ struct ClusterArguments {
     )]
     engine_store: String,
 
-    /// On how many servers of the cluster each record is kept: 1, 3 or 5
+    /// How many servers of the cluster keep each record: 1, 3 or 5
     #[arg(
         long,
         value_name = "SERVERS",
@@ -78,8 +79,8 @@ struct ClusterArguments {
     )]
     replicas: usize,
 
-    /// Where each server of the cluster says how it is set up: http://HOST:PORT, with commas between them [default:
-    /// port 8222 of the hosts of --engine]
+    /// The monitoring address of each server of the cluster, which shows its configuration: http://HOST:PORT, with
+    /// commas between them [default: port 8222 of the hosts of --engine]
     #[arg(
         long,
         value_name = "URL",
@@ -98,13 +99,13 @@ struct ClusterArguments {
     )]
     engine_credentials: Option<PathBuf>,
 
-    /// A file of certificates (PEM) of those who vouch for the servers of the cluster
+    /// A file of the CA certificates (PEM) that are trusted for the servers of the cluster
     #[arg(long, value_name = "FILE", requires = "engine", env = "ANABRANCH_ENGINE_CA")]
     engine_ca: Option<PathBuf>,
 
-    /// Vouch for it that each server of the cluster has sync_interval: always, and do not ask them
+    /// Assume that each server of the cluster has sync_interval: always, instead of checking it
     ///
-    /// Without that, a power cut can take acknowledged records, and whole streams.
+    /// If a server does not have that setting, a power failure can lose acknowledged records, and whole streams.
     #[arg(long, requires = "engine", env = "ANABRANCH_ENGINE_TRUST_SYNC")]
     engine_trust_sync: bool,
 }
@@ -143,7 +144,7 @@ impl EngineArguments {
         Some(self.options.of(cluster))
     }
 
-    /// Where other servers on the cluster reach this one, if it was said.
+    /// The URL at which other servers on the cluster reach this one, if it is given.
     pub(super) fn advertised(&self) -> Option<String> {
         self.advertise.clone()
     }
@@ -151,10 +152,10 @@ impl EngineArguments {
 
 #[cfg(feature = "nats")]
 impl ClusterOfTool {
-    /// Decides between a cluster and a directory. What was typed wins over a variable of the environment.
+    /// Decides between a cluster and a directory. The command line takes precedence over an environment variable.
     ///
     /// # Errors
-    /// What to say where both were typed.
+    /// The message if both were given on the command line.
     pub(super) fn settle(&mut self, matches: &ArgMatches, has_directory: bool) -> Result<(), String> {
         match matches.value_source("engine") {
             Some(ValueSource::CommandLine) if has_directory => {
@@ -169,7 +170,7 @@ impl ClusterOfTool {
     /// The cluster, if one is given.
     ///
     /// # Errors
-    /// What to say of an option that is none.
+    /// The failure if the URL or another option is invalid.
     pub(super) fn given(&self) -> Result<Option<JetStream>, Failure> {
         let cluster = self.engine.as_deref().map(JetStream::at).transpose();
         let cluster = cluster.and_then(|cluster| cluster.map(|cluster| self.options.of(cluster)).transpose());

@@ -36,9 +36,9 @@ pub(crate) enum Failure {
     Refused(String),
     /// Standard output cannot be written.
     Output(io::Error),
-    /// A mirror failed, whose places are named otherwise than those of other commands.
+    /// A mirror failed. Its places are no options as in other commands, so its advice is different.
     Mirror(Box<Failure>),
-    /// A command failed half way.
+    /// A command failed after a part of its work, which `done` tells.
     After { done: String, failure: Box<Failure> },
 }
 

@@ -1,4 +1,4 @@
-//! The streams that are made before the server begins to serve: `--create-stream clicks:2@eu-west-1`.
+//! The streams that are created before the server serves: `--create-stream clicks:2@eu-west-1`.
 
 use std::collections::BTreeMap;
 
@@ -81,7 +81,7 @@ pub(super) fn create(
         match streams.stream(name) {
             Ok(_) => info!(
                 stream = name,
-                namespace, "the stream is there already, and stays as it is"
+                namespace, "the stream is there already, and is not changed"
             ),
             Err(Error::StreamNotFound { .. }) => wanted.push((streams, name, shard_count)),
             Err(error) => return Err(Failure::Store(error)),

@@ -11,14 +11,14 @@ use super::Failure;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct LogArguments {
-    /// How log lines look
+    /// The format of log lines
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "ANABRANCH_LOG_FORMAT")]
     log_format: LogFormat,
 
     /// What is logged: off, error, warn, info, debug, trace, or a filter like "warn,anabranch=debug"
     ///
-    /// At debug, there is a line for every request. A level alone is that of anabranch; what the libraries under it
-    /// log below info is shown only if a filter names them, as in "debug,h2=trace". An empty filter is info.
+    /// At debug, each request is logged. A level alone applies to anabranch; its libraries then log at most info,
+    /// unless the filter names them, as in "debug,h2=trace". An empty filter means info.
     #[arg(long, value_name = "FILTER", default_value = LogArguments::DEFAULT_FILTER, env = "ANABRANCH_LOG")]
     log: String,
 }

@@ -12,7 +12,7 @@ use super::{CommandLine, Failure};
 
 #[derive(Debug, Args)]
 pub(super) struct ManArguments {
-    /// A directory that is there, for all pages; without it the page of the program is printed
+    /// An existing directory for all pages; without it, the page of the program is printed
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
 }

@@ -49,8 +49,8 @@ pub(crate) use exit::Failure;
 
 /// Amazon Kinesis streams on your own disk.
 ///
-/// Serves the Kinesis API over HTTP, with the streams in a directory. Unless told otherwise, it acknowledges a put when
-/// the record is safe on the disk. Without a subcommand, `anabranch` is `anabranch serve`.
+/// Serves the Kinesis API over HTTP, with the streams in a directory. By default, it acknowledges a put when the record
+/// is synced to the disk. Without a subcommand, `anabranch` is `anabranch serve`.
 #[derive(Debug, Parser)]
 #[command(
     name = "anabranch",
@@ -75,7 +75,7 @@ enum Command {
     #[command(flatten)]
     Shell(shell::ShellCommand),
 
-    /// Say what is wrong with a cluster, without opening the store or changing anything
+    /// Find problems of a cluster, without opening the store or changing anything
     #[cfg(feature = "nats")]
     #[command(after_long_help = check::AFTER_HELP)]
     Check(check::CheckArguments),
@@ -84,15 +84,15 @@ enum Command {
     #[command(after_long_help = verify::AFTER_HELP)]
     Verify(verify::VerifyArguments),
 
-    /// Show what is in a store: manifest, lineage, segments, frames, records
+    /// Show the contents of a store: manifest, lineage, segments, frames, records
     #[command(after_long_help = dump::AFTER_HELP)]
     Dump(dump::DumpArguments),
 
-    /// Say what it takes to repair a damaged store, and with --yes do it
+    /// Show how a damaged store would be repaired, and with --yes repair it
     #[command(after_long_help = repair::AFTER_HELP)]
     Repair(repair::RepairArguments),
 
-    /// Copy a store, also while a server has it, into a directory from which it can be restored
+    /// Copy a store, even while a server has it open, into a directory from which it can be restored
     #[command(after_long_help = backup::AFTER_HELP)]
     Backup(backup::BackupArguments),
 
@@ -100,11 +100,11 @@ enum Command {
     #[command(after_long_help = restore::AFTER_HELP)]
     Restore(restore::RestoreArguments),
 
-    /// Measure how fast this disk is, and how much of that anabranch makes use of
+    /// Measure the speed of this disk, and how much of it anabranch uses
     #[command(after_long_help = bench::AFTER_HELP)]
     Bench(bench::BenchArguments),
 
-    /// Print what a shell needs to complete this command line
+    /// Print a script with which a shell completes this command line
     #[command(after_long_help = completions::AFTER_HELP)]
     Completions(completions::CompletionsArguments),
 
@@ -135,7 +135,7 @@ Exit status:
   2  the command line is wrong
   3  another process has the data directory open
   4  the data directory cannot be used: not writable, not a store, or of a newer version
-  5  the address cannot be listened on";
+  5  cannot listen on the address";
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {

@@ -19,11 +19,11 @@ pub(super) struct RepairArguments {
     #[arg(value_name = "DIR", value_parser = store_directory())]
     directory: PathBuf,
 
-    /// Do it, instead of only saying what would be done
+    /// Repair the store, instead of only showing the repair
     #[arg(long)]
     yes: bool,
 
-    /// With --yes: also where segments with whole records belong to no shard that the manifest knows; they are set aside
+    /// With --yes: repair even if segments with whole records belong to no shard of the manifest, and set these aside
     #[arg(long, requires = "yes")]
     set_aside: bool,
 
@@ -33,30 +33,32 @@ pub(super) struct RepairArguments {
 }
 
 pub(super) const AFTER_HELP: &str = "\
-Without --yes nothing is changed: it says what would be done to which file, and which records are lost for good.
+Without --yes nothing is changed. The output says what a repair would do to which file, and which records are lost for
+good.
 
 With --yes it first copies every file that will change to DIR/damaged/<seconds since 1970>/, and syncs the copies. Then
-  - what only the commit journal has is put where it belongs;
-  - a damaged manifest is rewritten from what is whole of it, and so is one that CURRENT does not name any more;
-  - in a damaged segment the records of the damaged frames are given up, and all others are kept;
-  - a header page that is damaged, and a file that was cut, are put right;
-  - segments that the manifest has forgotten are named again.
+  - it writes frames that are only in the commit journal to their segments;
+  - it rewrites a damaged manifest from its undamaged parts, and also a manifest that CURRENT no longer names;
+  - in a damaged segment, it gives up the records of the damaged frames, and keeps all others;
+  - it restores damaged header pages, and the length of files that were cut;
+  - it adds segments that are missing in the manifest to it again.
 Afterwards it verifies the store. The store opens, the shards take records again, and no sequence number is given out
 twice.
 
-Where segments with whole records belong to no stream or shard that the manifest still knows, nothing is changed without
---set-aside: with it they are kept in DIR/damaged/<seconds since 1970>/ and taken out of the store.
+If segments with whole records belong to no stream or shard of the manifest, nothing is changed without --set-aside.
+With --set-aside, these segments are moved out of the store, to DIR/damaged/<seconds since 1970>/.
 
-To go back, copy what is in DIR/damaged/<seconds> over DIR. Once all is well, remove it.
+To undo a repair, copy the files in DIR/damaged/<seconds since 1970>/ over those in DIR. When all is well, remove that
+directory.
 
-No program may have the store meanwhile. If you have a copy of the store, that is better than any repair.
+No program may have the store open during a repair. If you have a copy of the store, use that instead of a repair.
 
 Exit status:
   0  nothing to repair, or repaired and verified
   1  there is something to repair, or something that cannot be repaired, or the store is still damaged
   2  could not be done";
 
-/// Says what would be done, or does it.
+/// Shows the repair, or does it.
 pub(super) fn run(arguments: &RepairArguments) -> Result<ExitCode, Failure> {
     let mut line = ProgressLine::default();
     let plan = Inspection::of(&arguments.directory)

@@ -19,7 +19,7 @@ pub(super) struct RestoreArguments {
     #[arg(value_name = "BACKUP")]
     backup: PathBuf,
 
-    /// Where the store is to be: a directory that is empty, or is not there yet
+    /// The directory for the store: an empty directory, or one that does not exist yet
     ///
     /// Not with --engine.
     #[arg(value_name = "DIR", value_parser = store_directory())]
@@ -36,17 +36,17 @@ pub(super) struct RestoreArguments {
 }
 
 pub(super) const AFTER_HELP: &str = "\
-Verifies every byte of the backup, copies it into DIR, verifies that, and only then makes it a store that opens. Nothing
-is shared with the backup, and the backup is not changed.
+Verifies every byte of the backup, copies it into DIR, verifies the copy, and only then makes the copy a store that
+opens. Nothing is shared with the backup, and the backup is not changed.
 
 The restored store is the same store as the one that was backed up, at the moment of the backup. The next record of each
-shard leaves out at least 2^40 numbers, so that none that was given out since is given out again. Do not let both go on:
-they would be two stores with one name.
+shard leaves out at least 2^40 numbers, so that no number that was given out after the backup is given out again. Do not
+use both stores afterwards: they would be two different stores with one name.
 
-With --engine, of a backup that was made of a store on a cluster: makes its streams on a cluster that has none of them.
-The store has the name that it had.
+With --engine, it restores a backup that was made of a store on a cluster. It makes the store's streams on a cluster
+that has none of them. The store keeps its name.
 
-An interrupted restore does not open, and is removed by the next one into the same directory.
+An interrupted restore does not open. The next restore into the same directory removes it.
 
 Exit status:
   0  done, and sound
@@ -69,7 +69,7 @@ pub(super) fn run(arguments: &RestoreArguments) -> Result<ExitCode, Failure> {
     }
     let Some(directory) = &arguments.directory else {
         return Err(Failure::Usage(
-            "where is the store to be? `anabranch restore BACKUP DIR`, or BACKUP --engine nats://HOST[:PORT],..."
+            "there is no place for the store: `anabranch restore BACKUP DIR`, or BACKUP --engine nats://HOST[:PORT],..."
                 .to_owned(),
         ));
     };

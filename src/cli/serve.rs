@@ -49,30 +49,32 @@ pub(super) struct ServeArguments {
     )]
     pub(super) data_dir: PathBuf,
 
-    /// Serve what is there without changing anything: a store on a read-only file system, or a copy
+    /// Serve an existing store without changing anything, for example a copy, or one on a read-only file system
     ///
-    /// Operations that change something get AccessDeniedException. What a crash has left to recover is kept in memory.
-    /// Several servers can read the same directory, while no program writes to it.
+    /// Operations that change something get AccessDeniedException. What has to be recovered after a crash is recovered
+    /// in memory. Several servers can read the same directory as long as no program writes to it.
     #[arg(long, env = "ANABRANCH_READ_ONLY")]
     read_only: bool,
 
-    /// Keep the streams in memory, and nothing when the server ends; no directory is used
+    /// Keep the streams in memory until the server ends, and use no directory
     ///
-    /// Records take up to 1 GiB; a put beyond that is refused until records expire or a stream is deleted. The server takes a
-    /// free port unless --listen says another, and its URL is the one line on standard output.
-    /// Not with --data-dir or --read-only; where these are variables of the environment, they are passed over.
+    /// Records take up to 1 GiB; a put beyond that is refused until records expire or a stream is deleted. The server
+    /// takes a free port unless --listen gives one. Its URL is the only line on standard output; with --log-format json,
+    /// an object with it. Not with --data-dir or --read-only. On the command line, this option overrides the
+    /// environment variables of these two.
     #[arg(long, env = "ANABRANCH_EPHEMERAL")]
     ephemeral: bool,
 
     /// Host and port to listen on; port 0 takes a free one [default: 127.0.0.1:4567, or a free port with --ephemeral]
     ///
-    /// HTTP/1.1 and HTTP/2 with prior knowledge share the port. An address that other machines can reach needs --credentials.
+    /// HTTP/1.1 and HTTP/2 with prior knowledge share the port. An address that other machines can reach needs
+    /// --credentials.
     #[arg(long, value_name = "HOST:PORT", env = "ANABRANCH_LISTEN")]
     listen: Option<String>,
 
     /// Write the URL into this file once the server takes requests, and remove the file when it ends
     ///
-    /// For programs that start a server on a free port, and wait for it.
+    /// For programs that start a server on a free port and wait for it.
     #[arg(long, value_name = "FILE", env = "ANABRANCH_URL_FILE")]
     url_file: Option<PathBuf>,
 
@@ -80,11 +82,11 @@ pub(super) struct ServeArguments {
     #[arg(long, env = "ANABRANCH_EXIT_WITH_STDIN")]
     exit_with_stdin: bool,
 
-    /// The region of requests that are not signed for one; streams of other regions are apart
+    /// The region of requests that are not signed for a region; streams of other regions are separate
     #[arg(long, default_value = ServerOptions::DEFAULT_REGION, env = "ANABRANCH_REGION")]
     region: String,
 
-    /// The account of requests that name no ARN of another: twelve digits
+    /// The account of requests that name no ARN of another account: twelve digits
     #[arg(long, value_name = "ID", default_value = ServerOptions::DEFAULT_ACCOUNT_ID, env = "ANABRANCH_ACCOUNT_ID")]
     account_id: String,
 
@@ -92,37 +94,38 @@ pub(super) struct ServeArguments {
     #[arg(long, value_enum, default_value_t = DurabilityLevel::Synced, env = "ANABRANCH_DURABILITY")]
     durability: DurabilityLevel,
 
-    /// How long creating, resharding and deleting a stream takes, and creating and deleting a consumer, as it takes a while
-    /// on AWS: 500ms, 10s, 1m [default: 0, or 10s with --emulate aws or delays]
+    /// How long it takes to create, reshard or delete a stream, and to create or delete a consumer, as on AWS: 500ms,
+    /// 10s, 1m [default: 0, or 10s with --emulate aws or delays]
     #[arg(long, value_name = "TIME", value_parser = duration, env = "ANABRANCH_TRANSITION_DELAY")]
     transition_delay: Option<Duration>,
 
-    /// Limits and delays of AWS, for testing programs that have to live with them: aws for all, or some of delays,
+    /// Apply limits and delays of AWS, to test programs that must handle them: aws for all, or some of delays,
     /// throughput, call-rates, changes
     #[arg(long, value_name = "LIMITS", value_delimiter = ',', env = "ANABRANCH_EMULATE")]
     emulate: Vec<Emulated>,
 
-    /// Calls that fail, for testing what a program makes of that: OPERATION:KIND:AMOUNT
+    /// A fault of some calls, to test how a program handles it: OPERATION:KIND:AMOUNT
     ///
-    /// KIND is throttle, fail, error=NAME with an exception of the operation, slow=TIME, or lose: the answer is lost behind the
-    /// effect. AMOUNT is a share of the calls, or
-    /// how many of the first: PutRecords:throttle:25%, '*:slow=200ms:3'. Can be given several times, or with commas.
+    /// OPERATION is the name of an operation, or * for all. KIND is throttle, fail, error=NAME with an exception of the
+    /// operation, slow=TIME, or lose: the call has its effect, and its answer is lost. AMOUNT is a percentage of the
+    /// calls, or a number of calls from the first on: PutRecords:throttle:25%, '*:slow=200ms:3'. Can be given several
+    /// times, or with commas.
     #[arg(long, value_name = "FAULT", value_delimiter = ',', env = "ANABRANCH_FAULT")]
     fault: Vec<Fault>,
 
-    /// Which calls the faults strike follows from this number and the order of the calls
+    /// The seed that, together with the order of the calls, decides which calls have a fault
     #[arg(long, value_name = "SEED", default_value_t = 0, env = "ANABRANCH_FAULT_SEED")]
     fault_seed: u64,
 
-    /// A file of keys, with which StartStreamEncryption has records encrypted on the disk: lines of an id, =, and 64
+    /// A file of keys, so that StartStreamEncryption encrypts records on the disk: lines of an id, =, and 64
     /// hexadecimal digits
     ///
-    /// Other users must not be able to read it. What changes in it is taken up while the server runs. Without this,
-    /// StartStreamEncryption notes the key that it is given, and encrypts nothing.
+    /// Other users must not be able to read the file. The server reads changes of the file while it runs. Without this
+    /// option, StartStreamEncryption notes the id of the key and encrypts nothing.
     #[arg(long, value_name = "FILE", env = "ANABRANCH_KEYS")]
     keys: Option<PathBuf>,
 
-    /// The most open shards of all streams together, as a quota of AWS
+    /// The maximum number of open shards of all streams together, like a quota of AWS
     #[arg(
         long,
         value_name = "SHARDS",
@@ -132,7 +135,7 @@ pub(super) struct ServeArguments {
     )]
     shard_limit: u64,
 
-    /// For how many hours a new stream keeps its records, until a client says otherwise: 24 to 8760
+    /// For how many hours a new stream keeps its records, until a client changes it: 24 to 8760
     #[arg(
         long,
         value_name = "HOURS",
@@ -142,10 +145,10 @@ pub(super) struct ServeArguments {
     )]
     retention: u32,
 
-    /// A stream to make before serving, with 4 shards unless told otherwise; one that is there stays as it is
+    /// A stream to create before serving, by default with 4 shards; an existing stream is not changed
     ///
-    /// Can be given several times, and with commas between streams: --create-stream clicks:2 --create-stream orders. The
-    /// stream is made in the region that is given with it, or else in that of --region: clicks:2@eu-west-1.
+    /// Can be given several times, or with commas between streams: --create-stream clicks:2 --create-stream orders. The
+    /// stream is created in the region that is given with it, as in clicks:2@eu-west-1, or else in that of --region.
     #[arg(
         long,
         value_name = "NAME[:SHARDS][@REGION]",
@@ -161,12 +164,12 @@ pub(super) struct ServeArguments {
     #[command(flatten)]
     space: SpaceArguments,
 
-    /// The most connections at once; for one more, the longest idle is closed [default: 8192, or what the limit of
-    /// open files allows]
+    /// The maximum number of open connections; for one more, the longest idle one is closed [default: 8192, or what the
+    /// limit of open files allows]
     #[arg(long, value_name = "CONNECTIONS", env = "ANABRANCH_MAX_CONNECTIONS")]
     max_connections: Option<usize>,
 
-    /// How long requests that have come as a whole may take to finish after a signal to stop
+    /// How long completely received requests may take to finish after a signal to stop
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration, env = "ANABRANCH_SHUTDOWN_GRACE")]
     shutdown_grace: Duration,
 
@@ -269,11 +272,11 @@ impl ServeArguments {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum DurabilityLevel {
-    /// A crash of the process, the system, or the power: acknowledged after fdatasync
+    /// A crash of the process or the system, and a power failure: acknowledged after fdatasync
     Synced,
-    /// A crash of the process: acknowledged when the system has it, synced about once a second
+    /// A crash of the process: acknowledged when the operating system has the record, synced about once a second
     Written,
-    /// Nothing: acknowledged when it is in memory, and written in the background
+    /// Nothing: acknowledged when the record is in memory, and written in the background
     Buffered,
 }
 
@@ -310,7 +313,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
             url_file,
         };
         let served = runtime.block_on(serve_on_cluster(arguments, options, server));
-        // Whatever still runs has no answer to give any more.
+        // Tasks that still run have no answers to send.
         runtime.shutdown_timeout(Duration::from_secs(1));
         return served;
     }
@@ -501,7 +504,7 @@ async fn serve(
     Ok(())
 }
 
-/// What a server on a cluster is begun with.
+/// What a server on a cluster starts with.
 #[cfg(feature = "nats")]
 struct OnCluster {
     at: JetStream,
@@ -510,7 +513,7 @@ struct OnCluster {
     url_file: Option<UrlFile>,
 }
 
-/// Serves the store on a cluster together with other servers, as the one that has it or by passing calls on.
+/// Serves the store on a cluster together with other servers: as its owner, or as a forwarding server.
 #[cfg(feature = "nats")]
 async fn serve_on_cluster(
     arguments: &ServeArguments,
@@ -527,7 +530,7 @@ async fn serve_on_cluster(
     if let Some(tls) = &tls {
         options = options.tls(tls.identity.clone());
     }
-    // No file of a store is open on a cluster.
+    // On a cluster no file of a store is open, so these descriptors are free.
     let options = options.max_forwarded_calls(descriptors.segments);
     let beginning = Instant::now();
     let bound = ClusterServer::bind(
@@ -593,11 +596,11 @@ fn owned_by(arguments: &ServeArguments, descriptors: Descriptors, options: Serve
     }
 }
 
-/// A server that listens, and can say so.
+/// The facts about a server that listens.
 struct Begun<'a> {
     addresses: Vec<SocketAddr>,
     admin_address: Option<SocketAddr>,
-    /// If it has the store.
+    /// If this server has the store.
     open_shards: Option<u64>,
     /// The server that has the store, if that is another one; empty if it is not ready yet.
     passes_on_to: Option<String>,
@@ -608,18 +611,18 @@ struct Begun<'a> {
 }
 
 impl Begun<'_> {
-    /// Says on all ways where the server is.
+    /// Tells where the server is: in the log, in the file of the URL, to the service manager, and on standard output.
     fn tell(&self, arguments: &ServeArguments, url_file: Option<&mut UrlFile>) -> Result<(), Failure> {
         self.log(arguments);
         let emulated = emulated::in_words(arguments.transition_delay(), arguments.limits());
         if let Some(emulated) = &emulated {
             warn!(
                 emulated,
-                "the server is as slow and as limited as AWS, as was asked for"
+                "the server has delays or limits of AWS, because of --emulate or --transition-delay"
             );
         }
         for fault in &arguments.fault {
-            warn!(%fault, seed = arguments.fault_seed, "some calls have a fault, as was asked for");
+            warn!(%fault, seed = arguments.fault_seed, "some calls have a fault, because of --fault");
         }
         let is_tls = self.tls.is_some();
         let url = announcement::url(self.addresses[0], is_tls);
@@ -641,7 +644,7 @@ impl Begun<'_> {
             needs_key: arguments.access.verifies_signatures(),
             self_signed: self.tls.and_then(|tls| tls.self_signed.as_deref()),
         };
-        // A closed standard output is no reason not to serve.
+        // The server also serves if standard output is closed.
         let _ = announcement.write(&mut io::stdout().lock(), arguments.audience());
         Ok(())
     }
@@ -699,7 +702,7 @@ impl Begun<'_> {
 async fn stopping(stop: impl Future<Output = ()>, url_file: Option<&mut UrlFile>) {
     stop.await;
     service_manager::tell_stopping();
-    // A program that reads it now would come too late.
+    // A program that reads the file now would come too late.
     if let Some(file) = url_file {
         file.remove();
     }

@@ -7,9 +7,10 @@ use super::size::size;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct SpaceArguments {
-    /// How large the files become that records are in: 64KiB to 1GiB
+    /// The size of a segment, a file with records: 64KiB to 1GiB
     ///
-    /// A shard's first files are smaller. Space is given back a file at a time, so smaller ones suit a small disk.
+    /// A shard's first segments are smaller. Space is freed a whole segment at a time, so use small segments on a small
+    /// disk.
     #[arg(
         long,
         value_name = "SIZE",
@@ -19,9 +20,10 @@ pub(super) struct SpaceArguments {
     )]
     segment_bytes: u64,
 
-    /// How much of the files that are not needed any more is kept, to be written again; 0 for none
+    /// How many bytes of segment files that are no longer needed are kept for reuse; 0 for none
     ///
-    /// Never more than the disk has free beside: where space is short, deleting a stream gives it back to the disk.
+    /// The server never keeps more than the disk has free besides. So if space is short, deleting a stream frees space
+    /// on the disk.
     #[arg(
         long,
         value_name = "SIZE",
@@ -31,14 +33,15 @@ pub(super) struct SpaceArguments {
     )]
     pool_bytes: u64,
 
-    /// Map the files that are read, instead of reading them into buffers
+    /// Map segments into memory, instead of reading them into buffers
     ///
-    /// Reading much at a time is a little faster then; but a disk that cannot read a mapped page ends the server with
-    /// SIGBUS, and again each time that a consumer comes to it. Without this it is an error of the one shard.
+    /// This makes large reads a little faster. But if the disk cannot read a mapped page, the server ends with SIGBUS,
+    /// and does so again each time that a consumer reaches that page. Without this option, it is an error of that shard
+    /// alone.
     #[arg(long, env = "ANABRANCH_MAP_SEGMENTS")]
     map_segments: bool,
 
-    /// How much of the files is kept mapped with --map-segments
+    /// How many bytes of segments are kept mapped with --map-segments
     #[arg(
         long,
         value_name = "SIZE",

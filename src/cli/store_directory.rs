@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
-/// What the addresses of servers and clusters begin with.
+/// The beginnings of the addresses of servers and clusters.
 const SCHEMES: [&str; 4] = ["http://", "https://", "nats://", "tls://"];
 
-/// Refuses the address of a server: no file system would say what is wanted instead.
+/// Refuses the address of a server. An error of the file system would not say what is wrong.
 pub(super) fn store_directory() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| {
         let is_address = path

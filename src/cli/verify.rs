@@ -30,21 +30,21 @@ pub(super) struct VerifyArguments {
     #[arg(long)]
     json: bool,
 
-    /// Print what is harmless too
+    /// Print harmless findings too
     #[arg(long)]
     all: bool,
 }
 
 pub(super) const AFTER_HELP: &str = "\
-Reads every byte that the store has: CURRENT, the manifest, each segment's header page, frames and records, how they
-join and where they end, and the index files. Changes nothing, and opens nothing for writing. May run while a server has
-the store: what is just being written is said to be that.
+Reads every byte of the store: CURRENT, the manifest, the header page, frames and records of each segment, and the index
+files. Also checks how frames and segments join, and where they end. Changes nothing, and opens nothing for writing. It
+may run while a server has the store: data that is just being written is reported as such.
 
-For each place that is damaged it prints the file, the offset, what does not hold there, and what that means: which
-records are lost, or are whole but not served until the store is repaired.
+For each damaged place it prints the file, the offset, what is wrong there, and what that means: which records are lost,
+or are whole but not served until the store is repaired.
 
-With --engine, of a store on a cluster: reads every message on each server that has it, whatever the others have, and
-names the server that has something else. What a server keeps in memory for some seconds is not read from its disk.
+With --engine, it verifies a store on a cluster. It reads every message on each server that has it, and names each
+server whose message differs. Messages that a server keeps in memory, for some seconds, are not read from its disk.
 
 Examples:
   anabranch verify /var/lib/anabranch
@@ -150,8 +150,8 @@ fn as_json(verification: &Verification) -> Value {
     })
 }
 
-/// A finding for machines: `meaning` is one of `harmless`, `being-written`, `never-acknowledged`, `unavailable`, `lost`,
-/// `does-not-open`, `held-by-other-copy`.
+/// A finding for machines: `meaning` is one of `harmless`, `being-written`, `never-acknowledged`, `unavailable`,
+/// `lost`, `does-not-open`, `held-by-other-copy`.
 pub(super) fn finding_as_json(finding: &Finding) -> Value {
     let (meaning, from, to, arrived_from, arrived_until) = match &finding.consequence {
         Consequence::Harmless { .. } => ("harmless", None, None, None, None),

@@ -28,15 +28,15 @@ use scratch::Scratch;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct BenchArguments {
-    /// Where the data is written while it runs: a directory on the disk that is to be measured
+    /// A directory on the disk to measure, for the data that is written meanwhile
     #[arg(value_name = "DIR", default_value = ".")]
     directory: PathBuf,
 
-    /// How long the disk is measured, and how long anabranch is
+    /// How long to measure the disk, and how long to measure anabranch
     #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     seconds: f64,
 
-    /// How many write at the same time
+    /// How many threads write at the same time
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
     writers: u32,
 
@@ -52,7 +52,7 @@ pub(super) struct BenchArguments {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     shards: u32,
 
-    /// What an acknowledged record survives. With --endpoint it is the server's to choose: say here what it does
+    /// What an acknowledged record survives. With --endpoint the server decides that: give its level here
     #[arg(long, value_enum, default_value_t = DurabilityLevel::Synced)]
     durability: DurabilityLevel,
 
@@ -66,12 +66,13 @@ pub(super) struct BenchArguments {
 }
 
 pub(super) const AFTER_HELP: &str = "\
-Measures the raw limit of the disk and anabranch in turns, about a second each: the same bytes, in calls of the same size,
-by as many threads. The raw limit is pwrite and fdatasync on blocks that were written before, with a simple queue that
-makes one group of what has gathered; where puts do not wait for a sync, it is one pwrite for each call.
+Measures the raw limit of the disk and anabranch in turns of about a second: the same bytes, in calls of the same size,
+by the same number of threads. The raw limit is pwrite and fdatasync on blocks that were written before, with a simple
+queue that writes and syncs all waiting calls as one group. If puts do not wait for a sync, the raw limit is one pwrite
+for each call.
 
-Afterwards everything that was acknowledged is read back, through a store that is opened again. What it makes in DIR (and,
-with --endpoint, its stream) is removed at the end.
+Afterwards it opens the store again and reads back everything that was acknowledged. At the end it removes what it made
+in DIR, and with --endpoint its stream.
 
 Examples:
   anabranch bench /var/lib --writers 64

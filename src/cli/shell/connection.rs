@@ -1,10 +1,10 @@
-//! A connection that may break, as when a server is started again: positions stay good.
+//! A connection that may break, as when a server is started again. Positions stay valid.
 
 use std::time::{Duration, Instant};
 
 use super::super::Failure;
 
-/// When what failed is tried again.
+/// When a failed call is tried again.
 #[derive(Default)]
 pub(super) struct Connection {
     broken: Option<Broken>,
@@ -18,14 +18,14 @@ struct Broken {
 impl Connection {
     const FIRST_WAIT: Duration = Duration::from_millis(100);
     const LONGEST_WAIT: Duration = Duration::from_secs(5);
-    /// So long it is tried again.
+    /// For how long it is tried again.
     const PATIENCE: Duration = Duration::from_secs(300);
 
     pub(super) fn note_answer(&mut self) {
         self.broken = None;
     }
 
-    /// How long to wait until it is tried again; `None` if that is of no use. Says so the first time.
+    /// How long to wait before the next try; `None` if another try is of no use. The first time, a message says so.
     pub(super) fn wait_after(&mut self, failure: &Failure) -> Option<Duration> {
         if !failure.may_pass() {
             return None;

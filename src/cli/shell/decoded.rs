@@ -17,8 +17,8 @@ impl<'a> Decoded<'a> {
         let Ok(text) = std::str::from_utf8(data) else {
             return Decoded::Bytes(data);
         };
-        // A number or a word alone is a document too, but was put as a text. The whole document is read, since a value
-        // that is skipped may have half of a surrogate, or a number beyond all ranges.
+        // A number or a word alone is a document too, but was put as a text. The whole document is parsed: a value that
+        // is only skipped may have half of a surrogate, or a number out of range.
         let is_json =
             text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<Value>(text).is_ok();
         match is_json {
@@ -56,7 +56,7 @@ pub(super) fn json_text(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-/// Without characters that a terminal takes for commands.
+/// The text without characters that a terminal takes for commands.
 pub(super) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {

@@ -87,8 +87,16 @@ impl Directory {
 
     fn find(&self, name: &str) -> Result<Stream, Failure> {
         let found = self.find_if_there(name)?;
-        // By the name that was given, which may have a namespace.
-        found.ok_or_else(|| Failure::Refused(format!("stream {name} not found")))
+        // The message has the name as it was given, perhaps with a namespace.
+        found.ok_or_else(|| {
+            let place = match name.contains('/') {
+                true => String::new(),
+                false => format!(" in {}", self.namespace),
+            };
+            Failure::Refused(format!(
+                "stream {name} not found{place}; `anabranch streams` lists those of all regions and accounts"
+            ))
+        })
     }
 
     fn find_if_there(&self, name: &str) -> Result<Option<Stream>, Failure> {
@@ -144,7 +152,7 @@ impl Target for Directory {
 
     const BETWEEN_READS: Duration = Duration::from_millis(50);
 
-    /// A log that does not take a record takes none behind it either.
+    /// A log that does not take a record does not take later ones either.
     const KEEPS_ORDER: bool = true;
 
     fn streams(&mut self) -> Result<Vec<StreamRow>, Failure> {
@@ -254,7 +262,7 @@ impl Target for Directory {
                 Err(error) => {
                     answer.untaken.push(place);
                     answer.is_doubtful |= !matches!(error, Error::StorageFull { .. });
-                    // A disk that is full or broken does not become better by another try.
+                    // If the disk is full or broken, another try does not help.
                     answer.failure = answer.failure.or(Some(Failure::Directory(error)));
                 }
             }
@@ -304,7 +312,7 @@ impl Target for Directory {
         loop {
             let batch = match cursor.stream.get_records(&cursor.next, &limit) {
                 Ok(batch) => batch,
-                // As in a server, reading goes on with the first record that is kept.
+                // As in a server, reading continues with the first record that is kept.
                 Err(Error::Trimmed {
                     first_kept: Some(next),
                     ..
@@ -347,7 +355,7 @@ fn check_is_of(stream: &Stream, number: SequenceNumber) -> Result<(), Failure> {
     let read = position.and_then(|position| stream.get_records(&position, &one));
     let first = match read {
         Ok(batch) => batch.records.first().map(|record| record.sequence_number),
-        // Hidden already, or damaged. The next call gives the error for an impossible number.
+        // The record is hidden already, or damaged. The next call gives the error for an impossible number.
         Err(_) => None,
     };
     match first {

@@ -10,7 +10,7 @@ pub(super) struct KeyArguments {
     #[arg(long, value_name = "KEY", conflicts_with = "key_field", value_parser = whole)]
     key: Option<String>,
 
-    /// Each line is a JSON object, and this member of it is the partition key: a text, a number or a boolean
+    /// The member that is the partition key of a line, which is a JSON object: a text, a number or a boolean
     #[arg(long, value_name = "FIELD")]
     key_field: Option<String>,
 }

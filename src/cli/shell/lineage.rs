@@ -16,14 +16,14 @@ pub(super) struct LineageReader<'t, T: Target> {
     /// The shards still to be read in this round, and those that were read.
     left: VecDeque<(ShardId, T::Cursor)>,
     done: VecDeque<(ShardId, T::Cursor)>,
-    /// All shards that were ever begun, and those of them that were read to their ends.
+    /// All shards that were begun, and those of them that were read to their ends.
     begun: BTreeSet<ShardId>,
     drained: BTreeSet<ShardId>,
     /// Whether records were found in this round.
     has_news: bool,
     /// Whether shards may be ready to begin.
     is_any_drained: bool,
-    /// Where each shard ends, unless reading goes on for ever.
+    /// Where each shard ends, unless reading continues for ever.
     until: Option<Until>,
     /// The last sequence number that was read of each shard.
     last: BTreeMap<ShardId, String>,
@@ -92,7 +92,7 @@ impl<'t, T: Target> LineageReader<'t, T> {
         }
     }
 
-    /// Ends each shard there, also those that are begun later.
+    /// Ends each shard there, also shards that are begun later.
     pub(super) fn end_at(&mut self, until: Until) {
         self.until = Some(until);
     }
@@ -179,7 +179,7 @@ impl<'t, T: Target> LineageReader<'t, T> {
     }
 }
 
-/// Of the shards that are listed those that can be begun: all their parents are drained, or are not there any more.
+/// The listed shards that can be begun: all their parents are drained, or do not exist any more.
 pub(super) fn ready(
     listed: Vec<ShardRow>,
     begun: &BTreeSet<ShardId>,
@@ -194,7 +194,7 @@ pub(super) fn ready(
     listed.values().filter(is_ready).cloned().collect()
 }
 
-/// The shards without a parent that is still there.
+/// The shards without a parent that still exists.
 pub(super) fn roots(shards: Vec<ShardRow>) -> Vec<ShardRow> {
     let ids: BTreeSet<_> = shards.iter().map(|shard| shard.id).collect();
     let is_root = |shard: &ShardRow| !shard.parents.iter().any(|parent| ids.contains(parent));

@@ -13,7 +13,7 @@ pub(super) struct Meter {
     shown: Option<Instant>,
     /// `None` if nothing is to be shown.
     line: Option<ProgressLine>,
-    /// How much there is to do, and how much of it is done, if that is known.
+    /// How much there is to do, if that is known, and how much of it is done.
     goal: Option<(u64, u64)>,
 }
 
@@ -90,7 +90,7 @@ impl Meter {
     }
 }
 
-/// `[#####---------------]  25 %  `. If the goal has moved, as with a file that has grown, it is at most reached.
+/// `[#####---------------]  25 %  `. At most 100 %, even if more than the goal is done, as with a file that has grown.
 fn bar(done: u64, goal: u64) -> String {
     const WIDTH: usize = 20;
     let share = match goal {

@@ -55,11 +55,11 @@ pub(super) enum ShellCommand {
     #[command(after_long_help = put::AFTER_HELP)]
     Put(put::PutArguments),
 
-    /// Show the records that a stream, or a shard of it, has from a position on
+    /// Show the records of a stream, or of one of its shards, from a position on
     #[command(after_long_help = records::AFTER_HELP)]
     Get(records::GetArguments),
 
-    /// Show the records of all shards, parents before their children, and with --follow those that come
+    /// Show the records of all shards, parents before their children, and with --follow also new ones
     #[command(after_long_help = records::AFTER_HELP)]
     Tail(records::TailArguments),
 
@@ -71,11 +71,11 @@ pub(super) enum ShellCommand {
     #[command(after_long_help = AFTER_HELP)]
     Merge(reshard::MergeArguments),
 
-    /// Copy a stream to another directory, server, cluster or AWS while it is written, and go on where that ended
+    /// Copy a stream to another directory, server, cluster or AWS while it is written, and resume where a run ended
     #[command(after_long_help = mirror::AFTER_HELP)]
     Mirror(Box<mirror::MirrorArguments>),
 
-    /// Hide the records in front of a position, and free their space
+    /// Hide the records before a position, and free their space
     #[command(after_long_help = AFTER_HELP)]
     Trim(trim::TrimArguments),
 
@@ -91,10 +91,11 @@ macro_rules! after_help {
             $before,
             "\
 Requests are signed with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN if they are set; a server
-without --credentials needs none. AWS_CA_BUNDLE names the certificates that are trusted for https, in PEM.
+without --credentials needs none of them. AWS_CA_BUNDLE names a PEM file with the certificates that are trusted for
+https.
 
-Standard output has a table for people on a terminal, and else one JSON object a line; --output says which. Times are in
-RFC 3339, in UTC.
+The output is a table if standard output is a terminal, and otherwise one JSON object per line; --output chooses the
+format. Times are in RFC 3339, in UTC.
 
 Exit status:
   0  done, or standard output was closed

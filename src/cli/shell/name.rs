@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use anabranch::check_stream_name;
 
-/// The name of a stream; in a directory with that of a namespace and a slash in front of it, if it is in one of its own.
+/// The name of a stream. In a directory, the name of a namespace and a slash may precede it.
 #[derive(Debug, Clone)]
 pub(super) struct StreamArgument(String);
 

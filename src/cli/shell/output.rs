@@ -9,7 +9,7 @@ use crate::cli::table;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct OutputArguments {
-    /// What standard output has [default: table on a terminal, json otherwise]
+    /// The format of standard output [default: table on a terminal, json otherwise]
     #[arg(long, value_enum, value_name = "FORMAT")]
     output: Option<Format>,
 }
@@ -18,7 +18,7 @@ pub(super) struct OutputArguments {
 pub(super) enum Format {
     /// Columns for people
     Table,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
 }
 

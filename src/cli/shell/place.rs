@@ -17,21 +17,21 @@ use crate::cli::store_directory::store_directory;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct PlaceArguments {
-    /// A directory with a store; to read it, also one that a server has open
+    /// A directory with a store; commands that only read can use one that a server has open
     #[arg(long, value_name = "DIR", value_parser = store_directory(), conflicts_with = "endpoint")]
     data_dir: Option<PathBuf>,
 
-    /// The address of a server, or of Amazon Kinesis, also aws://REGION where the program was built with `mirror`
-    /// [default: AWS_ENDPOINT_URL_KINESIS, or http://127.0.0.1:4567]
+    /// The address of a server or of Amazon Kinesis, or aws://REGION if the program was built with `mirror` [default:
+    /// AWS_ENDPOINT_URL_KINESIS, or http://127.0.0.1:4567]
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
 
-    /// The region whose streams are meant [default: in a directory us-east-1, as of a server; else AWS_REGION,
-    /// AWS_DEFAULT_REGION, or what the server takes]
+    /// The region of the streams [default: in a directory us-east-1, as in a server; otherwise AWS_REGION,
+    /// AWS_DEFAULT_REGION, or the server's own region]
     #[arg(long, env = "ANABRANCH_REGION")]
     region: Option<String>,
 
-    /// The account whose streams are meant in a directory
+    /// The account of the streams in a directory
     #[arg(long, value_name = "ID", default_value = ServerOptions::DEFAULT_ACCOUNT_ID, env = "ANABRANCH_ACCOUNT_ID")]
     account_id: String,
 
@@ -39,7 +39,7 @@ pub(super) struct PlaceArguments {
     #[arg(long, value_name = "FILE", env = "ANABRANCH_KEYS")]
     keys: Option<PathBuf>,
 
-    /// Whether a call that puts records is not made again where it may have failed.
+    /// Whether a call that puts records is not repeated if it may have failed.
     #[arg(skip)]
     puts_once: bool,
 }
@@ -69,7 +69,7 @@ impl PlaceArguments {
         }
     }
 
-    /// A server of a mirror, which looks for what became of a call without an answer.
+    /// A server of a mirror. The mirror itself finds out the effect of a call without an answer.
     pub(super) fn of_endpoint(url: &str, region: Option<String>, account_id: &str) -> Self {
         Self {
             data_dir: None,
@@ -130,7 +130,8 @@ impl PlaceArguments {
         Endpoint::open(&url, region)
     }
 
-    /// Where a server has the streams of an account in a region, which is the server's own where none is given.
+    /// The namespace in which a server has the streams of an account in a region, by default in the server's own
+    /// region.
     pub(super) fn namespace_of(region: Option<&str>, account_id: &str) -> Result<String, Failure> {
         let region = region.unwrap_or(ServerOptions::DEFAULT_REGION);
         let options = ServerOptions::new("").region(region).account_id(account_id);
@@ -155,7 +156,7 @@ fn at_aws(_: &str, _: impl Work) -> Result<(), Failure> {
     ))
 }
 
-/// Does the work and lets the place go.
+/// Does the work and closes the place.
 pub(super) fn worked(mut target: impl Target, work: impl Work) -> Result<(), Failure> {
     let done = work.at(&mut target);
     let closed = target.close();

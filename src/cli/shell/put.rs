@@ -44,15 +44,16 @@ Examples:
   anabranch get clicks --decode --output json |
     jq -r 'select(.encoding==\"text\").data, (select(.encoding==\"json\").data|tojson)' | anabranch put copy
 
-The last one copies text without line feeds, and JSON; other records are left out, and keys are not kept.
+The last example copies text without line feeds, and JSON. It leaves out other records, and does not keep the keys.
 
-A line ends at its line feed, which is no part of the record. Lines that are there are put together, up to 500 and 5 MiB
-at a time; none waits for others. Records that the endpoint throttles are put again until it takes them, and no line
-behind their call is put before; within a call they come behind those that it took, also of the same key. A call that the
-endpoint answers with a failure of its own is made again, so that records can be there twice. It ends at the first line
-that cannot be a record: those before it are put. How many that are is on standard output, and in the message of a
-failure, with the first line that was not put. Where standard error is a terminal a line there tells how many are put, and
-how fast; of input that is a file also how much of it.
+A line ends at its line feed, which is not part of the record. Lines that have arrived are put together in one call, up
+to 500 lines and 5 MiB; no line waits for later ones. Records that the endpoint throttles are put again until it takes
+them, before the lines of later calls. Within a call, they come after the records that the endpoint took, even with the
+same key. If the endpoint answers a call with a failure of its own, the call is repeated, so records can be put twice.
+
+The command ends at the first line that cannot be a record; all lines before it are put. Standard output has the number
+of records that were put. The message of a failure has that number too, and the first line that was not put. If standard
+error is a terminal, a line there shows how many records were put and how fast, and for a file as input how much of it.
 
 "
 );
@@ -143,8 +144,8 @@ impl<T: Target> Putter<'_, T> {
         }
     }
 
-    /// Puts these records repeatedly until all are taken. No later line is put before. The records are in the order of
-    /// their lines, which have no gap.
+    /// Puts these records repeatedly until all are taken, before any later line. The records are in the order of their
+    /// lines, which have no gap.
     fn put(&mut self, mut records: Vec<NewRecord>) -> Result<(), Failure> {
         let last_line = records.last().map_or(0, |record| record.line);
         let mut wait = FIRST_WAIT;
@@ -211,7 +212,7 @@ struct Batch {
     records: Vec<NewRecord>,
     /// A record for which there was no room.
     held: Option<NewRecord>,
-    /// The line behind the records that cannot be a record, and why.
+    /// The number of the line after these records, if it cannot be a record, and why.
     wrong: Option<(u64, String)>,
 }
 

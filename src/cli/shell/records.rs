@@ -52,7 +52,7 @@ pub(in crate::cli) struct TailArguments {
     #[arg(value_name = "NAME")]
     stream: StreamArgument,
 
-    /// Go on with the records that come, and with the shards that splits and merges open, until interrupted
+    /// Show new records until interrupted, also those of shards that splits and merges open
     #[arg(long)]
     follow: bool,
 
@@ -75,13 +75,15 @@ Examples:
   anabranch get clicks --output json | jq -r '.data | @base64d'
   anabranch get clicks --decode --output json | jq 'select(.encoding == \"json\") | .data.page'
 
-A JSON line has shard, sequence_number, arrival, partition_key, encoding and data. Data is in base64; with --decode its
-encoding is json, text, or base64 for what is neither, and the records that the Kinesis Producer Library has put into one
-are lines of their own, with their place in it as sub_sequence_number; --limit counts them as one. Where standard error
-is a terminal and standard output is not, a line says how much was read, and how far the last of it is behind. Without
---follow the end of a shard is where it ended when the command was started, or a little behind. A directory is followed
-while a server, or another program, has it and writes to it, and when it is started again; a connection that breaks is
-made again for 5 minutes. Stopped by SIGINT or SIGTERM, it has done what it was asked.
+A JSON line has shard, sequence_number, arrival, partition_key, encoding and data. Data is in base64. With --decode its
+encoding is json, text, or base64 for other data. With --decode, the records that the Kinesis Producer Library has put
+into one record are on lines of their own, with their place in that record as sub_sequence_number; --limit counts them
+as one. If standard error is a terminal and standard output is not, a line there shows how much was read, and how long
+ago the last record arrived.
+
+Without --follow, a shard ends where it ended when the command started, or a little later. --follow also works on a
+directory that a server or another program has open and writes to, and continues when that is started again. A
+connection that breaks is opened again, for up to 5 minutes. SIGINT and SIGTERM end --follow with status 0.
 
 "
 );

@@ -22,7 +22,7 @@ pub(in crate::cli) struct SplitArguments {
     #[arg(value_parser = dump::shard)]
     shard: ShardId,
 
-    /// The first hash key of the second child [default: the one that makes halves]
+    /// The first hash key of the second child [default: the one that splits the shard in half]
     #[arg(long, value_name = "HASHKEY")]
     at: Option<HashKey>,
 

@@ -15,12 +15,13 @@ use super::target::ReadRecord;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct ShownArguments {
-    /// No more than this many records
+    /// Show at most this many records
     #[arg(long, value_name = "COUNT")]
     limit: Option<usize>,
 
-    /// In JSON lines, data as text or JSON where it is that; in a table, JSON over several lines; in both, the records
-    /// that the Kinesis Producer Library has put into one as records of their own
+    /// Decode data, and show records that the Kinesis Producer Library has put into one as records of their own
+    ///
+    /// In JSON lines, data that is text or JSON is shown as such. In a table, JSON is shown over several lines.
     #[arg(long)]
     decode: bool,
 
@@ -119,7 +120,7 @@ impl Shown {
     }
 }
 
-/// An item with its own line: a record, or one of those that the Kinesis Producer Library has put into it.
+/// An item with a line of its own: a record, or one that the Kinesis Producer Library has put into a record.
 struct Item<'a> {
     record: &'a ReadRecord,
     /// Its place among those in the record.

@@ -21,7 +21,7 @@ use super::target::{NewStream, StreamRow, Target};
 
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct StreamsArguments {
-    /// The stream whose shards are to be listed
+    /// The stream whose shards to list
     #[arg(value_name = "NAME")]
     stream: Option<StreamArgument>,
 
@@ -38,7 +38,7 @@ pub(in crate::cli) struct CreateArguments {
     #[arg(value_name = "NAME")]
     stream: StreamArgument,
 
-    /// How many shards it has
+    /// The number of shards
     #[arg(
         long,
         default_value_t = ServerOptions::DEFAULT_SHARD_COUNT,
@@ -59,7 +59,7 @@ pub(in crate::cli) struct DeleteArguments {
     #[arg(value_name = "NAME")]
     stream: StreamArgument,
 
-    /// Do it without asking
+    /// Delete without asking
     #[arg(long)]
     yes: bool,
 

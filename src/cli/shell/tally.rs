@@ -10,12 +10,12 @@ pub(super) struct Tally {
     gap: Option<Gap>,
 }
 
-/// Lines of a failed call that are not put. All lines in front of them are.
+/// Lines of a failed call that are not put. All lines before them are put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Gap {
     first_line: u64,
     last_line: u64,
-    /// How many lines behind the first one are put nevertheless.
+    /// How many lines after the first one are put nevertheless.
     behind: u64,
     /// Whether it is known that they are not put.
     is_certain: bool,

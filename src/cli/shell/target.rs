@@ -16,19 +16,19 @@ pub(super) trait Target {
     /// A position in one shard. Reading moves it.
     type Cursor;
 
-    /// How long to wait before reading again if a stream had nothing new.
+    /// How long to wait before the next read if a stream had no new records.
     const BETWEEN_READS: Duration;
 
-    /// Whether the records that one call puts into a shard get there in their order, whatever becomes of some of them.
+    /// Whether the records that one call puts into a shard keep their order, even if some of them are not taken.
     const KEEPS_ORDER: bool;
 
     /// All streams, in the order of their names.
     fn streams(&mut self) -> Result<Vec<StreamRow>, Failure>;
 
-    /// One of them; `None` if it is not there.
+    /// One of them; `None` if it does not exist.
     fn look_up(&mut self, stream: &str) -> Result<Option<StreamRow>, Failure>;
 
-    /// One of them, which is to be there.
+    /// One of them, or the failure if it does not exist.
     fn stream(&mut self, stream: &str) -> Result<StreamRow, Failure> {
         let found = self.look_up(stream)?;
         found.ok_or_else(|| Failure::Refused(format!("stream {stream} not found")))
@@ -37,7 +37,7 @@ pub(super) trait Target {
     /// The shards that a filter selects, in the order of their ids.
     fn shards(&mut self, stream: &str, filter: ShardFilter) -> Result<Vec<ShardRow>, Failure>;
 
-    /// What the owner of a stream noted.
+    /// The tags of a stream.
     fn tags(&mut self, stream: &str) -> Result<BTreeMap<String, String>, Failure>;
 
     /// Makes a stream.
@@ -52,7 +52,7 @@ pub(super) trait Target {
     /// Closes two shards and opens one.
     fn merge(&mut self, stream: &str, first: ShardId, second: ShardId) -> Result<(), Failure>;
 
-    /// Hides the records in front of a position. A sequence number is a position in its shard, a time a position in all
+    /// Hides the records before a position. A sequence number is a position in its shard, a time a position in all
     /// shards.
     fn trim(&mut self, stream: &str, to: StartingPosition) -> Result<(), Failure>;
 
@@ -67,7 +67,7 @@ pub(super) trait Target {
         from: StartingPosition,
     ) -> Result<Option<Self::Cursor>, Failure>;
 
-    /// The position behind a record of a shard, by its sequence number; `None` if the shard is not there any more.
+    /// The position after a record of a shard, by its sequence number; `None` if the shard does not exist any more.
     fn cursor_behind(
         &mut self,
         stream: &str,
@@ -75,10 +75,10 @@ pub(super) trait Target {
         number: &str,
     ) -> Result<Option<Self::Cursor>, Failure>;
 
-    /// How many records there are from a position on, where that is known.
+    /// How many records there are from a position on, if that is known.
     fn count_from(&mut self, cursor: &Self::Cursor) -> Result<Option<u64>, Failure>;
 
-    /// Up to `limit` records from a position on, which is moved behind them. Does not wait for records.
+    /// Up to `limit` records from a position on, which moves past them. Does not wait for records.
     fn read(&mut self, cursor: &mut Self::Cursor, limit: usize) -> Result<Page, Failure>;
 
     /// Closes the place.
@@ -102,7 +102,7 @@ pub(super) struct StreamRow {
 }
 
 impl StreamRow {
-    /// Whether it is done with all changes.
+    /// Whether it exists and no change of it is under way.
     pub(super) fn is_active(&self) -> bool {
         self.status == StreamStatus::Active.to_string()
     }
@@ -114,20 +114,20 @@ impl StreamRow {
     }
 }
 
-/// What a stream that is made is to be like.
+/// The settings of a stream to make.
 #[derive(Debug, Clone, Default)]
 pub(super) struct NewStream {
     pub(super) shards: u32,
     pub(super) mode: StreamMode,
-    /// `None` is as the place has it.
+    /// `None` is the default of the place.
     pub(super) retention: Option<Retention>,
-    /// `None` is as the place has it.
+    /// `None` is the default of the place.
     pub(super) max_record_bytes: Option<u32>,
     pub(super) tags: BTreeMap<String, String>,
 }
 
 impl NewStream {
-    /// One of so many shards.
+    /// One with this many shards, and else with the defaults.
     pub(super) fn of_shards(shards: u32) -> NewStream {
         NewStream {
             shards,
@@ -136,7 +136,7 @@ impl NewStream {
     }
 }
 
-/// What is told of a shard.
+/// A shard, as the commands show it.
 #[derive(Debug, Clone)]
 pub(super) struct ShardRow {
     pub(super) id: ShardId,
@@ -151,7 +151,7 @@ pub(super) struct NewRecord {
     /// Its line in the input, from 1.
     pub(super) line: u64,
     pub(super) key: String,
-    /// Where it belongs, if that is not where its key says.
+    /// The explicit hash key, if the hash key of the partition key does not apply.
     pub(super) hash_key: Option<HashKey>,
     pub(super) data: Bytes,
 }
@@ -172,14 +172,14 @@ pub(super) struct PutAnswer {
     pub(super) reason: String,
     /// Why some of them can never be taken.
     pub(super) failure: Option<Failure>,
-    /// With a failure: records that seem not to be taken may be stored nevertheless.
+    /// With a failure: records that count as not taken may be stored nevertheless.
     pub(super) is_doubtful: bool,
-    /// The highest sequence number that each shard gave, where something was taken.
+    /// The highest sequence number that each shard gave, for the shards that took something.
     pub(super) last: BTreeMap<ShardId, String>,
 }
 
 impl PutAnswer {
-    /// Notes where a record is. Sequence numbers are compared as numbers, which have no zeros in front.
+    /// Notes where a record is. Sequence numbers are compared as numbers; they have no leading zeros.
     pub(super) fn note_taken(&mut self, shard: ShardId, number: String) {
         let last = self.last.entry(shard).or_default();
         if (number.len(), number.as_str()) > (last.len(), last.as_str()) {
@@ -202,9 +202,9 @@ pub(super) struct ReadRecord {
 #[derive(Debug, Default)]
 pub(super) struct Page {
     pub(super) records: Vec<ReadRecord>,
-    /// How old the last of them is, in milliseconds, if more is there.
+    /// How old the last of them is, in milliseconds, if there are more records.
     pub(super) millis_behind: u64,
-    /// Nothing more is there now.
+    /// There are no more records now.
     pub(super) is_at_head: bool,
     /// Whether there will be no more records: the shard is closed, or does not exist any more.
     pub(super) is_drained: bool,

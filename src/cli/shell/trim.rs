@@ -19,10 +19,10 @@ pub(in crate::cli) struct TrimArguments {
     #[arg(value_name = "NAME")]
     stream: StreamArgument,
 
-    /// The first that stays: a sequence number, of whose shard and its parents records go; or a time in RFC 3339 or
-    /// from now like -1h, for all shards
+    /// The first record that stays: a sequence number, a time in RFC 3339, or one from now like -1h
     ///
-    /// A time that has not come yet is refused, and so is a sequence number that its shard has not come to.
+    /// A sequence number is a position in its shard: the shard and its ancestors are trimmed. A time trims all shards.
+    /// A time in the future is refused, and so is a sequence number that its shard has not reached.
     #[arg(long, value_name = "POSITION", allow_hyphen_values = true, value_parser = position::to)]
     to: StartingPosition,
 
@@ -33,7 +33,7 @@ pub(in crate::cli) struct TrimArguments {
     place: PlaceArguments,
 }
 
-/// Hides the records in front of a position, and shows the first remaining record of each shard.
+/// Hides the records before a position, and shows the first remaining record of each shard.
 pub(super) fn run(arguments: &TrimArguments) -> Result<(), Failure> {
     arguments
         .place

@@ -1,4 +1,4 @@
-//! What answers of the SDK say, in the commands' words.
+//! Converts answers of the SDK into the types of the commands.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use aws_sdk_kinesis::types::{Record, Shard, ShardFilter, ShardFilterType, Stream
 use super::super::super::Failure;
 use super::super::target::{PutAnswer, ReadRecord, ShardRow, StreamRow};
 
-/// The largest record of a stream that says nothing of it.
+/// The largest record of a stream whose description has no limit.
 const DEFAULT_MAX_RECORD_KIB: i32 = 1024;
 
 pub(super) fn stream(summary: &StreamDescriptionSummary) -> StreamRow {
@@ -62,7 +62,7 @@ pub(super) fn record(shard: ShardId, record: Record) -> ReadRecord {
     }
 }
 
-/// What PutRecords says of the records, of which there were `count`.
+/// The results of PutRecords for `count` records.
 pub(super) fn put_answer(answer: &PutRecordsOutput, count: usize) -> Result<PutAnswer, Failure> {
     if answer.records().len() != count {
         return Err(not_understood("Records"));
@@ -88,7 +88,7 @@ pub(super) fn put_answer(answer: &PutRecordsOutput, count: usize) -> Result<PutA
     Ok(put)
 }
 
-/// Whether an error says that the same can be done a little later.
+/// Whether an error means that the same call can succeed a little later.
 pub(super) fn is_throttling(error: &str) -> bool {
     matches!(
         error,
@@ -118,7 +118,7 @@ pub(super) fn filter(filter: anabranch::ShardFilter) -> Result<ShardFilter, Fail
         .map_err(|error| Failure::Refused(error.to_string()))
 }
 
-/// Where an iterator begins: its type, and what belongs to it.
+/// Where an iterator begins: its type, and the number or the time that belongs to it.
 pub(super) fn position(from: StartingPosition) -> (&'static str, Option<String>, Option<DateTime>) {
     match from {
         StartingPosition::TrimHorizon => ("TRIM_HORIZON", None, None),

@@ -18,14 +18,14 @@ use super::AwsOptions;
 const PATIENCE: Duration = Duration::from_secs(60);
 const PATIENCE_TO_CONNECT: Duration = Duration::from_secs(10);
 
-/// How often a call is made that cannot be answered at the time.
+/// How often a call is tried if it cannot be answered at the time.
 const MOST_ATTEMPTS: u32 = 7;
 
-/// Why a call did not do what was asked.
+/// Why a call failed.
 pub(super) enum CallError {
     /// An exception of the API.
     Refused { code: String, message: String },
-    /// All else.
+    /// Every other failure.
     Failed(Box<Failure>),
 }
 
@@ -48,7 +48,7 @@ impl CallError {
                 message: refused.err().message().unwrap_or_default().to_owned(),
             },
             SdkError::TimeoutError(_) | SdkError::ResponseError(_) => failed(true),
-            // What the client of HTTP gives a kind is a connection that broke; keys that are not found have none.
+            // A failure to which the client of HTTP gives a kind is a broken connection. Missing keys have no kind.
             SdkError::DispatchFailure(failure)
                 if failure.is_io() || failure.is_timeout() || failure.as_other().is_some() =>
             {
@@ -79,7 +79,7 @@ impl From<CallError> for Failure {
     }
 }
 
-/// What is at the bottom of an error.
+/// The innermost cause of an error.
 fn deepest(error: &dyn Error) -> String {
     let mut deepest = error;
     while let Some(source) = deepest.source() {
@@ -88,7 +88,7 @@ fn deepest(error: &dyn Error) -> String {
     deepest.to_string()
 }
 
-/// A client with the keys that AWS' own tools would take.
+/// A client with the keys that the tools of AWS would find.
 pub(super) async fn client(options: &AwsOptions<'_>) -> Result<Client, Failure> {
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
@@ -120,7 +120,7 @@ pub(super) async fn client(options: &AwsOptions<'_>) -> Result<Client, Failure> 
     }
 }
 
-/// No second attempt: what became of the first is looked for at the stream.
+/// No second attempt: the caller finds out the effect of the first one in the stream.
 pub(super) fn once() -> aws_sdk_kinesis::config::Builder {
     aws_sdk_kinesis::config::Builder::new().retry_config(RetryConfig::disabled())
 }

@@ -25,14 +25,14 @@ use client::CallError;
 pub(super) struct Aws {
     client: Client,
     runtime: Runtime,
-    /// What it is called in messages.
+    /// The name of the place in messages.
     place: String,
 }
 
-/// Whose streams are meant, and where.
+/// The account of the streams, and their place.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AwsOptions<'a> {
-    /// Empty if the environment says it.
+    /// Empty if the environment has it.
     pub(super) region: &'a str,
     pub(super) endpoint_url: Option<&'a str>,
     pub(super) profile: Option<&'a str>,
@@ -42,13 +42,13 @@ pub(super) struct AwsOptions<'a> {
 pub(super) struct AwsCursor {
     stream: String,
     shard: ShardId,
-    /// `None` once there is nothing more to come.
+    /// `None` once no more records can come.
     iterator: Option<String>,
-    /// Where to go on if the iterator is too old.
+    /// Where to continue if the iterator is too old.
     behind: Position,
 }
 
-/// What GetShardIterator takes: the type, a sequence number, a time.
+/// The input of GetShardIterator: the type, a sequence number, a time.
 type Position = (&'static str, Option<String>, Option<DateTime>);
 
 /// How long a change may take. On AWS it is about half a minute.
@@ -85,7 +85,7 @@ impl Aws {
         answered.map_err(|error| CallError::of(&self.place, &error))
     }
 
-    /// A change of a stream, waited for.
+    /// Waits until a change of a stream is done.
     fn changed<O>(&mut self, stream: &str, change: Result<O, CallError>) -> Result<(), Failure> {
         change?;
         self.wait_until(stream, |row| row.is_some_and(StreamRow::is_active))
@@ -109,7 +109,7 @@ impl Aws {
         Ok(())
     }
 
-    /// `None` if the shard is not there any more.
+    /// `None` if the shard does not exist any more.
     fn iterator(&self, stream: &str, shard: ShardId, at: &Position) -> Result<Option<String>, Failure> {
         let (kind, number, time) = at.clone();
         let call = self
@@ -153,7 +153,7 @@ impl Target for Aws {
     /// AWS allows five reads of a shard in a second.
     const BETWEEN_READS: Duration = Duration::from_millis(250);
 
-    /// Each record is taken or not, whatever became of those before it.
+    /// Kinesis takes or refuses each record independently.
     const KEEPS_ORDER: bool = false;
 
     fn streams(&mut self) -> Result<Vec<StreamRow>, Failure> {
@@ -330,7 +330,7 @@ impl Target for Aws {
         from: StartingPosition,
     ) -> Result<Option<AwsCursor>, Failure> {
         let behind = match from {
-            // Later this would be behind the records that came meanwhile.
+            // Later, the latest position would be after the records that came meanwhile.
             StartingPosition::Latest => StartingPosition::AtTimestamp(SystemClock.now()),
             from => from,
         };
@@ -347,7 +347,7 @@ impl Target for Aws {
         self.cursor_at(stream, shard, &at, at.clone())
     }
 
-    /// The API does not say it.
+    /// The API does not tell it.
     fn count_from(&mut self, _: &AwsCursor) -> Result<Option<u64>, Failure> {
         Ok(None)
     }

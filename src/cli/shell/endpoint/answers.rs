@@ -200,7 +200,7 @@ pub(super) fn iterator_input(stream: &str, shard: ShardId, from: StartingPositio
     input
 }
 
-/// A time in seconds. Where there is none it is that of nothing.
+/// A time in seconds; without one, 1970.
 fn time(value: Option<&Value>) -> Timestamp {
     let seconds = value.and_then(Value::as_f64).unwrap_or_default();
     Timestamp::from_millis((seconds * 1000.0).round() as u64)

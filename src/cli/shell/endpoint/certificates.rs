@@ -7,7 +7,8 @@ use super::super::environment::variable;
 
 const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 
-/// Over https those that `AWS_CA_BUNDLE` names, or else the system's. Over http none, so the system need not have any.
+/// For https, the certificates that `AWS_CA_BUNDLE` names, or else the system's. For http, none: the system need not
+/// have any.
 pub(super) fn trusted(client: ClientBuilder, is_https: bool) -> Result<ClientBuilder, Failure> {
     if !is_https {
         return Ok(client.tls_certs_only([]));
@@ -23,14 +24,14 @@ pub(super) fn trusted(client: ClientBuilder, is_https: bool) -> Result<ClientBui
     }
 }
 
-/// What `AWS_CA_BUNDLE` names.
+/// The file that `AWS_CA_BUNDLE` names.
 pub(in crate::cli::shell) struct Bundle {
     file: String,
-    /// In PEM, if it is what it should be.
+    /// In PEM, if the file is valid.
     pub(in crate::cli::shell) text: Vec<u8>,
 }
 
-/// The certificates that are trusted instead of the system's; `None` where none are named.
+/// The certificates that are trusted instead of the system's; `None` if the variable is not set.
 pub(in crate::cli::shell) fn bundle() -> Result<Option<Bundle>, Failure> {
     let Some(file) = variable(CA_BUNDLE) else {
         return Ok(None);

@@ -19,7 +19,7 @@ use super::answers;
 use super::certificates;
 use super::signing::Signer;
 
-/// Longer than any call takes that is answered.
+/// Longer than any answered call takes.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Shorter than any server keeps a connection without requests.
@@ -27,8 +27,8 @@ const LONGEST_IDLE: Duration = Duration::from_secs(20);
 
 const PATIENCE_TO_CONNECT: Duration = Duration::from_secs(10);
 
-/// How long an answer may take to begin, if the call itself does not wait. The slowest answers wait for a disk. A stopped
-/// endpoint still takes connections, so only the time shows that it is stopped.
+/// How long an answer may take to begin, if the call itself does not wait. The slowest answers wait for a disk. A
+/// stopped endpoint still takes connections, so only the time shows that it is stopped.
 const PATIENCE_TO_ANSWER: Duration = Duration::from_secs(30);
 
 /// A call may take a second more for each of this many bytes that are sent.
@@ -37,7 +37,7 @@ const LEAST_BYTES_PER_SECOND: u64 = 64 << 10;
 /// After this time without an answer, a message says so.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// How often a call is tried that the endpoint cannot answer at the time. The last wait is about 3 s.
+/// How often a call is tried if the endpoint cannot answer it at the time. The last wait is about 3 s.
 const MOST_ATTEMPTS: u32 = 7;
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -123,12 +123,12 @@ impl Client {
         self.call_once(operation, &body)
     }
 
-    /// Calls an operation once, whatever becomes of it.
+    /// Calls an operation once, even if it fails.
     pub(super) fn call_without_repeat(&self, operation: &str, input: &Value) -> Result<Value, CallError> {
         self.call_once(operation, input.to_string().as_bytes())
     }
 
-    /// What a call may have done and may do if it is made again.
+    /// The failure of a call that may have had its effect, and may succeed if it is repeated.
     pub(super) fn passing_failure(&self, reason: String) -> Failure {
         self.unanswered(reason, true).into()
     }
@@ -286,7 +286,7 @@ fn parsed(address: &str) -> Result<Url, Failure> {
     }
 }
 
-/// Whether the host is this machine, to which no proxy leads.
+/// Whether the host is this machine, for which no proxy is used.
 fn is_loopback(host: &str) -> bool {
     host == "localhost" || host == "[::1]" || host.starts_with("127.")
 }

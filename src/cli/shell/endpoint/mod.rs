@@ -21,7 +21,7 @@ use client::{CallError, Client};
 /// A server, or Amazon Kinesis.
 pub(super) struct Endpoint {
     client: Client,
-    /// Whether a call that puts records is made once alone: its caller looks for what became of it.
+    /// Whether a call that puts records is made only once: its caller finds out its effect.
     puts_once: bool,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct EndpointCursor {
     shard: ShardId,
     /// `None` once no more records can come.
     iterator: Option<String>,
-    /// Where to go on if the iterator is too old: the input of GetShardIterator.
+    /// Where to continue if the iterator is too old: the input of GetShardIterator.
     behind: Value,
 }
 
@@ -52,7 +52,7 @@ impl Endpoint {
         })
     }
 
-    /// The same, where a call that puts records and may have failed is not made again.
+    /// The same, but a call that puts records is not repeated if it may have failed.
     pub(super) fn that_puts_once(self) -> Self {
         Self {
             puts_once: true,
@@ -88,7 +88,7 @@ impl Endpoint {
         }
     }
 
-    /// Waits until a stream has made its change.
+    /// Waits until the change of a stream is done.
     fn wait_until_active(&mut self, stream: &str) -> Result<(), Failure> {
         self.wait_until(stream, |row| row.is_some_and(|row| row.status == "ACTIVE"))
     }
@@ -132,7 +132,7 @@ impl Endpoint {
         self.wait_until_active(stream)
     }
 
-    /// `None` if the shard is not there any more.
+    /// `None` if the shard does not exist any more.
     fn iterator(&mut self, input: &Value) -> Result<Option<String>, Failure> {
         match self.client.call("GetShardIterator", input) {
             Ok(answer) => match answer.get("ShardIterator").and_then(Value::as_str) {
@@ -151,7 +151,7 @@ impl Target for Endpoint {
     /// AWS allows five reads of a shard in a second.
     const BETWEEN_READS: Duration = Duration::from_millis(250);
 
-    /// Each record is taken or not, whatever became of those before it.
+    /// The endpoint takes or refuses each record independently.
     const KEEPS_ORDER: bool = false;
 
     fn streams(&mut self) -> Result<Vec<StreamRow>, Failure> {
@@ -282,7 +282,7 @@ impl Target for Endpoint {
         let iterator = self.iterator(&answers::iterator_input(stream, shard, from))?;
         Ok(iterator.map(|iterator| {
             let behind = match from {
-                // Later this would be behind the records that came meanwhile.
+                // Later, the latest position would be after the records that came meanwhile.
                 StartingPosition::Latest => StartingPosition::AtTimestamp(now),
                 from => from,
             };
@@ -311,7 +311,7 @@ impl Target for Endpoint {
         }))
     }
 
-    /// The API does not say it.
+    /// The API does not tell it.
     fn count_from(&mut self, _: &EndpointCursor) -> Result<Option<u64>, Failure> {
         Ok(None)
     }

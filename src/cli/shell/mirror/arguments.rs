@@ -1,4 +1,4 @@
-//! What `anabranch mirror` takes.
+//! The arguments of `anabranch mirror`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,23 +19,24 @@ pub(in crate::cli) struct MirrorArguments {
     #[command(flatten)]
     pub(super) places: PlacesArguments,
 
-    /// What the stream is called at the target [default: as at the source]
+    /// The name of the stream at the target [default: as at the source]
     #[arg(long, value_name = "NAME")]
     to: Option<StreamArgument>,
 
-    /// How the shards of the target come about
+    /// The shards of the target
     #[arg(long, value_enum, value_name = "HOW", default_value_t = LineageKind::Mirror)]
     pub(super) lineage: LineageKind,
 
-    /// Begin also where the stream is at the target already; what is in it stays
+    /// Begin even if the target has the stream already; its records stay
     #[arg(long)]
     pub(super) existing: bool,
 
-    /// How many shards a target has that is made with --lineage flatten [default: as many as the source has open]
+    /// The number of shards of a target that is made with --lineage flatten [default: the number of open shards of the
+    /// source]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(super) shards: Option<u32>,
 
-    /// Where to begin: trim-horizon, latest, a time in RFC 3339, or one from now like -1h. Of no effect once there is a
+    /// Where to begin: trim-horizon, latest, a time in RFC 3339, or one from now like -1h; ignored if there is a
     /// checkpoint
     #[arg(
         long,
@@ -46,25 +47,25 @@ pub(in crate::cli) struct MirrorArguments {
     )]
     from: StartingPosition,
 
-    /// Go on with the records that come until interrupted
+    /// Continue with new records until interrupted
     #[arg(long, conflicts_with = "until_drained")]
     pub(super) follow: bool,
 
-    /// Go on with the records that come until none has come for the time of --quiet: for the cut-over, when the writers
-    /// are stopped
+    /// Continue with new records until none has come for the time of --quiet: for the cut-over, when the writers are
+    /// stopped
     #[arg(long)]
     pub(super) until_drained: bool,
 
-    /// How long no record comes from writers that are stopped
+    /// How long no new record must have come for --until-drained to end
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, requires = "until_drained")]
     pub(super) quiet: Duration,
 
-    /// The file that says how far the mirror is, and from which it goes on when it is run again [default: NAME.mirror in
-    /// the working directory, with the name at the source]
+    /// The file with the progress of the mirror, from which the next run goes on [default: NAME.mirror in the working
+    /// directory, with the name at the source]
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
 
-    /// Put no more than so many records a second
+    /// Put at most this many records per second
     #[arg(long, value_name = "RECORDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) rate: Option<u32>,
 
@@ -72,17 +73,17 @@ pub(in crate::cli) struct MirrorArguments {
     pub(super) output: OutputArguments,
 }
 
-/// How the shards of the target come about.
+/// The shards of the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::cli) enum LineageKind {
-    /// As at the source: the target begins with the same shards, and is split and merged where the source was
+    /// As at the source: the target begins with the same shards, and is split and merged as the source was
     Mirror,
-    /// The target has shards of its own, and records go where their partition keys say
+    /// The target has shards of its own, and the partition key of a record decides its shard
     Flatten,
 }
 
-/// Where a mirror begins that has no checkpoint.
+/// Where a mirror without a checkpoint begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Begin {
     Horizon,

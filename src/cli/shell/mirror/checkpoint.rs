@@ -1,4 +1,4 @@
-//! How far a mirror has come, in a file that a crash leaves as it was before, or as it was to be.
+//! The progress of a mirror, in a file that a crash leaves either in its old or in its new state.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,7 +12,7 @@ use super::super::super::Failure;
 use super::super::target::StreamRow;
 use super::arguments::LineageKind;
 
-/// What a mirror goes on from.
+/// The state from which a mirror goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Checkpoint {
@@ -20,46 +20,46 @@ pub(super) struct Checkpoint {
     pub(super) source: Identity,
     pub(super) target: Identity,
     pub(super) lineage: LineageKind,
-    /// Whether the mirror has made the target's stream, so that all that is in it came from here.
+    /// Whether the mirror has made the target's stream, and all records in it came from the mirror.
     pub(super) is_own_target: bool,
-    /// How far it is in the shards of the source: those that it has begun and that are still listed.
+    /// The progress in the shards of the source that the mirror has begun and that are still listed.
     pub(super) shards: BTreeMap<String, Reached>,
     /// The last sequence number that each shard of the target has given.
     pub(super) target_shards: BTreeMap<String, String>,
-    /// How many records are at the target, in all runs.
+    /// How many records all runs have brought to the target.
     pub(super) records: u64,
     pub(super) bytes: u64,
-    /// When the last of them had arrived at the source, in milliseconds since 1970.
+    /// When the last of them arrived at the source, in milliseconds since 1970.
     pub(super) last_arrival: Option<u64>,
 }
 
-/// Which stream is meant, at whatever place: one that is made again under its name is another one.
+/// The identity of a stream, without its place. A stream that is made again under the same name is another one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Identity {
     pub(super) stream: String,
-    /// When it was made, in milliseconds since 1970; `None` for one that is going to be made.
+    /// When it was made, in milliseconds since 1970; `None` if it is not made yet.
     pub(super) created: Option<u64>,
 }
 
-/// How far a mirror is in a shard.
+/// The progress of a mirror in a shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Reached {
-    /// Nothing of it is at the target, and it begins at the trim horizon.
+    /// No record is at the target, and the mirror begins at the trim horizon.
     Horizon,
-    /// The same, and it begins at this time, in milliseconds since 1970.
+    /// No record is at the target, and the mirror begins at this time, in milliseconds since 1970.
     Time(u64),
-    /// All is up to the record of this number.
+    /// All records up to the one with this number are at the target.
     After(String),
-    /// All is, and nothing more will come.
+    /// All records are at the target, and no more will come.
     Drained,
 }
 
 const VERSION: u32 = 1;
 
 impl Checkpoint {
-    /// Of a mirror that has not begun.
+    /// The checkpoint of a mirror that has not begun.
     pub(super) fn new(source: Identity, target: Identity, lineage: LineageKind) -> Self {
         Self {
             version: VERSION,
@@ -92,14 +92,14 @@ impl Identity {
     }
 }
 
-/// The file with a checkpoint. While it is open no other program can open it so.
+/// The file with a checkpoint. While it is open, no other mirror can open it.
 pub(super) struct CheckpointFile {
     path: PathBuf,
     _lock: Box<dyn LockGuard>,
 }
 
 impl CheckpointFile {
-    /// Takes the file, which need not be there yet.
+    /// Opens the file, which need not exist yet.
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
         let lock = OsDisk.lock(&beside(path, ".lock")).map_err(|error| match error {
             LockError::Held(_) => Failure::Refused(format!(
@@ -118,7 +118,7 @@ impl CheckpointFile {
         &self.path
     }
 
-    /// What is in it; `None` if it is not there.
+    /// The checkpoint in it; `None` if the file does not exist.
     pub(super) fn read(&self) -> Result<Option<Checkpoint>, Failure> {
         let bytes = match read(&self.path) {
             Ok(bytes) => bytes,

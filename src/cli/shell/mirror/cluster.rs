@@ -1,4 +1,4 @@
-//! A store on a cluster, opened by this program. A cluster that a server has open is spoken to by the server's URL.
+//! A store on a cluster, which this program opens. If a server has it open, the place is the URL of the server instead.
 
 use std::path::PathBuf;
 
@@ -11,12 +11,12 @@ use super::super::place::{PlaceArguments, Work, worked};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct ClusterArguments {
-    /// On how many servers of a cluster each record is kept: 1, 3 or 5
+    /// How many servers of a cluster keep each record: 1, 3 or 5
     #[arg(long, value_name = "SERVERS", default_value_t = 3, env = "ANABRANCH_REPLICAS")]
     replicas: usize,
 
-    /// Where each server of a cluster says how it is set up: http://HOST:PORT, with commas between them [default: port
-    /// 8222 of its hosts]
+    /// The monitoring address of each server of a cluster, which shows its configuration: http://HOST:PORT, with commas
+    /// between them [default: port 8222 of its hosts]
     #[arg(
         long,
         value_name = "URL",
@@ -29,17 +29,17 @@ pub(super) struct ClusterArguments {
     #[arg(long, value_name = "FILE", env = "ANABRANCH_ENGINE_CREDENTIALS")]
     engine_credentials: Option<PathBuf>,
 
-    /// A file of certificates (PEM) of those who vouch for the servers of a cluster
+    /// A file of the CA certificates (PEM) that are trusted for the servers of a cluster
     #[arg(long, value_name = "FILE", env = "ANABRANCH_ENGINE_CA")]
     engine_ca: Option<PathBuf>,
 
-    /// Vouch for it that each server of a cluster has sync_interval: always, and do not ask them
+    /// Assume that each server of a cluster has sync_interval: always, instead of checking it
     #[arg(long, env = "ANABRANCH_ENGINE_TRUST_SYNC")]
     engine_trust_sync: bool,
 }
 
 impl ClusterArguments {
-    /// Opens the store that a URL with its name names, does the work, and lets it go.
+    /// Opens the store at a URL, which ends with its name, does the work, and closes it.
     pub(super) fn run(
         &self,
         url: &str,

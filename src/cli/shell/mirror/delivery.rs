@@ -1,7 +1,7 @@
-//! Records on their way to the target, so that those of a partition key get there in their order.
+//! Records on their way to the target. The records of a partition key get there in their order.
 //!
-//! PutRecords takes each record or not, whatever became of those before it. So a call has one record of each key, and
-//! the next of that key goes once the one before is there.
+//! PutRecords takes or refuses each record independently. So a call has at most one record of each key, and the next
+//! record of that key is sent once the previous one is at the target.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -16,7 +16,8 @@ use super::reading::ShardPage;
 /// Pages of different shards.
 pub(super) struct Delivery {
     pages: Vec<Page>,
-    /// What is not at the target, in the order of the pages. The line of a record is its place among all of them.
+    /// The records that are not at the target, in the order of the pages. The line of a record is its place among the
+    /// records of all pages.
     pending: VecDeque<NewRecord>,
 }
 
@@ -26,7 +27,7 @@ struct Page {
     /// The place of its first record.
     first: usize,
     records: Vec<Sent>,
-    /// So many of them, from the first on, are at the target.
+    /// How many of them, from the first on, are at the target.
     done: usize,
 }
 
@@ -37,7 +38,7 @@ struct Sent {
     is_done: bool,
 }
 
-/// What of some shard has come to the target, without a gap.
+/// The records that have come to the target, for each shard without a gap.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Progress {
     pub(super) records: u64,
@@ -47,7 +48,7 @@ pub(super) struct Progress {
     pub(super) reached: Vec<(ShardId, String)>,
 }
 
-/// Records that a target has already, since a run before was killed or an answer was lost. Equal ones are counted.
+/// Records that the target has already, because an earlier run was killed or an answer was lost, and how many of each.
 #[derive(Debug, Default)]
 pub(super) struct Already(HashMap<(String, Bytes), u32>);
 
@@ -63,7 +64,7 @@ impl Already {
     }
 
     fn take(&mut self, record: &NewRecord) -> bool {
-        // The key of the map is a pair, so that it cannot be looked up by parts.
+        // The key of the map is a pair, which cannot be looked up by references to its parts.
         let key = (record.key.clone(), record.data.clone());
         let Some(count) = self.0.get_mut(&key) else {
             return false;
@@ -98,7 +99,7 @@ impl Delivery {
                 bytes: record.key.len() + record.data.len(),
                 is_done: false,
             });
-            // One that was put without a key has an order with no other.
+            // A record that was put without a key has no order with other records.
             let key = match record.key.is_empty() {
                 true => record.sequence_number,
                 false => record.key,
@@ -121,12 +122,12 @@ impl Delivery {
         });
     }
 
-    /// Whether all is at the target.
+    /// Whether all records are at the target.
     pub(super) fn is_done(&self) -> bool {
         self.pending.is_empty()
     }
 
-    /// The next records to put, up to `most`; of each key one alone, if the target does not keep their order.
+    /// The next records to put, up to `most`; only one of each key, if the target does not keep their order.
     pub(super) fn batch(&mut self, keeps_order: bool, most: usize) -> Vec<NewRecord> {
         let most = most.clamp(1, MOST_RECORDS);
         let mut batch: Vec<NewRecord> = Vec::new();
@@ -155,7 +156,7 @@ impl Delivery {
         batch
     }
 
-    /// Notes what became of a batch: those at these places of it are not at the target.
+    /// Notes the result of a batch: its records at these places are not at the target.
     pub(super) fn note_put(&mut self, batch: Vec<NewRecord>, untaken: &[usize]) {
         let mut untaken = untaken.iter().peekable();
         let mut back = VecDeque::new();
@@ -169,7 +170,7 @@ impl Delivery {
         self.pending = back;
     }
 
-    /// Leaves out what is at the target already.
+    /// Leaves out records that are at the target already.
     pub(super) fn leave_out(&mut self, already: &mut Already) {
         if already.is_empty() {
             return;
@@ -182,7 +183,7 @@ impl Delivery {
         }
     }
 
-    /// What has come to the target since this was asked.
+    /// The records that have come to the target since the last call.
     pub(super) fn progress(&mut self) -> Progress {
         let mut progress = Progress::default();
         for page in &mut self.pages {
@@ -204,7 +205,7 @@ impl Delivery {
         progress
     }
 
-    /// The shards that are at their end with these pages.
+    /// The shards that end with these pages.
     pub(super) fn drained(&self) -> Vec<ShardId> {
         let drained = self.pages.iter().filter(|page| page.is_drained);
         drained.map(|page| page.shard).collect()
@@ -215,7 +216,7 @@ impl Delivery {
             return;
         };
         let page = self.pages.partition_point(|page| page.first <= place);
-        // Pages without records begin where the next one does.
+        // A page without records begins at the same place as the next one.
         let page = self
             .pages
             .iter_mut()

@@ -1,4 +1,4 @@
-//! `anabranch mirror`: a stream copied to another place, and kept up with while it is written.
+//! `anabranch mirror`: copies a stream to another place, and keeps up with it while it is written.
 
 mod arguments;
 mod checkpoint;
@@ -21,29 +21,37 @@ pub(in crate::cli) use arguments::MirrorArguments;
 use run::Run;
 
 pub(super) const AFTER_HELP: &str = "\
-A place is a directory with a store, http://HOST:PORT or https://HOST of a server, aws://REGION for Amazon Kinesis with
-the keys that AWS' own tools find (where the program was built with `mirror`), or nats://HOST,HOST/STORE for a store on a
-cluster that no server has (where it was built with `nats`). A directory that a server has open can be the source.
+A place is a directory with a store, http://HOST:PORT or https://HOST of a server, aws://REGION for Amazon Kinesis (if
+the program was built with `mirror`), or nats://HOST,HOST/STORE for a store on a cluster (if it was built with `nats`).
+For aws:// the program uses the keys that the tools of AWS find. A directory that a server has open can be the source. A
+store on a cluster cannot be a place while a server has it open.
 
 Examples:
   anabranch mirror ./data clicks http://127.0.0.1:4567
   anabranch mirror aws://eu-west-1 clicks ./data --follow
   anabranch mirror ./data clicks aws://eu-west-1 --until-drained
 
-Without --follow and --until-drained it ends with the records of its start. It goes on from its checkpoint when
-it is run again. The records of a partition key keep their order; sequence numbers and arrival times are the target's own.
-Each record gets to the target at least once: after a kill, up to 1,000 records of each shard can be there twice, unless
-the mirror made the stream and nothing else has put records into it, as then those that are there are found. A target
-that is made gets the retention, the tags and the largest record of the source, and with --lineage flatten its mode.
+Without --follow and --until-drained, the mirror ends with the records that the source had at the start. The same
+command, run again, goes on from the checkpoint. The records of a partition key keep their order. The target has its own
+sequence numbers and arrival times.
 
-The cut-over: run it with --follow until it has caught up; stop the writers; run it with --until-drained, which says when
-all records are at the target; start the writers there.
+Each record gets to the target at least once. After a kill, the target can have up to 1,000 records of each shard twice.
+If the mirror made the stream and nothing else has put records into it, the mirror finds the records that are at the
+target, and does not put them again.
 
-Standard output says what it does, for people on a terminal, and else as JSON lines with event, records, bytes, behind_ms
-and behind_records: begun, progress every 10 seconds, caught_up, resharded, ended. A signal ends it in order, with `complete`
-saying whether the target has all; a second one at once.
+If the mirror makes the stream at the target, the stream gets the retention, the tags and the maximum record size of the
+source, and with --lineage flatten also its mode.
 
-Requests to http and https are signed with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN if they are set.
+The cut-over: run the mirror with --follow until it has caught up. Stop the writers. Run it with --until-drained, which
+says when all records are at the target. Start the writers there.
+
+Standard output says what the mirror does: as text on a terminal, and otherwise as JSON lines with event, records,
+bytes, behind_ms and behind_records. The events are begun, progress (every 10 seconds), caught_up, resharded and ended.
+A signal ends the mirror in order, and `complete` in the event ended says whether the target has all records. A second
+signal ends it at once.
+
+Requests to http and https are signed with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN if they are
+set.
 
 Exit status:
   0  done, interrupted in order, or standard output was closed
@@ -65,7 +73,7 @@ pub(super) fn run(arguments: &MirrorArguments) -> Result<(), Failure> {
 
 struct AtSource<'a>(&'a MirrorArguments);
 
-/// What there is to do at the target, once the source is open.
+/// The work at the target, once the source is open.
 struct AtBoth<'a, S> {
     arguments: &'a MirrorArguments,
     source: &'a mut S,

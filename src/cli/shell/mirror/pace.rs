@@ -1,8 +1,8 @@
-//! How fast records are put at most.
+//! The maximum rate at which records are put.
 
 use std::time::{Duration, Instant};
 
-/// So many records a second, or as many as can be.
+/// A number of records per second, or no maximum.
 pub(super) struct Pace {
     rate: Option<u32>,
     /// When the next record may go.
@@ -22,7 +22,7 @@ impl Pace {
         self.rate.map_or(usize::MAX, |rate| rate as usize / 10).max(1)
     }
 
-    /// How long to wait after so many records. Time in which none went is not made up for.
+    /// How long to wait after this many records. Time without records does not allow more of them later.
     pub(super) fn wait_after(&mut self, records: usize) -> Duration {
         let Some(rate) = self.rate else {
             return Duration::ZERO;

@@ -1,4 +1,4 @@
-//! Where the stream is, and where it is to be.
+//! The places of the stream: source and target.
 
 use std::path::{Path, PathBuf};
 
@@ -27,12 +27,12 @@ pub(super) struct PlacesArguments {
     #[arg(value_name = "STREAM")]
     pub(super) stream: StreamArgument,
 
-    /// Where it is to be: as SOURCE
+    /// Where to copy the stream: a place like SOURCE
     #[arg(value_name = "TARGET")]
     target: String,
 
-    /// The region of the source's streams [default: in a directory us-east-1; else AWS_REGION, AWS_DEFAULT_REGION, or
-    /// what the server takes]
+    /// The region of the source's streams [default: in a directory us-east-1; otherwise AWS_REGION, AWS_DEFAULT_REGION,
+    /// or the server's own region]
     #[arg(long, value_name = "REGION")]
     source_region: Option<String>,
 
@@ -40,7 +40,7 @@ pub(super) struct PlacesArguments {
     #[arg(long, value_name = "REGION")]
     target_region: Option<String>,
 
-    /// The account whose streams are meant in a directory
+    /// The account of the streams in a directory
     #[arg(long, value_name = "ID", default_value = ServerOptions::DEFAULT_ACCOUNT_ID, env = "ANABRANCH_ACCOUNT_ID")]
     account_id: String,
 
@@ -52,12 +52,12 @@ pub(super) struct PlacesArguments {
     #[arg(long, value_name = "FILE")]
     target_keys: Option<PathBuf>,
 
-    /// Where Amazon Kinesis is, if it is the source [default: AWS_ENDPOINT_URL_KINESIS, or AWS' own]
+    /// The address of Amazon Kinesis, if it is the source [default: AWS_ENDPOINT_URL_KINESIS, or that of AWS]
     #[cfg(feature = "mirror")]
     #[arg(long, value_name = "URL")]
     source_endpoint_url: Option<String>,
 
-    /// Where Amazon Kinesis is, if it is the target [default: AWS_ENDPOINT_URL_KINESIS, or AWS' own]
+    /// The address of Amazon Kinesis, if it is the target [default: AWS_ENDPOINT_URL_KINESIS, or that of AWS]
     #[cfg(feature = "mirror")]
     #[arg(long, value_name = "URL")]
     target_endpoint_url: Option<String>,
@@ -77,7 +77,7 @@ pub(super) struct PlacesArguments {
     cluster: ClusterArguments,
 }
 
-/// What is told of one of the places.
+/// The options of one of the places.
 struct Side<'a> {
     place: &'a str,
     stream: &'a StreamArgument,
@@ -90,7 +90,7 @@ struct Side<'a> {
     profile: Option<&'a str>,
 }
 
-/// What a place can be.
+/// The kinds of places.
 #[derive(Debug, PartialEq, Eq)]
 enum Kind<'a> {
     Directory(&'a Path),
@@ -103,7 +103,7 @@ enum Kind<'a> {
 impl PlacesArguments {
     /// Opens the source and does the work there.
     pub(super) fn run(&self, work: impl Work) -> Result<(), Failure> {
-        // Before the first is opened.
+        // A target that is wrong is refused before the source is opened.
         Kind::of(&self.target)?;
         self.run_at(
             &Side {
@@ -139,7 +139,7 @@ impl PlacesArguments {
         )
     }
 
-    /// Whether source and target were named alike.
+    /// Whether source and target were given as the same place.
     pub(super) fn is_one_place(&self) -> bool {
         let is_one_url = self.source.trim_end_matches('/') == self.target.trim_end_matches('/');
         let is_one_region = self.target_region.is_none() || self.target_region == self.source_region;

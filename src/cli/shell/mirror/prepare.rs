@@ -1,4 +1,4 @@
-//! What a mirror begins with, or goes on from: both streams looked up, and the target's made if it is to be.
+//! Prepares a mirror that begins or goes on: looks up both streams, and makes the target's if it does not exist.
 
 use anabranch::{HashKeyRange, Retention, StreamMode};
 
@@ -10,7 +10,7 @@ use super::reading::Reading;
 use super::report::Report;
 use super::shaping::{has_ranges, is_whole, shape, shards_at_first, wait_until_active};
 
-/// A mirror that can go on.
+/// A mirror that is ready to run.
 pub(super) struct Prepared<C> {
     pub(super) checkpoint: Checkpoint,
     pub(super) reading: Reading<C>,
@@ -46,7 +46,7 @@ pub(super) fn prepare<S: Target>(
         None => begun(arguments, source, target, &row, found.as_ref())?,
     };
     if prepared.checkpoint.target.created.is_none() {
-        // Before the stream is made: from now on it is known whose it is.
+        // Written before the stream is made, so that the stream is known to be the mirror's.
         file.write(&prepared.checkpoint)?;
         make(
             arguments,
@@ -63,8 +63,8 @@ pub(super) fn prepare<S: Target>(
     Ok(prepared)
 }
 
-/// Whether both are one stream, which has two addresses perhaps. Amazon Kinesis tells the time of creation in whole seconds,
-/// in which there can be a stream of the same name elsewhere.
+/// Whether both are the same stream, perhaps at two addresses. Amazon Kinesis gives the time of creation in whole
+/// seconds, so another place can have a stream with the same name and time.
 fn is_same(arguments: &MirrorArguments, source: &StreamRow, target: &StreamRow) -> bool {
     let is_told_apart = !source.created.as_millis().is_multiple_of(1000);
     Identity::of(source) == Identity::of(target) && (is_told_apart || arguments.places.is_one_place())
@@ -174,7 +174,7 @@ fn resumed<S: Target>(
     })
 }
 
-/// Makes the target's stream, or finishes what a run before began.
+/// Makes the target's stream, or finishes what an earlier run began.
 fn make(
     arguments: &MirrorArguments,
     ranges: &[HashKeyRange],
@@ -205,7 +205,7 @@ fn like(
 ) -> NewStream {
     let is_on_demand = row.mode == StreamMode::OnDemand.to_string();
     let (shards, mode) = match arguments.lineage {
-        // One on demand would split and merge its shards by itself.
+        // A stream on demand would split and merge its shards by itself.
         LineageKind::Mirror => (shards_at_first(ranges), StreamMode::Provisioned),
         LineageKind::Flatten if is_on_demand && arguments.shards.is_none() => {
             (row.open_shards, StreamMode::OnDemand)

@@ -1,4 +1,4 @@
-//! The source, a page of each shard at a time, children once their parents are at the target.
+//! Reads the source: a page of each shard at a time, and children once their parents are at the target.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use super::super::until::Until;
 use super::arguments::Begin;
 use super::checkpoint::{Checkpoint, Reached};
 
-/// The most records of a page, which is all of a shard that can be at the target twice after a kill.
+/// The most records of a page. After a kill, no more records of a shard can be at the target twice.
 pub(super) const MOST_PAGE_RECORDS: usize = 1_000;
 
 /// The shards of the source that are being read.
@@ -19,7 +19,7 @@ pub(super) struct Reading<C> {
     stream: String,
     begun: BTreeMap<ShardId, Begun<C>>,
     drained: BTreeSet<ShardId>,
-    /// Where each shard ends, if it is not read on for ever.
+    /// Where each shard ends, unless it is read for ever.
     until: Option<Until>,
 }
 
@@ -29,7 +29,7 @@ struct Begun<C> {
     reached: Reached,
     millis_behind: u64,
     is_at_head: bool,
-    /// It has come to where it ends.
+    /// It was read to where it ends.
     is_over: bool,
     /// How many records were read of it.
     read: usize,
@@ -47,12 +47,12 @@ pub(super) struct ShardPage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lag {
     pub(super) millis: u64,
-    /// `None` where the source does not say it.
+    /// `None` if the source does not tell it.
     pub(super) records: Option<u64>,
 }
 
 impl<C> Reading<C> {
-    /// The shards that a mirror begins with. Nothing of them is read.
+    /// The shards that a mirror begins with. Reads no records.
     pub(super) fn first_shards<S: Target<Cursor = C>>(
         source: &mut S,
         stream: &str,
@@ -74,7 +74,7 @@ impl<C> Reading<C> {
     ) -> Result<Self, Failure> {
         let (from, reached) = match begin {
             Begin::Horizon => (StartingPosition::TrimHorizon, Reached::Horizon),
-            // A run that goes on later has to have what came meanwhile.
+            // A later run must get the records that came meanwhile.
             Begin::Latest => (
                 StartingPosition::Latest,
                 Reached::Time(SystemClock.now().as_millis()),
@@ -92,7 +92,7 @@ impl<C> Reading<C> {
         Ok(reading)
     }
 
-    /// Goes on where a checkpoint says. Gives the shards too that have expired before they were read to their ends.
+    /// Goes on from a checkpoint. Also gives the shards that expired before they were read to their ends.
     pub(super) fn resume<S: Target<Cursor = C>>(
         source: &mut S,
         stream: &str,
@@ -155,7 +155,7 @@ impl<C> Reading<C> {
         self.begun.insert(shard.id, begun);
     }
 
-    /// Has each shard end there, also those that are begun later.
+    /// Ends each shard there, also shards that are begun later.
     pub(super) fn end_at(&mut self, until: Until) {
         self.until = Some(until);
     }
@@ -165,13 +165,13 @@ impl<C> Reading<C> {
         self.begun.values().map(|begun| begun.range).collect()
     }
 
-    /// The shards that there is more to read of.
+    /// The shards that are not read to where they end.
     pub(super) fn shards(&self) -> Vec<ShardId> {
         let open = self.begun.iter().filter(|(_, begun)| !begun.is_over);
         open.map(|(shard, _)| *shard).collect()
     }
 
-    /// Some records of a shard that was begun, behind those that were read before.
+    /// The next records of a shard that was begun.
     pub(super) fn read<S: Target<Cursor = C>>(
         &mut self,
         source: &mut S,
@@ -198,26 +198,26 @@ impl<C> Reading<C> {
         }))
     }
 
-    /// Notes that all up to a record of a shard is at the target.
+    /// Notes that all records of a shard up to this one are at the target.
     pub(super) fn note_reached(&mut self, shard: ShardId, number: &str) {
         if let Some(begun) = self.begun.get_mut(&shard) {
             begun.reached = Reached::After(number.to_owned());
         }
     }
 
-    /// Notes that all of a shard is.
+    /// Notes that all records of a shard are at the target.
     pub(super) fn note_drained(&mut self, shard: ShardId) {
         self.begun.remove(&shard);
         self.drained.insert(shard);
     }
 
-    /// The shards that can be begun now, since all of their parents is at the target.
+    /// The shards that can be begun now, because all records of their parents are at the target.
     pub(super) fn ready<S: Target<Cursor = C>>(&mut self, source: &mut S) -> Result<Vec<ShardRow>, Failure> {
         let listed = source.shards(&self.stream, ShardFilter::FromTrimHorizon)?;
         let is_listed: BTreeSet<_> = listed.iter().map(|shard| shard.id).collect();
         let begun = self.begun.keys().chain(&self.drained).copied().collect();
         let ready = ready(listed, &begun, &self.drained);
-        // Those that have expired say nothing any more.
+        // Shards that have expired are no longer needed.
         self.drained.retain(|shard| is_listed.contains(shard));
         Ok(ready)
     }
@@ -248,12 +248,12 @@ impl<C> Reading<C> {
             .collect()
     }
 
-    /// Whether nothing more was there in any shard when it was read last.
+    /// Whether no shard had more records when it was last read.
     pub(super) fn is_at_head(&self) -> bool {
         self.begun.values().all(|begun| begun.is_at_head || begun.is_over)
     }
 
-    /// Whether each shard that was begun is behind what a run before can have put of it.
+    /// Whether each shard that was begun is read beyond the records that an earlier run can have put.
     pub(super) fn is_behind_first_page(&self) -> bool {
         let is_behind =
             |begun: &Begun<C>| begun.read >= MOST_PAGE_RECORDS || begun.is_at_head || begun.is_over;

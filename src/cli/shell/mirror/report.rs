@@ -1,4 +1,4 @@
-//! What a mirror tells of itself while it is under way, and at its end.
+//! The messages of a mirror while it runs, and at its end.
 
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,11 @@ use super::super::rfc3339;
 use super::checkpoint::Checkpoint;
 use super::reading::Lag;
 
-/// How often a program is told how far a mirror is.
+/// How often a program is told the progress of a mirror.
 pub(super) const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
-/// Tells programs on standard output, in JSON lines, and people there and on a line of the terminal.
+/// Writes JSON lines for programs, or text for people, to standard output, and shows progress on a line of the
+/// terminal.
 pub(super) struct Report {
     output: Output,
     meter: Meter,
@@ -29,9 +30,9 @@ pub(super) struct Report {
 pub(super) enum Ended {
     /// All that was to be mirrored is at the target.
     Complete,
-    /// The same, and for so long nothing more has come.
+    /// The same, and no new record has come for this time.
     Drained(Duration),
-    /// It was interrupted before.
+    /// It was interrupted before all was at the target.
     Incomplete,
 }
 
@@ -69,7 +70,7 @@ impl Report {
         }
     }
 
-    /// So many records more are at the target.
+    /// Adds records that are at the target now.
     pub(super) fn add(&mut self, records: u64, bytes: u64, millis_behind: u64) {
         self.meter
             .add(records, bytes, 0, || format!(", {} behind", time(millis_behind)));
@@ -87,7 +88,7 @@ impl Report {
         self.line(&line)
     }
 
-    /// Says once that the target has all that the source has. `and` says to people what they can do then.
+    /// Says once that the target has all that the source has. `and` tells people what to do next.
     pub(super) fn caught_up(&mut self, checkpoint: &Checkpoint, and: &str) -> Result<(), Failure> {
         if std::mem::replace(&mut self.is_caught_up, true) {
             return Ok(());
@@ -141,13 +142,13 @@ impl Report {
         })
     }
 
-    /// Something that people ought to know.
+    /// A warning, on standard error.
     pub(super) fn warn(&self, what: &str) {
         self.hide();
         eprintln!("anabranch: {what}");
     }
 
-    /// Takes away the line on the terminal.
+    /// Erases the line on the terminal.
     pub(super) fn hide(&self) {
         self.meter.hide();
     }

@@ -1,4 +1,4 @@
-//! A mirror under way: round by round, a page of each shard to the target, and then the checkpoint.
+//! Runs a mirror in rounds: each puts a page of each shard to the target, and then writes the checkpoint.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -24,14 +24,14 @@ pub(super) struct Run<'a, S: Target, T: Target> {
     source: &'a mut S,
     target: &'a mut T,
     file: CheckpointFile,
-    /// As it is to be in the file.
+    /// The next contents of the file.
     checkpoint: Checkpoint,
     reading: Reading<S::Cursor>,
     /// The last number that each shard of the target has given, also since the checkpoint.
     target_shards: BTreeMap<String, String>,
-    /// What a run before has put behind its checkpoint.
+    /// The records that an earlier run has put after its checkpoint.
     already: Already,
-    /// Something is at the target that the file does not say.
+    /// The target has something that the file does not tell yet.
     has_news: bool,
     connection: Connection,
     pace: Pace,
@@ -39,13 +39,13 @@ pub(super) struct Run<'a, S: Target, T: Target> {
     report: Report,
 }
 
-/// How long a target that takes no record at all is asked again.
+/// How long to try again if the target takes no record at all.
 const PATIENCE: Duration = Duration::from_secs(300);
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 impl<'a, S: Target, T: Target> Run<'a, S, T> {
-    /// Looks at both streams and makes what is to be made.
+    /// Looks at both streams, and makes the target's if it does not exist.
     pub(super) fn begin(
         arguments: &'a MirrorArguments,
         source: &'a mut S,
@@ -87,7 +87,7 @@ impl<'a, S: Target, T: Target> Run<'a, S, T> {
         Ok(run)
     }
 
-    /// Goes on until all is done that was asked for, or until it is interrupted.
+    /// Runs until everything that was requested is done, or until it is interrupted.
     pub(super) fn run(&mut self) -> Result<(), Failure> {
         let done = self.rounds();
         let ended = match done {
@@ -143,7 +143,7 @@ impl<'a, S: Target, T: Target> Run<'a, S, T> {
         }
     }
 
-    /// A page of each shard, and the checkpoint behind it. `None` if it was interrupted in the middle.
+    /// Puts a page of each shard, and writes the checkpoint after it. `None` if it was interrupted in the middle.
     fn round(&mut self) -> Result<Option<Round>, Failure> {
         let mut pages = Vec::new();
         for shard in self.reading.shards() {
@@ -164,7 +164,7 @@ impl<'a, S: Target, T: Target> Run<'a, S, T> {
             .note_records(records, bytes, progress.last_arrival);
         self.report.add(records, bytes, self.reading.millis_behind());
         if !delivery.is_done() {
-            // Interrupted. What is at the target beyond a gap is found there when it goes on.
+            // It was interrupted. The next run finds the records at the target that are after a gap.
             return Ok(None);
         }
         let drained = delivery.drained();
@@ -179,8 +179,8 @@ impl<'a, S: Target, T: Target> Run<'a, S, T> {
         }))
     }
 
-    /// Writes the checkpoint if it has changed. While it is not known yet which of the next records are at the target
-    /// already, the one before stays: that one says from where on to look for them.
+    /// Writes the checkpoint if it has changed. As long as it is not known which of the next records are at the target
+    /// already, the file keeps the earlier checkpoint, which tells from where on to look for them.
     fn note_checkpoint(&mut self) -> Result<(), Failure> {
         if !self.already.is_empty() && self.reading.is_behind_first_page() {
             self.already = Already::default();
@@ -196,7 +196,8 @@ impl<'a, S: Target, T: Target> Run<'a, S, T> {
         Ok(())
     }
 
-    /// Puts all, whatever is refused, throttled or not answered meanwhile. Once it is interrupted it does not wait any more.
+    /// Puts all records, and tries again if records are refused or throttled, or a call is not answered. Does not wait
+    /// any more once it is interrupted.
     fn deliver(&mut self, delivery: &mut Delivery) -> Result<(), Failure> {
         let mut wait = FIRST_WAIT;
         let mut taken_last = Instant::now();
@@ -238,7 +239,7 @@ impl<'a, S: Target, T: Target> Run<'a, S, T> {
         Ok(())
     }
 
-    /// Gives how many records were taken too.
+    /// Also gives how many records were taken.
     fn put(&mut self, batch: Vec<NewRecord>, delivery: &mut Delivery) -> Result<(PutAnswer, usize), Failure> {
         let mut answer = self.target.put(self.arguments.to(), &batch)?;
         note_last(&mut self.target_shards, std::mem::take(&mut answer.last));
@@ -247,7 +248,7 @@ impl<'a, S: Target, T: Target> Run<'a, S, T> {
         Ok((answer, taken))
     }
 
-    /// A call that has not been answered may have had its effect. False if this was interrupted.
+    /// Leaves out records that a call without an answer has put nevertheless. False if this was interrupted.
     fn leave_out_what_came(&mut self, delivery: &mut Delivery) -> Result<bool, Failure> {
         let Some(mut came) = self.patiently(Self::unknown)? else {
             return Ok(false);
@@ -259,7 +260,7 @@ impl<'a, S: Target, T: Target> Run<'a, S, T> {
         Ok(true)
     }
 
-    /// What is at the target behind all that is known of it. Only where nothing else puts records there.
+    /// The records at the target after the known ones. Empty if something else puts records there.
     fn unknown(&mut self) -> Result<Already, Failure> {
         let mut already = Already::default();
         if !self.checkpoint.is_own_target {
@@ -282,7 +283,8 @@ impl<'a, S: Target, T: Target> Run<'a, S, T> {
         }
     }
 
-    /// Begins the shards whose parents are at the target as a whole, and has the target's follow.
+    /// Begins the shards whose parents are completely at the target, and splits and merges the target's shards to
+    /// match.
     fn begin_children(&mut self) -> Result<(), Failure> {
         loop {
             let ready = self.reading.ready(self.source)?;
@@ -317,7 +319,7 @@ impl<'a, S: Target, T: Target> Run<'a, S, T> {
         Ok(())
     }
 
-    /// Does something again and again while the place does not answer. `None` if it was interrupted meanwhile.
+    /// Repeats something as long as the place does not answer. `None` if it was interrupted meanwhile.
     fn patiently<R>(
         &mut self,
         mut what: impl FnMut(&mut Self) -> Result<R, Failure>,

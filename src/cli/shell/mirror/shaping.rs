@@ -1,4 +1,4 @@
-//! The shards of a target that are to be as at the source.
+//! Splits and merges the shards of a target, so that they are as at the source.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use anabranch::{HashKey, HashKeyRange, ShardFilter, ShardId};
 use super::super::super::Failure;
 use super::super::target::{ShardRow, Target};
 
-/// What brings the open shards of a target nearer to a range.
+/// The next change towards an open shard with a range at the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     /// There is a shard of this range.
@@ -19,7 +19,7 @@ enum Step {
     Impossible,
 }
 
-/// How long a stream is waited for that is being changed.
+/// How long to wait for a stream that is being changed.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
@@ -33,7 +33,8 @@ pub(super) fn is_whole(ranges: &[HashKeyRange]) -> bool {
     begins && ends && sorted.windows(2).all(|pair| pair[0].is_followed_by(&pair[1]))
 }
 
-/// Of how many shards a stream is made that is to have these ranges: as many, if it has them from the beginning.
+/// With how many shards to make a stream that needs these ranges: as many as there are ranges, if a new stream has just
+/// these, or else one.
 pub(super) fn shards_at_first(ranges: &[HashKeyRange]) -> u32 {
     let mut sorted = ranges.to_vec();
     sorted.sort_unstable_by_key(HashKeyRange::start);
@@ -54,8 +55,8 @@ pub(super) fn has_ranges(
     Ok(open.len() == ranges.len() && ranges.iter().all(is_there))
 }
 
-/// Splits and merges shards until there is an open one of each range. What was done before is not done again. Gives how
-/// often it did so.
+/// Splits and merges shards until there is an open one of each range. Does not repeat what was done before. Gives the
+/// number of changes.
 pub(super) fn shape(
     target: &mut impl Target,
     stream: &str,
@@ -78,7 +79,7 @@ pub(super) fn shape(
                 step => {
                     let changed = change(target, stream, step);
                     let now = open_shards(target, stream)?;
-                    // The call of a run that was killed may have made the change just before this one did.
+                    // A call of a run that was killed may have made the change just before.
                     if let (Err(failure), true) = (changed, are_same(&open, &now)) {
                         return Err(failure);
                     }
@@ -100,7 +101,7 @@ fn change(target: &mut impl Target, stream: &str, step: Step) -> Result<(), Fail
     }
 }
 
-/// A run before may have begun a change, and not have waited for it.
+/// An earlier run may have begun a change without waiting for its end.
 pub(super) fn wait_until_active(target: &mut impl Target, stream: &str) -> Result<(), Failure> {
     let begun = Instant::now();
     while !target.stream(stream)?.is_active() {

@@ -1,4 +1,4 @@
-//! What a target has that is not known to have come: of a run that was killed, or of a call without an answer.
+//! The records at a target that came from a run that was killed, or from a call without an answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,8 +7,8 @@ use anabranch::{ShardFilter, StartingPosition};
 use super::super::super::Failure;
 use super::super::target::{ReadRecord, Target};
 
-/// The records behind the last number that is known of each shard, which are the new last ones. `None` if they are more
-/// than `most`.
+/// The records after the last known number of each shard, in `last`. Moves these numbers past them. `None` if there are
+/// more than `most`.
 pub(super) fn read_tails(
     target: &mut impl Target,
     stream: &str,
@@ -19,7 +19,7 @@ pub(super) fn read_tails(
     let shards = target.shards(stream, ShardFilter::FromTrimHorizon)?;
     let names: BTreeSet<_> = shards.iter().map(|shard| shard.id.to_string()).collect();
     let mut moved = last.clone();
-    // Those that have expired say nothing any more.
+    // Shards that have expired are no longer needed.
     moved.retain(|name, _| names.contains(name));
     for shard in shards {
         let name = shard.id.to_string();
