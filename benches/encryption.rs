@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use anabranch::bench::run::Limits;
-use anabranch::{Durability, KeyRing, ReadLimit, ShardId, StartingPosition, Store, StoreOptions, Stream};
+use anabranch::{Durability, KeyRing, Store, StoreOptions, Stream};
 use measure::Outcome;
-use measure::load::{StoreWriter, keys_in_turn, verify, warm_up};
+use measure::load::{StoreWriter, delete, keys_in_turn, read_all, verify, warm_up};
 use measure::pace::{Run, interleave, median, run};
 use measure::process::wait_for_quiet;
 use measure::report::{Cell, Report};
@@ -157,9 +157,7 @@ impl Case {
         store.maintain()?;
         verify(&stream, &writers)?;
         drop(writers);
-        stream.delete()?;
-        drop(stream);
-        store.maintain()?;
+        delete(store, stream)?;
         Ok(figures)
     }
 }
@@ -203,21 +201,4 @@ fn read(settings: &Settings, scratch: &Scratch, record_bytes: usize, batch: usiz
         Cell::number(megabytes / encrypted),
         Cell::number(plain / encrypted),
     ])
-}
-
-/// As a server reads: up to 10,000 records and 10 MiB at a time.
-fn read_all(stream: &Stream) -> Outcome<()> {
-    const REPLY: ReadLimit = ReadLimit {
-        records: 10_000,
-        bytes: 10 << 20,
-    };
-    let mut from = stream.shard_iterator(ShardId::new(0)?, StartingPosition::TrimHorizon)?;
-    loop {
-        let read = stream.get_records(&from, &REPLY)?;
-        if read.records.is_empty() {
-            return Ok(());
-        }
-        std::hint::black_box(&read.records);
-        from = read.next.ok_or("the shard is closed")?;
-    }
 }

@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use anabranch::bench::batch::Batch;
 use anabranch::bench::raw::RawQueue;
 use anabranch::bench::run::Limits;
-use anabranch::{JetStream, ReadLimit, ShardId, StartingPosition, Store, StoreOptions, Stream};
+use anabranch::{JetStream, Store, StoreOptions, Stream};
 use anabranch_harness::nats::{self, Nodes, Setup};
 use anabranch_harness::wait::wait_until;
 use measure::Outcome;
-use measure::load::{StoreWriter, keys_in_turn, verify, warm_up};
+use measure::load::{StoreWriter, delete, keys_in_turn, read_all, verify, warm_up};
 use measure::pace::{Comparison, Run, interleave, median, run};
 use measure::process::{count_as_own, wait_for_quiet};
 use measure::report::{Cell, Report};
@@ -199,9 +199,7 @@ impl Case {
         let figures = run(&mut writers, Limits::window(settings.window))?;
         verify(&stream, &writers)?;
         drop(writers);
-        stream.delete()?;
-        drop(stream);
-        store.maintain()?;
+        delete(store, stream)?;
         Ok(figures)
     }
 
@@ -297,28 +295,6 @@ fn only_stream_of(nodes: &Nodes) -> String {
         found.len() == 1
     });
     found.remove(0)
-}
-
-/// As a server reads: up to 10,000 records and 10 MiB at a time. Gives the number of bytes of data.
-fn read_all(stream: &Stream) -> Outcome<u64> {
-    const REPLY: ReadLimit = ReadLimit {
-        records: 10_000,
-        bytes: 10 << 20,
-    };
-    let mut from = stream.shard_iterator(ShardId::new(0)?, StartingPosition::TrimHorizon)?;
-    let mut bytes = 0;
-    loop {
-        let read = stream.get_records(&from, &REPLY)?;
-        if read.records.is_empty() {
-            return Ok(bytes);
-        }
-        bytes += read
-            .records
-            .iter()
-            .map(|record| record.data.len() as u64)
-            .sum::<u64>();
-        from = read.next.ok_or("the shard is closed")?;
-    }
 }
 
 fn measure_servers(settings: &Settings, nodes: &Nodes, report: &mut Report) -> Outcome<()> {

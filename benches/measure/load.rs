@@ -2,7 +2,9 @@
 
 use anabranch::bench::batch::{Batch, Ledger, stamp_of};
 use anabranch::bench::run::Writer;
-use anabranch::{HashKey, PutRecord, PutResult, ReadLimit, ShardFilter, StartingPosition, Store, Stream};
+use anabranch::{
+    HashKey, PutRecord, PutResult, ReadLimit, ShardFilter, ShardId, StartingPosition, Store, Stream,
+};
 
 use crate::Outcome;
 
@@ -137,6 +139,36 @@ const VERIFY_LIMIT: ReadLimit = ReadLimit {
     records: 100_000,
     bytes: 16 << 20,
 };
+
+/// Deletes a stream, and has the store reuse its room.
+pub fn delete(store: &Store, stream: Stream) -> Outcome<()> {
+    stream.delete()?;
+    drop(stream);
+    Ok(store.maintain()?)
+}
+
+/// Reads the only shard of a stream as a server reads: up to 10,000 records and 10 MiB at a time. Gives the number of
+/// bytes of data.
+pub fn read_all(stream: &Stream) -> Outcome<u64> {
+    const REPLY: ReadLimit = ReadLimit {
+        records: 10_000,
+        bytes: 10 << 20,
+    };
+    let mut from = stream.shard_iterator(ShardId::new(0)?, StartingPosition::TrimHorizon)?;
+    let mut bytes = 0;
+    loop {
+        let read = stream.get_records(&from, &REPLY)?;
+        if read.records.is_empty() {
+            return Ok(bytes);
+        }
+        bytes += read
+            .records
+            .iter()
+            .map(|record| record.data.len() as u64)
+            .sum::<u64>();
+        from = read.next.ok_or("the shard is closed")?;
+    }
+}
 
 /// The one stream of a store that has just been opened again.
 pub fn only_stream(store: &Store) -> Outcome<Stream> {
