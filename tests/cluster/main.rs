@@ -7,6 +7,7 @@ mod checks;
 mod damage;
 mod failures;
 mod forwarding;
+mod full;
 mod http_load;
 mod load;
 mod mirrored;
@@ -80,6 +81,17 @@ impl Cluster {
         let at = JetStream::at(&self.nodes.url()).unwrap();
         let at = at.monitors(&self.nodes.monitors()).unwrap();
         at.replicas(self.nodes.len()).unwrap()
+    }
+
+    /// A store with three replicas, reached through these servers.
+    fn at_servers(&self, places: &[usize]) -> JetStream {
+        let url = self.nodes.url();
+        let hosts: Vec<_> = url.trim_start_matches("nats://").split(',').collect();
+        let hosts: Vec<_> = places.iter().map(|place| hosts[*place]).collect();
+        let monitors = self.nodes.monitors();
+        let monitors: Vec<_> = places.iter().map(|place| &monitors[*place]).collect();
+        let at = JetStream::at(&format!("nats://{}", hosts.join(","))).unwrap();
+        at.monitors(&monitors).unwrap()
     }
 
     fn open(&self) -> Store {

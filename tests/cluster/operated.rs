@@ -64,7 +64,7 @@ fn another_machine_takes_the_place_of_a_server() {
 
     cluster.nodes.kill(2);
     cluster.join();
-    let at = at_servers(&cluster, &[0, 1, 3]);
+    let at = cluster.at_servers(&[0, 1, 3]);
     wait_until("the new server is known to the others", || {
         let names = |check: anabranch::ClusterCheck| check.servers.iter().any(|server| server.name == "n4");
         at.check().is_ok_and(names)
@@ -100,17 +100,6 @@ fn wait_until_sound(at: &JetStream) {
         );
         problems.is_empty()
     });
-}
-
-/// A store with three replicas, at these servers.
-fn at_servers(cluster: &Cluster, places: &[usize]) -> JetStream {
-    let url = cluster.nodes.url();
-    let hosts: Vec<_> = url.trim_start_matches("nats://").split(',').collect();
-    let monitors = cluster.nodes.monitors();
-    let of = |all: &[String]| places.iter().map(|place| all[*place].clone()).collect::<Vec<_>>();
-    let hosts: Vec<_> = hosts.into_iter().map(str::to_owned).collect();
-    let at = JetStream::at(&format!("nats://{}", of(&hosts).join(","))).unwrap();
-    at.monitors(&of(&monitors)).unwrap()
 }
 
 #[test]

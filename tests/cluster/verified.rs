@@ -100,6 +100,33 @@ fn a_store_is_sound_on_all_servers_also_while_it_is_written() {
     );
 }
 
+/// A leader that was just chosen has not heard all of its servers yet.
+#[test]
+fn a_server_that_is_heard_late_is_waited_for() {
+    let Some(cluster) = Cluster::of_three() else {
+        return;
+    };
+    let store = cluster.open();
+    let leader = cluster.nodes.leader_of("AB_main_catalog");
+    let [late, other] = [1, 2].map(|step| (leader + step) % 3);
+    let at = cluster.at_servers(&[leader, other]);
+    cluster.nodes.pause(late);
+    store
+        .create_stream("clicks", 1)
+        .unwrap()
+        .put("key", b"data")
+        .unwrap();
+    let verification = std::thread::scope(|scope| {
+        let verified = scope.spawn(|| at.verify(&mut |_| {}).unwrap());
+        // The verification has asked the leader by then; if not, the server is only heard in time.
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        cluster.nodes.resume(late);
+        verified.join().unwrap()
+    });
+    assert_eq!(damage(&verification), [] as [&ReplicaFinding; 0]);
+    store.close().unwrap();
+}
+
 #[test]
 fn a_flipped_bit_is_found_on_the_server_that_has_it() {
     let Some(cluster) = Cluster::of_three() else {

@@ -86,6 +86,8 @@ pub struct Setup {
     pub sync_interval: &'static str,
     pub max_payload: &'static str,
     pub has_jetstream: bool,
+    /// The most bytes of all streams of a server.
+    pub max_file_store: Option<&'static str>,
     pub user_and_password: Option<(&'static str, &'static str)>,
     /// Further lines of the configuration.
     pub more: &'static str,
@@ -97,6 +99,7 @@ impl Default for Setup {
             sync_interval: "always",
             max_payload: "16MB",
             has_jetstream: true,
+            max_file_store: None,
             user_and_password: None,
             more: "",
         }
@@ -116,6 +119,7 @@ impl Setup {
             sync_interval,
             max_payload,
             has_jetstream,
+            max_file_store,
             user_and_password,
             more,
         } = self;
@@ -124,7 +128,9 @@ impl Setup {
             "server_name: {name}\nlisten: \"{host}:{port}\"\nhttp: \"{host}:{monitor}\"\nmax_payload: {max_payload}\n{more}\n"
         );
         if *has_jetstream {
-            text += &format!("jetstream {{ store_dir: \"{store}\", sync_interval: {sync_interval} }}\n");
+            let limit = max_file_store.map_or_else(String::new, |bytes| format!(", max_file_store: {bytes}"));
+            text +=
+                &format!("jetstream {{ store_dir: \"{store}\", sync_interval: {sync_interval}{limit} }}\n");
         }
         if let Some((user, password)) = user_and_password {
             text += &format!("authorization {{ user: {user}, password: {password} }}\n");
@@ -307,6 +313,14 @@ impl Nodes {
         let process = PathBuf::from(format!("/proc/{}/exe", running.process));
         wait_until("the server ends", || fs::read_link(&process).is_err());
         running.kill();
+    }
+
+    /// Changes the configuration of a server, for its next start.
+    pub fn reconfigure(&self, place: usize, from: &str, to: &str) {
+        let path = &self.nodes[place].configuration;
+        let text = fs::read_to_string(path).expect("read the configuration of a server");
+        assert!(text.contains(from), "{from} is not in {text}");
+        fs::write(path, text.replace(from, to)).expect("write the configuration of a server");
     }
 
     /// Makes a server the leader of a stream.

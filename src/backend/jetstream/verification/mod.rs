@@ -8,7 +8,7 @@ mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
 
@@ -17,7 +17,7 @@ use super::check::is_offline;
 use super::cluster::Cluster;
 use super::failure::Failure;
 use super::options::JetStream;
-use super::shared::Shared;
+use super::shared::{PAUSE, Shared};
 use super::stored_catalog::{reader, stored_catalog};
 use super::subjects::Names;
 use super::traced::Found;
@@ -27,6 +27,9 @@ use crate::model::{LogName, StreamId, Timestamp};
 
 pub use finding::{ReplicaDamage, ReplicaFinding};
 use stream::StreamVerifier;
+
+/// How long a stream's leader may take until it hears a server that runs.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What was found when a store on a cluster was verified.
 #[derive(Clone, Debug, Default)]
@@ -192,12 +195,37 @@ impl Verifier<'_> {
         on_message: &mut dyn FnMut(&Found) -> Result<()>,
         on_progress: &mut dyn FnMut(&ClusterProgress),
     ) -> Result<Option<Outcome>> {
-        let Some(info) = info_of(self.cluster, name)? else {
+        let Some(info) = self.info_of(name)? else {
             return Ok(None);
         };
         let verifier = StreamVerifier::new(self.cluster, known, name, info);
         let outcome = verifier.run(&mut self.were_silent, on_message, on_progress)?;
         Ok(Some(outcome))
+    }
+
+    /// What a stream's leader says of it. A leader that was just chosen hears a server a moment later, and a busy one
+    /// later still: a server counts as silent only if it is not heard for the whole patience.
+    fn info_of(&mut self, name: &str) -> Result<Option<Info>> {
+        let began = Instant::now();
+        loop {
+            let Some(info) = info_of(self.cluster, name)? else {
+                return Ok(None);
+            };
+            let unheard: Vec<_> = info
+                .servers
+                .iter()
+                .filter(|(server, is_heard)| !**is_heard && !self.were_silent.contains(*server))
+                .map(|(server, _)| server.clone())
+                .collect();
+            if unheard.is_empty() {
+                return Ok(Some(info));
+            }
+            if began.elapsed() > PATIENCE {
+                self.were_silent.extend(unheard);
+                return Ok(Some(info));
+            }
+            self.cluster.run(async { tokio::time::sleep(PAUSE).await })?;
+        }
     }
 }
 
