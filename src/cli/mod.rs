@@ -130,7 +130,8 @@ Example:
 Without --credentials no signature is verified: every client that reaches the address can read and write all streams.
 
 Exit status:
-  0  stopped by SIGINT or SIGTERM, and everything is closed in order
+  0  stopped by SIGINT, SIGTERM, SIGHUP, or the end of standard input with --exit-with-stdin, and everything is closed
+     in order
   1  failed for a reason not named below
   2  the command line is wrong
   3  another process has the data directory open

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use anabranch::{Error, JetStream, StoreOptions};
+use anabranch::{Error, JetStream, Store, StoreOptions};
 use anabranch_harness::nats::Setup;
 use anabranch_harness::wait::wait_until;
 use base64_simd::URL_SAFE_NO_PAD;
@@ -26,18 +26,13 @@ fn a_server_whose_disk_was_lost_gets_all_of_it_from_the_others() {
     let Some(mut cluster) = Cluster::of_three() else {
         return;
     };
-    let store = cluster.open();
-    let stream = store.create_stream("clicks", 3).unwrap();
-    let load = Load::begin(&stream, 4);
-    load.wait_for(300);
+    let (store, load) = under_load(&cluster);
     cluster.nodes.kill(2);
     fs::remove_dir_all(cluster.nodes.directory(2)).unwrap();
     load.wait_for(300);
     cluster.nodes.begin(2);
     cluster.nodes.wait_until_ready();
-    wait_until_sound(&cluster.at());
-    let verification = cluster.at().verify(&mut |_| {}).unwrap();
-    assert!(verification.is_sound(), "{:#?}", verification.findings);
+    assert_whole(&cluster.at());
     // From here on nothing goes without it.
     cluster.nodes.kill(0);
     load.wait_for(300);
@@ -57,11 +52,7 @@ fn another_machine_takes_the_place_of_a_server() {
     let Some(mut cluster) = Cluster::of(3, setup) else {
         return;
     };
-    let store = cluster.open();
-    let stream = store.create_stream("clicks", 3).unwrap();
-    let load = Load::begin(&stream, 4);
-    load.wait_for(300);
-
+    let (store, load) = under_load(&cluster);
     cluster.nodes.kill(2);
     cluster.join();
     let at = cluster.at_servers(&[0, 1, 3]);
@@ -77,9 +68,7 @@ fn another_machine_takes_the_place_of_a_server() {
             .request_with(&admin, "$JS.API.SERVER.REMOVE", "{\"peer\":\"n3\"}");
         answer["success"] == true
     });
-    wait_until_sound(&at);
-    let verification = at.verify(&mut |_| {}).unwrap();
-    assert!(verification.is_sound(), "{:#?}", verification.findings);
+    assert_whole(&at);
     // From here on nothing goes without the new server.
     cluster.nodes.kill(0);
     load.wait_for(300);
@@ -88,6 +77,21 @@ fn another_machine_takes_the_place_of_a_server() {
     let store = StoreOptions::new().open_jetstream(&at).unwrap();
     acknowledged.check(&store.stream("clicks").unwrap());
     store.close().unwrap();
+}
+
+/// A store to which four threads put.
+fn under_load(cluster: &Cluster) -> (Store, Load) {
+    let store = cluster.open();
+    let load = Load::begin(&store.create_stream("clicks", 3).unwrap(), 4);
+    load.wait_for(300);
+    (store, load)
+}
+
+/// Waits until nothing is wrong. Then each server has all messages.
+fn assert_whole(at: &JetStream) {
+    wait_until_sound(at);
+    let verification = at.verify(&mut |_| {}).unwrap();
+    assert!(verification.is_sound(), "{:#?}", verification.findings);
 }
 
 /// A replica is not current before it has all that the others have.

@@ -47,8 +47,8 @@ Examples:
 The last example copies text without line feeds, and JSON. It leaves out other records, and does not keep the keys.
 
 A line ends at its line feed, which is not part of the record. Lines that have arrived are put together in one call, up
-to 500 lines and 5 MiB; no line waits for later ones. Records that the endpoint throttles are put again until it takes
-them, before the lines of later calls. Within a call, they come after the records that the endpoint took, even with the
+to 500 lines and 5 MiB; no line waits for later ones. Records that the endpoint throttles are put again, before the
+lines of later calls; if it takes none of them ten times in a row, the command ends. Within a call, they come after the records that the endpoint took, even with the
 same key. If the endpoint answers a call with a failure of its own, the call is repeated, so records can be put twice.
 
 The command ends at the first line that cannot be a record; all lines before it are put. Standard output has the number

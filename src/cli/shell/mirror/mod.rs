@@ -45,8 +45,9 @@ source, and with --lineage flatten also its mode.
 The cut-over: run the mirror with --follow until it has caught up. Stop the writers. Run it with --until-drained, which
 says when all records are at the target. Start the writers there.
 
-Standard output says what the mirror does: as text on a terminal, and otherwise as JSON lines with event, records,
-bytes, behind_ms and behind_records. The events are begun, progress (every 10 seconds), caught_up, resharded and ended.
+Standard output says what the mirror does: as text on a terminal, and otherwise as JSON lines. Their event is
+begun, progress (every 10 seconds), caught_up, resharded or ended; progress, caught_up and ended have records, bytes,
+behind_ms and behind_records.
 A signal ends the mirror in order, and `complete` in the event ended says whether the target has all records. A second
 signal ends it at once.
 
