@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 
 use anabranch_harness::http1::{Client, Head, Reply};
+use anabranch_harness::ports::free_address;
 use serde_json::json;
 
 use crate::Cluster;
@@ -28,8 +29,7 @@ fn an_owner_that_is_not_where_it_says_is_not_reached_and_keeps_the_store() {
     let Some(cluster) = Cluster::of_one() else {
         return;
     };
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let [owner, other] = misled(&cluster, closed);
+    let [owner, other] = misled(&cluster, free_address());
     unavailable(&other.client().call("ListStreams", &json!({})));
     assert!(
         other.log().contains("calls cannot be passed on"),
@@ -70,7 +70,7 @@ fn calls_do_not_go_round() {
     let Some(cluster) = Cluster::of_one() else {
         return;
     };
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = free_address();
     let _owner = Served::begin(&cluster, &["--advertise", &format!("http://{address}")]);
     let other = Served::begin_at(&cluster, &address.to_string(), &[]);
     unavailable(&other.client().call("ListStreams", &json!({})));

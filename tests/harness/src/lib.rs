@@ -8,6 +8,7 @@ pub mod http1;
 pub mod http2;
 pub mod image;
 pub mod nats;
+pub mod ports;
 pub mod process;
 pub mod program;
 pub mod sigv4;

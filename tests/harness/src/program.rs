@@ -9,6 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use crate::ports::free_address;
 use crate::wait::PATIENCE;
 
 /// The path of the program. A suite knows it as `env!("CARGO_BIN_EXE_anabranch")`; a library cannot.
@@ -30,10 +31,10 @@ impl Program {
         command
     }
 
-    /// Starts a server on `directory/data`, or on a cluster if the arguments have `--engine`, and any free port. Waits until
+    /// Starts a server on `directory/data`, or on a cluster if the arguments have `--engine`, and a free port. Waits until
     /// it prints its address. Its log is `directory/server.log`.
     pub fn serve(self, directory: &Path, more_arguments: &[&str]) -> ServerProcess {
-        self.serve_at("127.0.0.1:0", directory, more_arguments)
+        self.serve_at(&free_address().to_string(), directory, more_arguments)
     }
 
     /// As [`serve`](Program::serve), at this address.
@@ -55,7 +56,7 @@ impl Program {
             .arg(format!("export {name}=\"$0\" && exec \"$@\""))
             .arg(value)
             .arg(self.0);
-        ServerProcess::start(command, directory, "127.0.0.1:0", more_arguments)
+        ServerProcess::start(command, directory, &free_address().to_string(), more_arguments)
     }
 
     /// As [`serve`](Program::serve), but the program may have at most `soft` files open at first, and `hard` if it
@@ -73,7 +74,7 @@ impl Program {
                 "ulimit -S -n {soft} && ulimit -H -n {hard} && exec \"$0\" \"$@\""
             ))
             .arg(self.0);
-        ServerProcess::start(command, directory, "127.0.0.1:0", more_arguments)
+        ServerProcess::start(command, directory, &free_address().to_string(), more_arguments)
     }
 }
 

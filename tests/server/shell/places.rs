@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anabranch::Store;
+use anabranch_harness::ports::free_address;
 use serde_json::Value;
 
 use super::{Ran, Shell, fed, ran, rows, texts};
@@ -172,9 +173,7 @@ fn streams_of_other_namespaces_have_them_in_their_names() {
 
 #[test]
 fn an_endpoint_without_a_server_is_said_to_be_one() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", free.local_addr().unwrap());
-    drop(free);
+    let url = format!("http://{}", free_address());
     for arguments in [&["streams"][..], &["get", "a"], &["create", "a"], &["put", "a"]] {
         let Ran { status, error, out } = ran(&mut program(&[arguments, &["--endpoint", &url]].concat()));
         assert_eq!((status, out.as_str()), (5, ""), "{error}");
