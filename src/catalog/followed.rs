@@ -45,10 +45,11 @@ impl Catalog {
         let may_change_encryption = match news {
             CatalogNews::Nothing => return Ok(false),
             CatalogNews::Edits(lists) => {
+                let change_encryption = lists.iter().flatten().any(Edit::changes_encryption);
                 let mut state = self.state.write();
-                lists.iter().try_for_each(|edits| state.apply_all(edits))?;
+                state.apply_all(lists.into_iter().flatten())?;
                 applied();
-                lists.iter().flatten().any(Edit::changes_encryption)
+                change_encryption
             }
             CatalogNews::State(state) => {
                 let mut known = self.state.write();

@@ -165,7 +165,7 @@ impl Catalog {
                 appended => break appended?,
             }
         };
-        self.apply(&mut tail, &edits)?;
+        self.apply(&mut tail, edits)?;
         applied();
         let offered = tail.log.offer_snapshot(&self.state.read());
         drop(tail);
@@ -192,18 +192,19 @@ impl Catalog {
         };
         let told = Told::of(&edits, &self.state.read());
         tail.revision = revision;
-        self.apply(tail, &edits)?;
+        self.apply(tail, edits)?;
         told.tell();
         Ok(())
     }
 
     /// Applies durable edits. A plan made for this state applies to it. If an edit does not apply, this crate has a
     /// defect, and going on would be worse than stopping.
-    fn apply(&self, tail: &mut Tail, edits: &[Edit]) -> Result<()> {
+    fn apply(&self, tail: &mut Tail, edits: Vec<Edit>) -> Result<()> {
+        let change_encryption = edits.iter().any(Edit::changes_encryption);
         if let Err(reason) = self.state.write().apply_all(edits) {
             return Err(tail.log.stop(reason));
         }
-        if edits.iter().any(Edit::changes_encryption) {
+        if change_encryption {
             self.encryption_revision.fetch_add(1, Ordering::Release);
         }
         Ok(())

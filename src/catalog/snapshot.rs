@@ -16,11 +16,12 @@ use crate::model::{ChannelId, ConsumerId, LogName, QueueId, StreamId};
 
 impl CatalogState {
     /// The state that the edits of a snapshot rebuild.
-    pub(crate) fn from_snapshot(edits: &[Edit]) -> Result<Self, &'static str> {
-        let Some((Edit::StoreCreated { store, secret }, edits)) = edits.split_first() else {
+    pub(crate) fn from_snapshot(edits: Vec<Edit>) -> Result<Self, &'static str> {
+        let mut edits = edits.into_iter();
+        let Some(Edit::StoreCreated { store, secret }) = edits.next() else {
             return Err("it does not begin with a snapshot");
         };
-        let mut state = Self::new(*store, *secret);
+        let mut state = Self::new(store, secret);
         state.apply_all(edits)?;
         Ok(state)
     }

@@ -174,49 +174,49 @@ impl CatalogState {
     }
 
     /// Applies edits in their order, up to the first that does not fit.
-    pub(super) fn apply_all(&mut self, edits: &[Edit]) -> Result<(), &'static str> {
-        edits.iter().try_for_each(|edit| self.apply(edit))
+    pub(super) fn apply_all(&mut self, edits: impl IntoIterator<Item = Edit>) -> Result<(), &'static str> {
+        edits.into_iter().try_for_each(|edit| self.apply(edit))
     }
 
     /// Applies one edit, or gives the reason why it does not fit this state. After an error, an edit about one thing
     /// has changed nothing; an edit about several logs has changed those before the one that does not fit.
-    pub(super) fn apply(&mut self, edit: &Edit) -> Result<(), &'static str> {
+    pub(super) fn apply(&mut self, edit: Edit) -> Result<(), &'static str> {
         match edit {
             Edit::StoreCreated { .. } => return Err("a store is created once"),
-            Edit::StreamIdsReserved { through } => self.reserve_stream_ids(*through),
+            Edit::StreamIdsReserved { through } => self.reserve_stream_ids(through),
             Edit::StreamCreated {
                 stream,
                 name,
                 created,
                 lifecycle,
             } => {
-                let state = StreamState::new(name.clone(), *created, lifecycle.clone());
-                return self.create_stream(*stream, state);
+                let state = StreamState::new(name, created, lifecycle);
+                return self.create_stream(stream, state);
             }
             Edit::ShardsCreated { stream, lineage } => {
-                return self.stream_mut(*stream)?.create_shards(lineage);
+                return self.stream_mut(stream)?.create_shards(lineage);
             }
             Edit::LifecycleChanged { stream, lifecycle } => {
-                return self.stream_mut(*stream)?.change_lifecycle(lifecycle);
+                return self.stream_mut(stream)?.change_lifecycle(&lifecycle);
             }
             Edit::Resharded {
                 stream,
                 reshard,
                 ends,
-            } => return self.stream_mut(*stream)?.reshard(reshard, ends),
-            Edit::ShardExpired { stream, shard } => return self.stream_mut(*stream)?.expire(*shard),
-            Edit::StreamDeleted { stream } => return self.delete_stream(*stream),
+            } => return self.stream_mut(stream)?.reshard(&reshard, &ends),
+            Edit::ShardExpired { stream, shard } => return self.stream_mut(stream)?.expire(shard),
+            Edit::StreamDeleted { stream } => return self.delete_stream(stream),
             Edit::GoneStreamNoted {
                 name,
                 newest_creation,
-            } => self.gone.note(name.clone(), *newest_creation),
+            } => self.gone.note(name, newest_creation),
             Edit::SettingChanged { resource, setting } => match resource {
-                Resource::Stream(stream) => return self.stream_mut(*stream)?.change(setting),
+                Resource::Stream(stream) => return self.stream_mut(stream)?.change(&setting),
                 Resource::Queue(stream, queue) => {
-                    return self.queue_mut(*stream, *queue)?.change(setting);
+                    return self.queue_mut(stream, queue)?.change(&setting);
                 }
                 Resource::Channel(stream, channel) => {
-                    return self.channel_mut(*stream, *channel)?.change(setting);
+                    return self.channel_mut(stream, channel)?.change(&setting);
                 }
                 Resource::Account(_) | Resource::Consumer(..) => {
                     return Err("the resource has no such setting");
@@ -226,56 +226,56 @@ impl CatalogState {
                 resource,
                 set,
                 removed,
-            } => self.change_labels(resource, |labels| labels.change_tags(set, removed))?,
+            } => self.change_labels(&resource, |labels| labels.change_tags(&set, &removed))?,
             Edit::AttributeChanged {
                 resource,
                 name,
                 value,
-            } => self.change_labels(resource, |labels| labels.set_attribute(name, value.as_deref()))?,
+            } => self.change_labels(&resource, |labels| labels.set_attribute(&name, value.as_deref()))?,
             Edit::ConsumerRegistered {
                 stream,
                 consumer,
                 name,
                 created,
-            } => return self.stream_mut(*stream)?.register(*consumer, name, *created),
+            } => return self.stream_mut(stream)?.register(consumer, &name, created),
             Edit::ConsumerRemoved { stream, consumer } => {
-                return self.stream_mut(*stream)?.remove_consumer(*consumer);
+                return self.stream_mut(stream)?.remove_consumer(consumer);
             }
             Edit::ConsumerIdsReserved { stream, through } => {
-                self.stream_mut(*stream)?.reserve_consumers(*through);
+                self.stream_mut(stream)?.reserve_consumers(through);
             }
             Edit::ConsumerLifecycleChanged {
                 stream,
                 consumer,
                 lifecycle,
-            } => self.consumer_mut(*stream, *consumer)?.lifecycle = *lifecycle,
+            } => self.consumer_mut(stream, consumer)?.lifecycle = lifecycle,
             Edit::GoneConsumerNoted {
                 stream,
                 newest_creation,
-            } => self.stream_mut(*stream)?.note_gone_consumer(*newest_creation),
+            } => self.stream_mut(stream)?.note_gone_consumer(newest_creation),
             Edit::CheckpointSaved {
                 stream,
                 name,
                 checkpoint,
             } => {
-                let checkpoints = &mut self.stream_mut(*stream)?.checkpoints;
-                checkpoints.insert(name.clone(), checkpoint.clone());
+                let checkpoints = &mut self.stream_mut(stream)?.checkpoints;
+                checkpoints.insert(name, checkpoint);
             }
             Edit::CheckpointRemoved { stream, name } => {
-                self.stream_mut(*stream)?.checkpoints.remove(name);
+                self.stream_mut(stream)?.checkpoints.remove(&name);
             }
             Edit::CheckpointAdvanced { stream, name, next } => {
-                let checkpoints = &mut self.stream_mut(*stream)?.checkpoints;
-                let known = checkpoints.get_mut(name);
-                known.ok_or("the checkpoint does not exist")?.apply(next);
+                let checkpoints = &mut self.stream_mut(stream)?.checkpoints;
+                let known = checkpoints.get_mut(&name);
+                known.ok_or("the checkpoint does not exist")?.apply(&next);
             }
             Edit::GoneShardsNoted { stream, shards } => {
-                let gone = &mut self.stream_mut(*stream)?.gone;
-                shards.iter().for_each(|shard| gone.note(*shard));
+                let gone = &mut self.stream_mut(stream)?.gone;
+                shards.into_iter().for_each(|shard| gone.note(shard));
             }
-            Edit::ClockNoted(note) => self.clock = Some(*note),
+            Edit::ClockNoted(note) => self.clock = Some(note),
             Edit::LoadPeaked { stream, day, shards } => {
-                self.stream_mut(*stream)?.note_peak(*day, *shards);
+                self.stream_mut(stream)?.note_peak(day, shards);
             }
             Edit::QueueCreated {
                 stream,
@@ -284,19 +284,19 @@ impl CatalogState {
                 created,
                 start,
             } => {
-                let stream = self.stream_mut(*stream)?;
-                return stream.create_queue(*queue, name, *created, start);
+                let stream = self.stream_mut(stream)?;
+                return stream.create_queue(queue, &name, created, &start);
             }
             Edit::QueueLifecycleChanged {
                 stream,
                 queue,
                 lifecycle,
-            } => self.queue_mut(*stream, *queue)?.lifecycle = *lifecycle,
+            } => self.queue_mut(stream, queue)?.lifecycle = lifecycle,
             Edit::QueueRemoved { stream, queue } => {
-                let removed = self.stream_mut(*stream)?.queues.remove(queue);
+                let removed = self.stream_mut(stream)?.queues.remove(&queue);
                 return removed.map(drop).ok_or("the queue does not exist");
             }
-            Edit::QueueIdsReserved { stream, through } => self.stream_mut(*stream)?.reserve_queues(*through),
+            Edit::QueueIdsReserved { stream, through } => self.stream_mut(stream)?.reserve_queues(through),
             Edit::ChannelCreated {
                 stream,
                 channel,
@@ -305,28 +305,28 @@ impl CatalogState {
                 start,
                 destination,
             } => {
-                let state = ChannelState::new(name, *created, start.clone(), destination.clone());
-                return self.stream_mut(*stream)?.create_channel(*channel, state);
+                let state = ChannelState::new(&name, created, start, destination);
+                return self.stream_mut(stream)?.create_channel(channel, state);
             }
             Edit::ChannelLifecycleChanged {
                 stream,
                 channel,
                 lifecycle,
-            } => self.channel_mut(*stream, *channel)?.lifecycle = *lifecycle,
+            } => self.channel_mut(stream, channel)?.lifecycle = lifecycle,
             Edit::ChannelAdvanced {
                 stream,
                 channel,
                 next,
-            } => return self.stream_mut(*stream)?.advance_channel(*channel, next),
+            } => return self.stream_mut(stream)?.advance_channel(channel, &next),
             Edit::ChannelDelivered { stream, channel, at } => {
-                self.channel_mut(*stream, *channel)?.note_delivery(*at);
+                self.channel_mut(stream, channel)?.note_delivery(at);
             }
             Edit::ChannelRemoved { stream, channel } => {
-                let removed = self.stream_mut(*stream)?.channels.remove(channel);
+                let removed = self.stream_mut(stream)?.channels.remove(&channel);
                 return removed.map(drop).ok_or("the channel does not exist");
             }
             Edit::ChannelIdsReserved { stream, through } => {
-                self.stream_mut(*stream)?.reserve_channels(*through);
+                self.stream_mut(stream)?.reserve_channels(through);
             }
             Edit::SegmentAdded { .. }
             | Edit::LogResumed { .. }
@@ -340,33 +340,33 @@ impl CatalogState {
         Ok(())
     }
 
-    fn apply_to_logs(&mut self, edit: &Edit) -> Result<(), &'static str> {
+    fn apply_to_logs(&mut self, edit: Edit) -> Result<(), &'static str> {
         match edit {
-            Edit::SegmentAdded { log, segment } => return self.log_mut(*log)?.add_segment(*segment),
-            Edit::LogResumed { log } => self.log_mut(*log)?.end = None,
-            Edit::LogJournaled { log } => self.log_mut(*log)?.is_journaled = true,
+            Edit::SegmentAdded { log, segment } => return self.log_mut(log)?.add_segment(segment),
+            Edit::LogResumed { log } => self.log_mut(log)?.end = None,
+            Edit::LogJournaled { log } => self.log_mut(log)?.is_journaled = true,
             Edit::LogTrimmed { log, first_record } => {
-                self.log_mut(*log)?.trim(*first_record);
-                if *log == LogName::CommitJournal && self.journal.segments.is_empty() {
+                self.log_mut(log)?.trim(first_record);
+                if log == LogName::CommitJournal && self.journal.segments.is_empty() {
                     self.note_empty_journal();
                 }
             }
             Edit::LogsRested { ends } => {
                 for (log, end) in ends {
-                    self.log_mut(*log)?.rest_at(*end);
+                    self.log_mut(log)?.rest_at(end);
                 }
             }
             Edit::RecordsHidden { before } => {
                 for (log, number) in before {
-                    self.log_mut(*log)?.hide_before(*number);
+                    self.log_mut(log)?.hide_before(number);
                 }
             }
             Edit::AgesMarked { marks } => {
                 for (log, mark) in marks {
-                    self.log_mut(*log)?.ages.push(*mark);
+                    self.log_mut(log)?.ages.push(mark);
                 }
             }
-            Edit::RecordNumbersReserved { log, before } => self.log_mut(*log)?.reserve_numbers(*before),
+            Edit::RecordNumbersReserved { log, before } => self.log_mut(log)?.reserve_numbers(before),
             _ => return Err("this edit is not about logs"),
         }
         Ok(())

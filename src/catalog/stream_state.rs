@@ -173,13 +173,13 @@ impl StreamState {
         Ok(())
     }
 
-    pub(super) fn create_shards(&mut self, lineage: &Lineage) -> Result<(), &'static str> {
+    pub(super) fn create_shards(&mut self, lineage: Lineage) -> Result<(), &'static str> {
         if self.lineage.is_some() {
             return Err("the stream has shards already");
         }
         let shards = lineage.shards();
         self.logs = shards.map(|shard| (shard.id, LogState::of_new_log())).collect();
-        self.lineage = Some(lineage.clone());
+        self.lineage = Some(lineage);
         Ok(())
     }
 

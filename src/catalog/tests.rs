@@ -32,7 +32,7 @@ impl EditLog for MemoryLog {
             }]);
         }
         let edits: Vec<_> = taken.lists.iter().flatten().cloned().collect();
-        let state = CatalogState::from_snapshot(&edits).unwrap();
+        let state = CatalogState::from_snapshot(edits).unwrap();
         Ok((state, Revision(taken.lists.len() as u64)))
     }
 
@@ -69,7 +69,7 @@ impl EditLog for MemoryLog {
         let mut taken = self.0.lock();
         taken.offered += 1;
         let edits: Vec<_> = taken.lists.iter().flatten().cloned().collect();
-        assert_eq!(CatalogState::from_snapshot(&edits).as_ref(), Ok(state));
+        assert_eq!(CatalogState::from_snapshot(edits).as_ref(), Ok(state));
         Ok(())
     }
 

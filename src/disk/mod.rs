@@ -191,6 +191,10 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
 
     /// Drops the operating system's cache of this file's clean pages, so that the next read comes from the device.
     fn drop_cache(&self) -> io::Result<()>;
+
+    /// Asks the operating system to begin reading the whole file, because all of it is read next. This is a hint: a disk
+    /// may do nothing, as it does by default.
+    fn read_ahead(&self) {}
 }
 
 /// Bytes of a file, which stay valid as long as this value lives.

@@ -268,6 +268,10 @@ impl DiskFile for OsFile {
     fn drop_cache(&self) -> io::Result<()> {
         Ok(rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed)?)
     }
+
+    fn read_ahead(&self) {
+        let _ = rustix::fs::fadvise(&self.file, 0, None, Advice::WillNeed);
+    }
 }
 
 #[cfg(test)]

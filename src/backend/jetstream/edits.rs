@@ -123,7 +123,7 @@ impl ClusterEdits {
             .cluster
             .run(async move { read(&shared, last).await })??;
         (self.bytes, self.snapshot_bytes) = (read.bytes, read.snapshot_bytes);
-        CatalogState::from_snapshot(&read.edits).map_err(|reason| {
+        CatalogState::from_snapshot(read.edits).map_err(|reason| {
             let names = &self.shared.names;
             self.shared
                 .corrupt(&names.catalog_stream(), &names.edits(), 0, reason)

@@ -61,7 +61,7 @@ impl ClusterLook {
             }
             false => Vec::new(),
         };
-        let state = state_of(&shared, &edits)?.ok_or_else(|| Error::NotAStore {
+        let state = state_of(&shared, edits.clone())?.ok_or_else(|| Error::NotAStore {
             path: shared.names.store().into(),
         })?;
         Ok(Self { shared, edits, state })

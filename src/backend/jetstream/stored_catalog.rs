@@ -32,7 +32,7 @@ pub(super) async fn stored_edits(shared: &Shared) -> Result<Vec<Edit>> {
 }
 
 /// The state that edits lead to; `None` where there are none.
-pub(super) fn state_of(shared: &Shared, edits: &[Edit]) -> Result<Option<CatalogState>> {
+pub(super) fn state_of(shared: &Shared, edits: Vec<Edit>) -> Result<Option<CatalogState>> {
     if edits.is_empty() {
         return Ok(None);
     }
@@ -50,5 +50,5 @@ pub(super) fn state_of(shared: &Shared, edits: &[Edit]) -> Result<Option<Catalog
 /// [`Error::Cluster`](crate::Error::Cluster).
 pub(super) async fn stored_catalog(shared: &Shared) -> Result<Option<CatalogState>> {
     let edits = stored_edits(shared).await?;
-    state_of(shared, &edits)
+    state_of(shared, edits)
 }

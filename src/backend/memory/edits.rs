@@ -39,7 +39,7 @@ impl EditLog for MemoryEdits {
     fn load(&mut self) -> Result<(CatalogState, Revision)> {
         let state = self
             .memory
-            .with(|place| CatalogState::from_snapshot(&place.edits));
+            .with(|place| CatalogState::from_snapshot(place.edits.clone()));
         Ok((state.map_err(Error::bad_change)?, self.revision))
     }
 

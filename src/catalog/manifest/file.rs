@@ -263,6 +263,7 @@ impl Manifest {
         // Pages that the kernel marked clean after a failed write-back must not be believed.
         perform(Step::ManifestCacheDrop, || file.drop_cache())
             .map_err(|error| Error::io("drop the cache of", &path, error))?;
+        file.read_ahead();
         let copies = Copies::read(file.clone()).map_err(|error| Error::io("read", &path, error))?;
         let header = decode_headers(&copies, number, &path)?;
         let (walk, state) = replay(&copies, &header, &path)?;

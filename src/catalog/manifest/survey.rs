@@ -210,7 +210,7 @@ impl Replay {
         let Some(((edits, offset), others)) = frames.split_first() else {
             return replay;
         };
-        match CatalogState::from_snapshot(edits) {
+        match CatalogState::from_snapshot(edits.clone()) {
             Ok(state) if state.store == store => replay.snapshot = Some(state),
             Ok(_) => replay.misfit = Some((*offset, "the snapshot is of another store".to_owned())),
             Err(reason) => replay.misfit = Some((*offset, reason.to_owned())),
@@ -220,7 +220,7 @@ impl Replay {
             return replay;
         };
         for (at, (edits, offset)) in others.iter().enumerate() {
-            if let Err(reason) = state.apply_all(edits) {
+            if let Err(reason) = state.apply_all(edits.clone()) {
                 // Part of the list may have been applied, so the frames before it are applied again.
                 return Self {
                     misfit: Some((*offset, reason.to_owned())),
@@ -242,9 +242,9 @@ impl Replay {
             let applied = match edit {
                 Edit::LogsRested { ends } => ends.iter().try_for_each(|end| {
                     let ends = vec![*end];
-                    state.apply(&Edit::LogsRested { ends })
+                    state.apply(Edit::LogsRested { ends })
                 }),
-                edit => state.apply(edit),
+                edit => state.apply(edit.clone()),
             };
             misfits += u64::from(applied.is_err());
         }

@@ -86,13 +86,13 @@ pub(super) fn walk_frames(copies: &Copies, seed: &Hasher, mut take: impl FnMut(V
 /// # Errors
 /// A frame is missing, the frames do not begin with a snapshot of this store, or one does not fit.
 pub(super) fn replay(copies: &Copies, header: &Header, path: &Path) -> Result<(Walk, CatalogState)> {
-    let mut state = None;
+    let mut state: Option<CatalogState> = None;
     let mut misfit = None;
     let walk = walk_frames(copies, &header.seed, |edits, offset| {
         let applied = match (&mut state, &misfit) {
             (_, Some(_)) => Ok(()),
-            (Some(state), None) => CatalogState::apply_all(state, &edits),
-            (None, None) => CatalogState::from_snapshot(&edits).map(|snapshot| state = Some(snapshot)),
+            (Some(state), None) => state.apply_all(edits),
+            (None, None) => CatalogState::from_snapshot(edits).map(|snapshot| state = Some(snapshot)),
         };
         if let Err(reason) = applied {
             misfit = Some((offset, reason.to_owned()));

@@ -168,25 +168,20 @@ impl Lineage {
         let first_free = seconds.map_or(0, |seconds| seconds.saturating_add(1));
         let created_seconds = created.as_seconds().max(first_free);
         let created_seconds = check_created_seconds(created_seconds)?;
-        let mut lineage = Self {
-            tiled_since: created,
-            ..Self::default()
-        };
-        for hash_key_range in HashKeyRange::divide(shard_count) {
-            let id = shard_id(lineage.next_index)?;
-            lineage.next_index += 1;
-            let shard = Shard {
-                id,
+        let shards = (0..).zip(HashKeyRange::divide(shard_count));
+        let shards = shards.map(|(index, hash_key_range)| {
+            Ok(Shard {
+                id: shard_id(index)?,
                 hash_key_range,
                 parent: None,
                 adjacent_parent: None,
                 created,
                 created_seconds,
                 closed: None,
-            };
-            lineage.insert(shard);
-        }
-        Ok(lineage)
+            })
+        });
+        let shards = shards.collect::<Result<_, LineageError>>()?;
+        Ok(Self::of(shards, shard_count, created))
     }
 
     /// The shard with this id, open or closed.
@@ -298,6 +293,28 @@ impl Lineage {
         }
     }
 
+    /// The lineage with these shards and the indexes of them. A map that is made of all its entries at once costs less
+    /// time and memory than one to which they are added.
+    fn of(shards: Vec<Shard>, next_index: u32, tiled_since: Timestamp) -> Self {
+        let open = shards.iter().filter(|shard| shard.is_open());
+        let closed = shards
+            .iter()
+            .filter_map(|shard| Some((shard.closed?.at, shard.id)));
+        let children = shards
+            .iter()
+            .flat_map(|shard| shard.parents().map(move |parent| (parent, shard.id)));
+        Self {
+            next_index,
+            tiled_since,
+            open: open
+                .map(|shard| (shard.hash_key_range.start(), shard.id))
+                .collect(),
+            closed: closed.collect(),
+            children: children.collect(),
+            shards: shards.into_iter().map(|shard| (shard.id, shard)).collect(),
+        }
+    }
+
     fn insert(&mut self, shard: Shard) {
         match shard.closed {
             None => drop(self.open.insert(shard.hash_key_range.start(), shard.id)),
@@ -368,14 +385,7 @@ impl TryFrom<StoredLineage> for Lineage {
                 reason: "its shards are not in the order of their ids",
             });
         }
-        let mut lineage = Self {
-            next_index,
-            tiled_since,
-            ..Self::default()
-        };
-        for shard in shards {
-            lineage.insert(shard);
-        }
+        let lineage = Self::of(shards, next_index, tiled_since);
         lineage.check()?;
         Ok(lineage)
     }
