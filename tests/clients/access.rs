@@ -25,6 +25,13 @@ pub fn credentials(bench: &Bench) -> String {
     path.to_str().expect("a path in UTF-8").to_owned()
 }
 
+/// With a certificate of its own, which is kept in a directory on this machine also where the store is on a cluster.
+pub fn with_tls(bench: Bench) -> Bench {
+    let kept = bench.directory.path().join("data");
+    let kept = kept.to_str().expect("a path in UTF-8").to_owned();
+    bench.with(&["--tls-self-signed", "--tls-dir", &kept])
+}
+
 /// The certificate of the bench's server.
 pub fn certificate(bench: &Bench) -> PathBuf {
     bench.directory.path().join("data/tls-certificate.pem")

@@ -1,18 +1,23 @@
 //! The Kinesis Client Library and the AWS SDK for Java, both from the wheel `kclpy-ext`, as in `docs/kcl.md`.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
-use crate::access::{certificate, credentials, truststore_recipe};
+use anabranch_harness::ports::free_address;
+
+use crate::access::{certificate, credentials, truststore_recipe, with_tls};
 use crate::install::{Python, jdk_version, source_directory};
 use crate::pages::block;
 use crate::{Bench, skipped};
 
 #[test]
 fn the_kcl_reads_each_record_in_order_over_resharding_and_failover() {
+    failover(Bench::new(&[]));
+}
+
+pub(super) fn failover(bench: Bench) {
     let Some(programs) = programs() else { return };
-    let bench = Bench::new(&["--tls-self-signed"]);
+    let bench = with_tls(bench);
     for name in ["dynamodb.py", "kcl.properties"] {
         bench.write(name, &recipe(name));
     }
@@ -39,8 +44,7 @@ fn the_recipe_for_the_kcl_works_as_it_is_written() {
     assert_eq!(recipe("server"), "anabranch serve --create-stream clicks:4\n");
     let bench = Bench::new(&["--create-stream", "clicks:4"]);
     let server = bench.start();
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    let dynamodb_port = free.expect("find a free port").port().to_string();
+    let dynamodb_port = free_address().port().to_string();
     let recipe = |name: &str| {
         recipe(name)
             .replace("127.0.0.1:4567", &server.address().to_string())
@@ -96,13 +100,16 @@ fn the_recipe_for_the_kcl_works_as_it_is_written() {
 
 #[test]
 fn the_java_sdk_does_every_operation_and_ten_thousand_puts_on_a_connection() {
+    operations_with_the_java_sdk(&Bench::new(&[]), 10_000);
+}
+
+pub(super) fn operations_with_the_java_sdk(bench: &Bench, puts: u32) {
     let Some(programs) = programs() else { return };
-    let bench = Bench::new(&[]);
     let server = bench.start();
     let mut script = bench.command("java", &programs);
     script
         .args(java_sdk(&programs))
-        .args([server.url().as_str(), "10000"]);
+        .args([server.url(), puts.to_string()]);
     bench.run(script, &server);
     server.stop("TERM");
 }

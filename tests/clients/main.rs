@@ -15,12 +15,12 @@ mod two_clients;
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use anabranch_harness::ports::free_address;
 use anabranch_harness::program::{Program, ServerProcess};
 use install::{Python, aws_command_line_2, node_modules, path_with, source_directory};
 use tempfile::TempDir;
@@ -49,6 +49,10 @@ fn tutorial_with_boto3(bench: &Bench) {
 
 #[test]
 fn the_tutorial_runs_with_boto_2_redirected_by_its_configuration_file_alone() {
+    tutorial_with_boto_2(Bench::new(&[]));
+}
+
+fn tutorial_with_boto_2(bench: Bench) {
     let python = Python::find();
     if python.version > (3, 11) {
         let (major, minor) = python.version;
@@ -58,7 +62,7 @@ fn the_tutorial_runs_with_boto_2_redirected_by_its_configuration_file_alone() {
     }
     let programs = python.environment("requirements.txt");
     // As on AWS, a stream is CREATING, UPDATING and DELETING for a while.
-    let bench = Bench::new(&["--transition-delay", "300ms"]);
+    let bench = bench.with(&["--transition-delay", "300ms"]);
     let server = bench.start();
     let tutorial = |phase: &str, server: &ServerProcess| {
         let port = server.address().port();
@@ -158,16 +162,21 @@ fn operations_with_the_javascript_sdk(bench: &Bench) {
 
 #[test]
 fn the_javascript_sdk_reads_what_a_channel_has_put_into_a_directory() {
+    let bench = Bench::new(&[]);
+    let keys = bench.write("keys", &format!("alias/mine = {}\n", "5a".repeat(32)));
+    fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).expect("make the keys private");
+    let keys = keys.to_str().expect("a path of letters").to_owned();
+    channel_with_the_javascript_sdk(bench.with(&["--keys", &keys]));
+}
+
+fn channel_with_the_javascript_sdk(bench: Bench) {
     let modules = match node_modules() {
         Ok(modules) => modules,
         Err(reason) => return skipped(&format!("the AWS SDK for JavaScript: {reason}")),
     };
-    let bench = Bench::new(&["--channel-freshness", "1s"]);
+    let bench = bench.with(&["--channel-freshness", "1s"]);
     let buckets = bench.directory.path().join("buckets");
-    let keys = bench.write("keys", &format!("alias/mine = {}\n", "5a".repeat(32)));
-    fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).expect("make the keys private");
-    let path = |path: &Path| path.to_str().expect("a path of letters").to_owned();
-    let server = bench.start_with(&["--buckets", &path(&buckets), "--keys", &path(&keys)]);
+    let server = bench.start_with(&["--buckets", buckets.to_str().expect("a path of letters")]);
     let mut script = bench.command("node", &modules);
     script.env("NODE_PATH", &modules);
     script
@@ -180,8 +189,12 @@ fn the_javascript_sdk_reads_what_a_channel_has_put_into_a_directory() {
 
 #[test]
 fn boto3_tries_again_where_a_fault_was_asked_for() {
+    faults_with_boto3(Bench::new(&[]));
+}
+
+fn faults_with_boto3(bench: Bench) {
     let programs = Python::find().environment("requirements.txt");
-    let bench = Bench::new(&[
+    let bench = bench.with(&[
         "--fault",
         "PutRecord:throttle:1,PutRecord:fail:2,PutRecord:lose:3,PutRecords:throttle:30%",
     ]);
@@ -231,11 +244,14 @@ fn the_aws_command_line_works_off_a_queue() {
 
 #[test]
 fn boto3_reads_what_a_channel_has_put_into_a_bucket() {
+    channel_with_boto3(Bench::new(&[]));
+}
+
+fn channel_with_boto3(bench: Bench) {
     // moto's server is installed with the KCL.
     let programs = Python::find().environment("requirements-kcl.txt");
-    let bench = Bench::new(&["--channel-freshness", "1s"]);
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    let port = free.expect("find a free port").port().to_string();
+    let bench = bench.with(&["--channel-freshness", "1s"]);
+    let port = free_address().port().to_string();
     let s3 = format!("http://127.0.0.1:{port}");
     let server = bench.start_with(&["--buckets", &s3]);
     // The server looks for buckets only once there is a channel.
@@ -324,6 +340,13 @@ impl Bench {
             directory,
             server_arguments: server_arguments.iter().map(ToString::to_string).collect(),
         }
+    }
+
+    /// With more arguments for its servers.
+    fn with(mut self, server_arguments: &[&str]) -> Bench {
+        self.server_arguments
+            .extend(server_arguments.iter().map(ToString::to_string));
+        self
     }
 
     fn start(&self) -> ServerProcess {
