@@ -94,8 +94,8 @@ pub(super) struct ServeArguments {
     #[arg(long, value_enum, default_value_t = DurabilityLevel::Synced, env = "ANABRANCH_DURABILITY")]
     durability: DurabilityLevel,
 
-    /// How long it takes to create, reshard or delete a stream, and to create or delete a consumer, as on AWS: 500ms,
-    /// 10s, 1m [default: 0, or 10s with --emulate aws or delays]
+    /// How long a stream is CREATING, UPDATING or DELETING, and a consumer CREATING or DELETING, as on AWS: 500ms, 10s,
+    /// 1m [default: 0, or 10s with --emulate aws or delays]
     #[arg(long, value_name = "TIME", value_parser = duration, env = "ANABRANCH_TRANSITION_DELAY")]
     transition_delay: Option<Duration>,
 

@@ -165,8 +165,9 @@ impl StoreOptions {
         self
     }
 
-    /// How long creating, splitting, merging and deleting take, as on AWS. The change happens at the end of the delay,
-    /// also if the store was closed in between. Default: none.
+    /// How long it takes to create, split, merge and delete, and to change what makes a stream
+    /// [`Updating`](crate::StreamStatus::Updating), as on AWS. The change happens at the end of the delay, also if the
+    /// store was closed in between. Default: none.
     #[must_use]
     pub fn transition_delay(mut self, delay: Duration) -> Self {
         self.transition_delay = delay;

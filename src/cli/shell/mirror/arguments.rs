@@ -31,8 +31,8 @@ pub(in crate::cli) struct MirrorArguments {
     #[arg(long)]
     pub(super) existing: bool,
 
-    /// The number of shards of a target that is made with --lineage flatten [default: the number of open shards of the
-    /// source]
+    /// The number of shards of a target that is made with --lineage flatten, which is PROVISIONED then [default: the
+    /// number of open shards of the source, and its mode]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(super) shards: Option<u32>,
 
