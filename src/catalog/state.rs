@@ -1,6 +1,7 @@
 //! The catalog's state, and how edits change it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::channel_state::ChannelState;
 use super::edit::{Edit, Resource};
@@ -373,15 +374,15 @@ impl CatalogState {
     }
 
     fn create_stream(&mut self, stream: StreamId, state: StreamState) -> Result<(), &'static str> {
-        if self.id_of(&state.name.namespace, &state.name.local).is_some() {
-            return Err("a stream of this name exists");
-        }
         if self.streams.contains_key(&stream) {
             return Err("a stream of this number exists");
         }
-        self.reserve_stream_ids(stream);
         let names = self.names.entry(state.name.namespace.clone()).or_default();
-        names.insert(state.name.local.clone(), stream);
+        match names.entry(state.name.local.clone()) {
+            Entry::Occupied(_) => return Err("a stream of this name exists"),
+            Entry::Vacant(place) => place.insert(stream),
+        };
+        self.reserve_stream_ids(stream);
         self.streams.insert(stream, Box::new(state));
         Ok(())
     }

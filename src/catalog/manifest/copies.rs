@@ -31,9 +31,9 @@ pub(super) struct Copies {
 
 impl Copies {
     pub(super) fn of(file: &[u8]) -> Self {
-        let mut copies = Self::with_room_for(file.len());
-        for (number, stripe) in file.chunks(STRIPE_BYTES as usize).enumerate() {
-            copies.of_stripe(number).extend_from_slice(stripe);
+        let mut copies = Self::zeros(file.len());
+        for (stripe, place) in copies.stripes_mut() {
+            stripe.copy_from_slice(&file[place..][..stripe.len()]);
         }
         copies
     }
@@ -45,12 +45,9 @@ impl Copies {
     pub(super) fn read(file: std::sync::Arc<dyn DiskFile>) -> io::Result<Self> {
         let file = ReadablePages::new(file);
         let length = usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let mut copies = Self::with_room_for(length);
-        for begin in (0..length).step_by(STRIPE_BYTES as usize) {
-            let copy = copies.of_stripe(begin / STRIPE_BYTES as usize);
-            let read = copy.len();
-            copy.resize(read + (length - begin).min(STRIPE_BYTES as usize), 0);
-            file.read_exact_at(&mut copy[read..], begin as u64)?;
+        let mut copies = Self::zeros(length);
+        for (stripe, place) in copies.stripes_mut() {
+            file.read_exact_at(stripe, place as u64)?;
         }
         for page in (0..length as u64).step_by(PAGE_BYTES as usize) {
             let Some((_, error)) = file.unreadable_within(page, page + PAGE_BYTES) else {
@@ -68,20 +65,26 @@ impl Copies {
         Ok(copies)
     }
 
-    /// Two empty copies of what will have this length together.
-    fn with_room_for(file_bytes: usize) -> Self {
+    /// The copies in a file of this length that has only zeros.
+    fn zeros(file_bytes: usize) -> Self {
+        const STRIPE: usize = STRIPE_BYTES as usize;
+        let (pairs, rest) = (file_bytes / (2 * STRIPE), file_bytes % (2 * STRIPE));
         Self {
-            first: Vec::with_capacity(file_bytes.div_ceil(2)),
-            second: Vec::with_capacity(file_bytes / 2),
+            first: vec![0; pairs * STRIPE + rest.min(STRIPE)],
+            second: vec![0; pairs * STRIPE + rest.saturating_sub(STRIPE)],
             file_bytes: file_bytes as u64,
         }
     }
 
-    fn of_stripe(&mut self, number: usize) -> &mut Vec<u8> {
-        match number % 2 {
-            0 => &mut self.first,
-            _ => &mut self.second,
-        }
+    /// The stripes of both copies, each with its offset in the file, in the order of the file.
+    fn stripes_mut(&mut self) -> impl Iterator<Item = (&mut [u8], usize)> {
+        const STRIPE: usize = STRIPE_BYTES as usize;
+        let firsts = self.first.chunks_mut(STRIPE);
+        let mut seconds = self.second.chunks_mut(STRIPE);
+        let stripes = firsts.flat_map(move |first| [Some(first), seconds.next()]);
+        stripes
+            .enumerate()
+            .filter_map(|(number, stripe)| Some((stripe?, number * STRIPE)))
     }
 }
 

@@ -293,9 +293,20 @@ impl Lineage {
         }
     }
 
-    /// The lineage with these shards and the indexes of them. A map that is made of all its entries at once costs less
-    /// time and memory than one to which they are added.
+    /// The lineage with these shards and the indexes of them.
     fn of(shards: Vec<Shard>, next_index: u32, tiled_since: Timestamp) -> Self {
+        /// From this many on, a map that is made of all its entries at once costs less time and memory than one to which
+        /// they are added.
+        const MANY: usize = 8;
+        let mut lineage = Self {
+            next_index,
+            tiled_since,
+            ..Self::default()
+        };
+        if shards.len() < MANY {
+            shards.into_iter().for_each(|shard| lineage.insert(shard));
+            return lineage;
+        }
         let open = shards.iter().filter(|shard| shard.is_open());
         let closed = shards
             .iter()
@@ -304,14 +315,13 @@ impl Lineage {
             .iter()
             .flat_map(|shard| shard.parents().map(move |parent| (parent, shard.id)));
         Self {
-            next_index,
-            tiled_since,
             open: open
                 .map(|shard| (shard.hash_key_range.start(), shard.id))
                 .collect(),
             closed: closed.collect(),
             children: children.collect(),
             shards: shards.into_iter().map(|shard| (shard.id, shard)).collect(),
+            ..lineage
         }
     }
 
