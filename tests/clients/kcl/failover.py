@@ -144,6 +144,9 @@ class Application:
         # stop reading a shard that has to be given away as soon as it was taken, which is likely where shards are assigned
         # so often.
         settings.update(maxLeasesForWorker=4, leaseAssignmentIntervalMillis=1000, varianceBalancingFrequency=1_000_000_000)
+        # A worker that gets no processor for this long loses its leases. With the 3 s of the page, the workers on a loaded
+        # machine took them from each other again and again, and never read all shards.
+        settings.update(failoverTimeMillis=10_000)
         properties = DIRECTORY / f"{self.name}-{name}.properties"
         properties.write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
         daemon = "software.amazon.kinesis.multilang.MultiLangDaemon"
