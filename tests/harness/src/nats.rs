@@ -383,18 +383,40 @@ impl Nodes {
         });
     }
 
-    /// Waits until all running servers take part.
+    /// Waits until all running servers take part, and the one that leads them has heard of the others: before that it
+    /// makes no stream on them.
     pub fn wait_until_ready(&self) {
         wait_until("the servers are ready", || {
             let running = self.nodes.iter().filter(|node| node.running.is_some());
             let is_ready = running
                 .map(|node| node.ask("/healthz"))
-                .all(|answer| answer.is_some_and(|answer| answer["status"] == "ok"));
+                .all(|answer| answer.is_some_and(|answer| answer["status"] == "ok"))
+                && self.leader_knows_all();
             if !is_ready {
                 std::thread::sleep(Duration::from_millis(50));
             }
             is_ready
         });
+    }
+
+    fn leader_knows_all(&self) -> bool {
+        if self.nodes.len() == 1 {
+            return true;
+        }
+        let name = |place: usize| format!("n{}", place + 1);
+        let running: Vec<_> = (0..self.nodes.len())
+            .filter(|place| self.nodes[*place].running.is_some())
+            .collect();
+        running.iter().any(|leader| {
+            let view = self.nodes[*leader].ask("/jsz").unwrap_or_default();
+            let view = &view["meta_cluster"];
+            let others = view["replicas"].as_array().map_or(&[][..], Vec::as_slice);
+            let knows = |place: &usize| {
+                let other = others.iter().find(|other| other["name"] == name(*place));
+                other.is_some_and(|other| other["current"] == true && other["offline"] != true)
+            };
+            view["leader"] == name(*leader) && running.iter().filter(|place| *place != leader).all(knows)
+        })
     }
 
     /// The server that leads a stream. Waits until there is one.
