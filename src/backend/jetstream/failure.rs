@@ -17,6 +17,12 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// Whether a stream was not made because its leader takes a server for gone. It may have been chosen, or that server
+    /// started, a moment ago.
+    pub(super) fn is_want_of_servers(&self) -> bool {
+        matches!(self, Self::Refused(reason) if reason.contains("peer offline"))
+    }
+
     /// As a user is told of it.
     pub(super) fn into_error(self, operation: &'static str) -> Error {
         let reason = match self {

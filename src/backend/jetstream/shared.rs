@@ -219,8 +219,8 @@ impl Shared {
         }
     }
 
-    /// Makes a stream, unless it is there; waits for a cluster that has no leader yet. True if nothing was ever put into
-    /// it.
+    /// Makes a stream, unless it is there; waits for a cluster that has no leader yet, or whose leader has not heard of
+    /// enough servers. True if nothing was ever put into it.
     pub(super) async fn make_stream(
         &self,
         stream: &str,
@@ -230,7 +230,10 @@ impl Shared {
         loop {
             let made = self.api.create_stream(stream, subjects, self.replicas).await;
             match made {
-                Err(failure) if !self.is_final(&failure) && Instant::now() < deadline => {
+                Err(failure)
+                    if (!self.is_final(&failure) || failure.is_want_of_servers())
+                        && Instant::now() < deadline =>
+                {
                     tokio::time::sleep(PAUSE).await;
                 }
                 made => return made,
