@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// An address of this machine with a port that is free.
 ///
-/// It stays free until somebody listens there: it is outside the range from which the system takes a port for a client,
-/// or for a server that asks for any. So a server that was killed can take its port again.
+/// The system takes ports for clients, and for servers that ask for any, from another range. So it does not give this port
+/// to anybody, and a server that was killed can take its port again.
 pub fn free_address() -> SocketAddr {
     const FIRST: u16 = 12_000;
     const PORTS: u32 = 18_000;
