@@ -5,8 +5,15 @@ use std::sync::atomic::Ordering;
 
 use super::local_log::LocalLog;
 use crate::disk::{Step, is_left_out, perform};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::log::format::log_end::LogEnd;
+
+/// Where the log ends for readers.
+pub(crate) struct ReadableEnd {
+    pub(crate) end: LogEnd,
+    /// Why records behind `end` that were acknowledged cannot be read now.
+    pub(crate) withheld: Option<Error>,
+}
 
 /// A log whose writers are kept out while its end is being recorded. The next append after that resumes it.
 #[derive(Debug)]
@@ -24,17 +31,22 @@ impl LocalLog {
         self.sync()
     }
 
-    /// The end for readers. Before, makes everything readable that was acknowledged.
-    pub(crate) fn readable_end(&self) -> LogEnd {
-        if self.is_acknowledged_from_memory() {
-            // Records that were acknowledged from memory are also read through the file, so they are written first. If
-            // that fails, readers see what was written before.
-            let _ = self.drain();
+    /// The end for readers. Before, makes everything readable that was acknowledged. If that fails, readers see what was
+    /// written before.
+    pub(crate) fn readable_end(&self) -> ReadableEnd {
+        let withheld = if self.is_acknowledged_from_memory() {
+            // Records that were acknowledged from memory are also read through the file, so they are written first.
+            self.drain().err()
         } else if self.files.has_deferred.load(Ordering::Acquire) {
-            // Also frames that only the journal has. If that fails, they are read from memory.
-            let _ = self.write_deferred();
+            // Also frames that only the journal has.
+            self.writer.lock().publish_deferred().err()
+        } else {
+            None
+        };
+        ReadableEnd {
+            end: *self.files.published.lock(),
+            withheld,
         }
-        *self.files.published.lock()
     }
 
     /// Takes no more records, and makes everything that was taken in durable.

@@ -275,6 +275,16 @@ impl Writer {
         }
     }
 
+    /// Lets readers see every acknowledged frame: in the segment's file, or in memory if it cannot be written there. An
+    /// error if the file cannot be opened, so that readers cannot look there either.
+    pub(super) fn publish_deferred(&mut self) -> Result<()> {
+        let written = self.write_deferred();
+        match self.publishable {
+            Some(_) => written,
+            None => Ok(()),
+        }
+    }
+
     /// Writes all frames that are not in the segment's file yet, so that they can be read or synced. If the write
     /// fails, readers find the frames in memory. If the file cannot be opened, the call can be repeated.
     pub(super) fn write_deferred(&mut self) -> Result<()> {

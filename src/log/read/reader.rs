@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::disk::{DiskFile, Overlaid};
 use crate::error::{Error, Result};
 use crate::log::commit::local_log::LocalLog;
+use crate::log::commit::rest::ReadableEnd;
 use crate::log::format::frame::{FrameDefect, FrameHeader};
 use crate::log::format::frame_cursor::{Frame, FrameCursor, SegmentBytes, WalkError, Wanted};
 use crate::log::format::index::{IndexEntry, SparseIndex};
@@ -30,7 +31,8 @@ struct Stretch {
 impl LocalLog {
     /// Records from a number on, without those that arrived before `horizon`.
     ///
-    /// Stops early, without an error, in front of damage: the next read reports it.
+    /// Stops early, without an error, in front of damage and of acknowledged records that cannot be read now: the next
+    /// read reports it.
     pub(crate) fn read(
         &self,
         from: RecordNumber,
@@ -38,7 +40,7 @@ impl LocalLog {
         limit: &ReadLimit,
         sink: &mut dyn RecordSink,
     ) -> Result<LogRead> {
-        let end = self.readable_end();
+        let ReadableEnd { end, withheld } = self.readable_end();
         let mut next = from;
         let mut reading = Reading {
             limit,
@@ -66,7 +68,10 @@ impl LocalLog {
                 // At least this record is skipped, even if the arrivals are not in order.
                 Ok(StretchEnd::BehindHorizon) => {
                     is_behind |= reading.taken == 0;
-                    next = self.first_since(horizon)?.max(next.next());
+                    let since = self
+                        .first_readable_since(horizon, end)?
+                        .unwrap_or(end.next_record);
+                    next = since.max(next.next());
                 }
                 // The segment fell behind the trim horizon meanwhile: look up the next one.
                 Err(_) if stretch.segment.is_forgotten() => {}
@@ -74,32 +79,48 @@ impl LocalLog {
                 Err(error) => return Err(error),
             }
         }
-        match &self.lost_tail {
-            Some(damage) if reading.taken == 0 && next >= end.next_record => Err(damage.clone()),
-            _ => Ok(LogRead {
-                next,
-                end: end.next_record,
-                began_behind_trimmed: is_behind.then_some(reading.first.unwrap_or(next)),
-            }),
+        if reading.taken == 0 && next >= end.next_record {
+            self.check_is_all(withheld)?;
+        }
+        Ok(LogRead {
+            next,
+            end: end.next_record,
+            began_behind_trimmed: is_behind.then_some(reading.first.unwrap_or(next)),
+        })
+    }
+
+    /// Refuses if there are acknowledged records behind the readable end.
+    fn check_is_all(&self, withheld: Option<Error>) -> Result<()> {
+        match withheld.or_else(|| self.lost_tail.clone()) {
+            Some(error) => Err(error),
+            None => Ok(()),
         }
     }
 
     /// The first record that arrived at `time` or later, or the number behind the last record.
     pub(crate) fn first_since(&self, time: Timestamp) -> Result<RecordNumber> {
-        let end = self.readable_end();
+        let ReadableEnd { end, withheld } = self.readable_end();
+        match self.first_readable_since(time, end)? {
+            Some(number) => Ok(number),
+            None => withheld.map_or(Ok(end.next_record), Err),
+        }
+    }
+
+    /// The first record in front of `end` that arrived at `time` or later.
+    fn first_readable_since(&self, time: Timestamp, end: LogEnd) -> Result<Option<RecordNumber>> {
         let mut from = self.first_segment_reaching(time);
         while time <= end.last_arrival && from < end.next_record {
             let Some(stretch) = self.stretch_from(from, end) else {
                 break;
             };
             match self.find_time(&stretch, time) {
-                Ok(Some(number)) => return Ok(number),
+                Ok(Some(number)) => return Ok(Some(number)),
                 Ok(None) => from = stretch.next_first,
                 Err(_) if stretch.segment.is_forgotten() => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(end.next_record)
+        Ok(None)
     }
 
     /// Reads from `next` on, and moves it forward.
