@@ -1,7 +1,7 @@
 //! The real disk.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -121,7 +121,7 @@ impl Disk for OsDisk {
             Err(TryLockError::WouldBlock) => return Err(LockError::Held(holder_of(&mut file))),
             Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
         }
-        write_holder(&mut file).map_err(LockError::Io)?;
+        write_holder(&file).map_err(LockError::Io)?;
         Ok(Box::new(OsLock { file }))
     }
 
@@ -182,13 +182,18 @@ fn holder_of(file: &mut File) -> Option<u32> {
 fn read_holder(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.take(32).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+    text.lines().next()?.parse().ok()
 }
 
-fn write_holder(file: &mut File) -> io::Result<()> {
-    file.set_len(0)?;
-    file.seek(SeekFrom::Start(0))?;
-    writeln!(file, "{}", std::process::id())
+/// Writes over the last owner's line, which needs no room on a full disk. Most are as long, and then nothing is cut: that
+/// would take as long as a sync.
+fn write_holder(file: &File) -> io::Result<()> {
+    let line = format!("{}\n", std::process::id());
+    file.write_all_at(line.as_bytes(), 0)?;
+    match file.metadata()?.len() == line.len() as u64 {
+        true => Ok(()),
+        false => file.set_len(line.len() as u64),
+    }
 }
 
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 //! and so on. Both copies are written before the file is synced, so the second costs no sync. A flipped bit or an
 //! unreadable page damages one copy; the other is whole there.
 
+use std::convert::Infallible;
 use std::io;
 
 use crate::disk::{DiskFile, ReadablePages, Step, is_left_out};
@@ -24,17 +25,18 @@ pub(super) enum WhichCopy {
 /// Both copies, as they were read.
 #[derive(Debug)]
 pub(super) struct Copies {
-    pub(super) first: Vec<u8>,
-    pub(super) second: Vec<u8>,
+    first: Vec<u8>,
+    /// `None` if the second copy has the same bytes, as it nearly always does.
+    other: Option<Vec<u8>>,
     pub(super) file_bytes: u64,
 }
 
 impl Copies {
     pub(super) fn of(file: &[u8]) -> Self {
-        let mut copies = Self::zeros(file.len());
-        for (stripe, place) in copies.stripes_mut() {
+        let Ok(copies) = Self::of_stripes::<Infallible>(file.len(), |stripe, place| {
             stripe.copy_from_slice(&file[place..][..stripe.len()]);
-        }
+            Ok(())
+        });
         copies
     }
 
@@ -45,10 +47,7 @@ impl Copies {
     pub(super) fn read(file: std::sync::Arc<dyn DiskFile>) -> io::Result<Self> {
         let file = ReadablePages::new(file);
         let length = usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let mut copies = Self::zeros(length);
-        for (stripe, place) in copies.stripes_mut() {
-            file.read_exact_at(stripe, place as u64)?;
-        }
+        let copies = Self::of_stripes(length, |stripe, place| file.read_exact_at(stripe, place as u64))?;
         for page in (0..length as u64).step_by(PAGE_BYTES as usize) {
             let Some((_, error)) = file.unreadable_within(page, page + PAGE_BYTES) else {
                 continue;
@@ -65,26 +64,45 @@ impl Copies {
         Ok(copies)
     }
 
-    /// The copies in a file of this length that has only zeros.
-    fn zeros(file_bytes: usize) -> Self {
-        const STRIPE: usize = STRIPE_BYTES as usize;
-        let (pairs, rest) = (file_bytes / (2 * STRIPE), file_bytes % (2 * STRIPE));
-        Self {
-            first: vec![0; pairs * STRIPE + rest.min(STRIPE)],
-            second: vec![0; pairs * STRIPE + rest.saturating_sub(STRIPE)],
-            file_bytes: file_bytes as u64,
-        }
+    pub(super) fn first(&self) -> &[u8] {
+        &self.first
     }
 
-    /// The stripes of both copies, each with its offset in the file, in the order of the file.
-    fn stripes_mut(&mut self) -> impl Iterator<Item = (&mut [u8], usize)> {
+    pub(super) fn second(&self) -> &[u8] {
+        self.other.as_ref().unwrap_or(&self.first)
+    }
+
+    /// Reads the stripes in the order of the file. The second number given to `read` is a stripe's place in the file.
+    fn of_stripes<E>(
+        file_bytes: usize,
+        mut read: impl FnMut(&mut [u8], usize) -> Result<(), E>,
+    ) -> Result<Self, E> {
         const STRIPE: usize = STRIPE_BYTES as usize;
-        let firsts = self.first.chunks_mut(STRIPE);
-        let mut seconds = self.second.chunks_mut(STRIPE);
-        let stripes = firsts.flat_map(move |first| [Some(first), seconds.next()]);
-        stripes
-            .enumerate()
-            .filter_map(|(number, stripe)| Some((stripe?, number * STRIPE)))
+        let (pairs, rest) = (file_bytes / (2 * STRIPE), file_bytes % (2 * STRIPE));
+        let mut first = vec![0; pairs * STRIPE + rest.min(STRIPE)];
+        let second_bytes = pairs * STRIPE + rest.saturating_sub(STRIPE);
+        let mut stripe_of_second = vec![0; STRIPE.min(second_bytes)];
+        let mut other: Option<Vec<u8>> = None;
+        for begin in (0..first.len()).step_by(STRIPE) {
+            let end = first.len().min(begin + STRIPE);
+            read(&mut first[begin..end], 2 * begin)?;
+            let end_in_second = second_bytes.clamp(begin, end);
+            let stripe = &mut stripe_of_second[..end_in_second - begin];
+            if !stripe.is_empty() {
+                read(stripe, 2 * begin + STRIPE)?;
+            }
+            if other.is_none() && first[begin..end] != *stripe {
+                other = Some(first[..begin].to_vec());
+            }
+            if let Some(other) = &mut other {
+                other.extend_from_slice(stripe);
+            }
+        }
+        Ok(Self {
+            first,
+            other,
+            file_bytes: file_bytes as u64,
+        })
     }
 }
 
@@ -137,8 +155,8 @@ mod tests {
         let bytes: Vec<_> = (0..2 * STRIPE_BYTES + 100).map(|at| (at % 251) as u8).collect();
         write_both(file.as_ref(), &bytes, 50).unwrap();
         let copies = Copies::read(file.clone()).unwrap();
-        assert!(copies.first == copies.second && copies.first.len() as u64 == length);
-        assert!(copies.first[50..][..bytes.len()] == bytes);
+        assert!(copies.first() == copies.second() && copies.first().len() as u64 == length);
+        assert!(copies.first()[50..][..bytes.len()] == bytes);
         for (copy, at) in [(WhichCopy::First, 70_000), (WhichCopy::Second, 70_000)] {
             let mut byte = [0];
             file.read_exact_at(&mut byte, file_offset(copy, at)).unwrap();
@@ -152,7 +170,28 @@ mod tests {
             .flat_map(|stripe| vec![stripe; STRIPE_BYTES as usize])
             .collect();
         let copies = Copies::of(&stripes[..2 * STRIPE_BYTES as usize + 10]);
-        assert_eq!((copies.first.len(), copies.second.len()), (65_546, 65_536));
-        assert_eq!((copies.first[65_545], copies.second[65_535]), (2, 1));
+        assert_eq!((copies.first().len(), copies.second().len()), (65_546, 65_536));
+        assert_eq!((copies.first()[65_545], copies.second()[65_535]), (2, 1));
+    }
+
+    #[test]
+    fn copies_that_differ_anywhere_are_both_kept() {
+        const STRIPE: usize = STRIPE_BYTES as usize;
+        for length in [1, STRIPE, STRIPE + 1, 2 * STRIPE, 3 * STRIPE + 7, 4 * STRIPE] {
+            for differs_at in (0..length).step_by(STRIPE - 1).chain([length - 1]) {
+                let mut file: Vec<u8> = (0..length).map(|at| (at % STRIPE % 251) as u8).collect();
+                file[differs_at] ^= 1;
+                let copies = Copies::of(&file);
+                let stripes = |of: usize| file.chunks(STRIPE).skip(of).step_by(2).flatten().copied();
+                assert!(
+                    stripes(0).eq(copies.first().iter().copied()),
+                    "{length}, {differs_at}"
+                );
+                assert!(
+                    stripes(1).eq(copies.second().iter().copied()),
+                    "{length}, {differs_at}"
+                );
+            }
+        }
     }
 }

@@ -277,14 +277,14 @@ impl Manifest {
             seed: header.seed,
             next_sequence: walk.frames,
             length: walk.end,
-            reserved: copies.second.len() as u64,
+            reserved: copies.second().len() as u64,
             snapshot_bytes: walk.snapshot_end,
             has_torn_tail: walk.has_torn_tail,
             // The directory was synced before `CURRENT` was read.
             is_named_durably: true,
             has_damaged_copy: header.damaged.is_some()
                 || !walk.damaged.is_empty()
-                || copies.first.len() != copies.second.len(),
+                || copies.first().len() != copies.second().len(),
         };
         Ok((manifest, state))
     }

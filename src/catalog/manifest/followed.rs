@@ -132,7 +132,7 @@ impl FollowedManifest {
         let (walk, state) = replay(&copies, &header, &path)?;
         let mark = |offset: u64, bytes: usize| {
             let begin = usize::try_from(offset).unwrap_or(usize::MAX);
-            let known = copies.first.iter().skip(begin).take(bytes);
+            let known = copies.first().iter().skip(begin).take(bytes);
             (offset, known.copied().collect())
         };
         let manifest = Self {

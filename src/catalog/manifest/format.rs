@@ -72,8 +72,8 @@ pub(super) struct Header {
 
 /// Decodes the header from the copy in which it is whole.
 pub(super) fn decode_headers(copies: &Copies, number: u64, path: &Path) -> Result<Header> {
-    let first = decode_header(&copies.first, number, path);
-    let second = decode_header(&copies.second, number, path);
+    let first = decode_header(copies.first(), number, path);
+    let second = decode_header(copies.second(), number, path);
     let (damaged, (store, seed)) = match (first, second) {
         (Ok(first), Ok(_)) => (None, first),
         (Ok(first), Err(_)) => (Some(WhichCopy::Second), first),

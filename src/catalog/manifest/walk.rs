@@ -72,7 +72,7 @@ pub(super) fn walk_frames(copies: &Copies, seed: &Hasher, mut take: impl FnMut(V
         // Nearly always all of it is zeros. Without an early exit the compiler checks many bytes at once.
         rest.iter().fold(0, |all, byte| all | byte) != 0
     };
-    walk.has_torn_tail = goes_on(&copies.first) || goes_on(&copies.second);
+    walk.has_torn_tail = goes_on(copies.first()) || goes_on(copies.second());
     if is_cut(copies, offset, seed) && !is_left_out(Step::ManifestCut) {
         walk.defect = Some((offset as u64, "the file was cut".to_owned()));
     } else if walk.has_torn_tail && frames_behind(copies, seed, offset).next().is_some() {
@@ -125,17 +125,17 @@ pub(super) struct Frame<'a> {
 }
 
 pub(super) fn find_frame<'a>(copies: &'a Copies, offset: usize, seed: &Hasher) -> Option<Frame<'a>> {
-    let first = decode_frame(&copies.first, offset, seed);
+    let first = decode_frame(copies.first(), offset, seed);
     let (damaged_in, (sequence, body, end)) = match first {
         Some(frame) => {
             let frame_end = offset + FRAME_HEADER_BYTES + frame.1.len();
             // A frame that is equal to a whole one is whole: its checksums need no second look.
-            let is_same = copies.second.get(offset..frame_end) == copies.first.get(offset..frame_end);
+            let is_same = copies.second().get(offset..frame_end) == copies.first().get(offset..frame_end);
             ((!is_same).then_some(WhichCopy::Second), frame)
         }
         None => (
             Some(WhichCopy::First),
-            decode_frame(&copies.second, offset, seed)?,
+            decode_frame(copies.second(), offset, seed)?,
         ),
     };
     Some(Frame {
@@ -156,9 +156,9 @@ fn is_cut(copies: &Copies, offset: usize, seed: &Hasher) -> bool {
             .and_then(|header| frame_length(header, seed))
             .is_some_and(|length| length > rest.len() as u64)
     };
-    let rest = copies.first.get(offset..).unwrap_or_default();
-    does_not_fit(&copies.first)
-        || does_not_fit(&copies.second)
+    let rest = copies.first().get(offset..).unwrap_or_default();
+    does_not_fit(copies.first())
+        || does_not_fit(copies.second())
         || match rest.len() {
             0 => !copies.file_bytes.is_multiple_of(file_length(RESERVE_BYTES)),
             length => length < FRAME_HEADER_BYTES && rest.iter().any(|byte| *byte != 0),
@@ -171,7 +171,7 @@ pub(super) fn frames_behind<'a>(
     seed: &'a Hasher,
     offset: usize,
 ) -> impl Iterator<Item = usize> + 'a {
-    (offset + ALIGNMENT..copies.first.len().max(copies.second.len()))
+    (offset + ALIGNMENT..copies.first().len().max(copies.second().len()))
         .step_by(ALIGNMENT)
         .filter(move |at| find_frame(copies, *at, seed).is_some())
         .filter(|_| !is_left_out(Step::ManifestFramesBehind))
