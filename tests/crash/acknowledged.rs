@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anabranch::inspect::{DumpItem, DumpOptions, DumpWhat, Inspection, RepairAction};
+use anabranch::inspect::{DumpItem, DumpOptions, DumpWhat, Inspection, Loss, RepairAction};
 use anabranch::sim::{LossMode, Operation, SimDisk};
 use anabranch::{
     Error, HashKey, ManualClock, PutRecord, PutResult, StartingPosition, StoreOptions, Stream, Timestamp,
@@ -148,6 +148,34 @@ pub fn an_edit_of_the_journal_that_rots_is_missed_by_the_journals_segment() {
     let repaired = plan.apply().unwrap().unwrap();
     assert!(repaired.verification.is_sound());
     assert_eq!(read(&disk, "clicks").unwrap().len(), acknowledged);
+}
+
+/// The same, and the header page of that segment is damaged too, so that the segment does not show whose it is.
+#[test]
+fn a_repair_that_sets_aside_what_may_be_a_segment_of_the_journal_tells_that_the_last_records_may_be_lost() {
+    let disk = SimDisk::new(1);
+    let store = options(&disk).open(DIRECTORY).unwrap();
+    let stream = store.create_stream("clicks", 2).unwrap();
+    let mut acknowledged = 0;
+    while files(&disk, "journal/").len() < 2 {
+        put_to_both(&stream, &[1; 300]);
+        acknowledged += 2;
+    }
+    put_to_both(&stream, &[2; 300]);
+    acknowledged += 2;
+    let disk = disk.crash(LossMode::LoseAll);
+    lose_last_edit(&disk);
+    let journal = files(&disk, "journal/").pop().unwrap();
+    disk.rot().flip_bit(&journal, 33, 0).unwrap();
+    let plan = inspection(&disk).plan_repair(&mut |_| {}).unwrap();
+    let sets_aside = plan.steps.iter().find(|step| step.path == journal);
+    let sets_aside = sets_aside.unwrap_or_else(|| panic!("{:?}", plan.steps));
+    assert_eq!(sets_aside.action, RepairAction::SetAside { records: None });
+    assert_eq!(sets_aside.loses, [Loss::LastRecords]);
+    let repaired = plan.apply_and_set_aside().unwrap().unwrap();
+    assert!(repaired.verification.is_sound());
+    // So they are.
+    assert!(read(&disk, "clicks").unwrap().len() < acknowledged);
 }
 
 /// The opener after a kill drops the journal's segments. The edit of this was also taken to drop the segments that were
@@ -451,6 +479,29 @@ pub fn a_damaged_journal_says_nothing_of_shards_that_never_used_it() {
     let [both, alone] = ["both", "alone"].map(|name| store.stream(name).unwrap());
     assert!(matches!(both.put("key", b"more"), Err(Error::Corrupt { .. })));
     alone.put("key", b"more").unwrap();
+}
+
+/// The records of a damaged frame of the journal were in no segment yet.
+#[test]
+fn a_repair_that_gives_up_a_damaged_journal_tells_that_the_last_records_are_lost() {
+    let disk = SimDisk::new(1);
+    let store = options(&disk).open(DIRECTORY).unwrap();
+    let stream = store.create_stream("clicks", 2).unwrap();
+    let acknowledged: usize = (0..3).map(|round| put_to_both(&stream, &[round; 20]).len()).sum();
+    let disk = disk.crash(LossMode::LoseAll);
+    let journal = files(&disk, "journal/").pop().unwrap();
+    disk.rot().flip_bit(&journal, 4096 + 70, 0).unwrap();
+    let plan = inspection(&disk).plan_repair(&mut |_| {}).unwrap();
+    let gives_up = plan
+        .steps
+        .iter()
+        .find(|step| step.action == RepairAction::ForgetJournal);
+    let gives_up = gives_up.unwrap_or_else(|| panic!("{:?}", plan.steps));
+    assert_eq!(gives_up.loses, [Loss::LastRecords]);
+    let repaired = plan.apply().unwrap().unwrap();
+    assert!(repaired.verification.is_sound());
+    // So they are.
+    assert!(read(&disk, "clicks").unwrap().len() < acknowledged);
 }
 
 /// A repair made its plan for the segment before it put the journal's frames back, and then reported that all was well.

@@ -77,6 +77,29 @@ fn a_full_disk_loses_no_acknowledged_record_and_reuses_no_number() {
     }
 }
 
+#[test]
+fn a_full_disk_is_read_to_the_end_of_what_is_on_it() {
+    for level in LEVELS {
+        let disk = SimDisk::new(1);
+        let store = on_3_mib(&disk).durability(level).open("store").unwrap();
+        let stream = store.create_stream("clicks", 1).unwrap();
+        let mut acknowledged = Vec::new();
+        fill(&stream, &mut acknowledged);
+        let acknowledged: Vec<_> = acknowledged.iter().map(|put| put.sequence_number).collect();
+        let seen: Vec<_> = numbers_in(&stream).collect();
+        let (before, unwritten) = acknowledged.split_at(seen.len());
+        assert_eq!(seen, before, "{level:?}");
+        assert!(
+            unwritten.is_empty() || level == Durability::Buffered,
+            "{level:?}: {unwritten:?}"
+        );
+        disk.set_capacity(30 << 20);
+        stream.put("key", b"there is room again").unwrap();
+        let seen: Vec<_> = numbers_in(&stream).collect();
+        assert_eq!(seen[..acknowledged.len()], acknowledged, "{level:?}");
+    }
+}
+
 /// A record for each of six shards.
 fn one_for_each() -> Vec<PutRecord<'static>> {
     let step = HashKey::MAX.value() / 6;

@@ -11,7 +11,7 @@ use crate::log::format::log_end::LogEnd;
 /// Where the log ends for readers.
 pub(crate) struct ReadableEnd {
     pub(crate) end: LogEnd,
-    /// Why records behind `end` that were acknowledged cannot be read now.
+    /// Why durable records behind `end` cannot be read now.
     pub(crate) withheld: Option<Error>,
 }
 
@@ -34,15 +34,15 @@ impl LocalLog {
     /// The end for readers. Before, makes everything readable that was acknowledged. If that fails, readers see what was
     /// written before.
     pub(crate) fn readable_end(&self) -> ReadableEnd {
-        let withheld = if self.is_acknowledged_from_memory() {
-            // Records that were acknowledged from memory are also read through the file, so they are written first.
-            self.drain().err()
+        let mut withheld = None;
+        if self.is_acknowledged_from_memory() {
+            // Records that were acknowledged from memory are also read through the file, so they are written first. On a
+            // full disk they are not there yet, and readers see them once they are written.
+            let _ = self.drain();
         } else if self.files.has_deferred.load(Ordering::Acquire) {
             // Also frames that only the journal has.
-            self.writer.lock().publish_deferred().err()
-        } else {
-            None
-        };
+            withheld = self.writer.lock().publish_deferred().err();
+        }
         ReadableEnd {
             end: *self.files.published.lock(),
             withheld,

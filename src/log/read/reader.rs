@@ -31,8 +31,8 @@ struct Stretch {
 impl LocalLog {
     /// Records from a number on, without those that arrived before `horizon`.
     ///
-    /// Stops early, without an error, in front of damage and of acknowledged records that cannot be read now: the next
-    /// read reports it.
+    /// Stops early, without an error, in front of damage and of durable records that cannot be read now: the next read
+    /// reports it.
     pub(crate) fn read(
         &self,
         from: RecordNumber,
@@ -89,7 +89,7 @@ impl LocalLog {
         })
     }
 
-    /// Refuses if there are acknowledged records behind the readable end.
+    /// Refuses if there are durable records behind the readable end.
     fn check_is_all(&self, withheld: Option<Error>) -> Result<()> {
         match withheld.or_else(|| self.lost_tail.clone()) {
             Some(error) => Err(error),
