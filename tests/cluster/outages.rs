@@ -38,13 +38,12 @@ fn incompressible(bytes: usize) -> Vec<u8> {
 }
 
 /// The most bytes that the system holds on their way through a connection.
-fn buffered_bytes() -> usize {
+fn buffered_bytes() -> Option<usize> {
     let largest = |limits: &str| {
-        let limits = fs::read_to_string(limits).unwrap();
-        let largest = limits.split_whitespace().next_back().unwrap();
-        largest.parse::<usize>().unwrap()
+        let limits = fs::read_to_string(limits).ok()?;
+        limits.split_whitespace().next_back()?.parse::<usize>().ok()
     };
-    largest("/proc/sys/net/ipv4/tcp_rmem") + largest("/proc/sys/net/ipv4/tcp_wmem")
+    Some(largest("/proc/sys/net/ipv4/tcp_rmem")? + largest("/proc/sys/net/ipv4/tcp_wmem")?)
 }
 
 #[test]
@@ -124,6 +123,12 @@ fn callers_are_answered_in_time_and_a_change_in_doubt_is_known_later() {
 
 #[test]
 fn a_server_that_is_late_and_answers_alone_is_not_taken_for_damaged() {
+    // On a system with larger buffers this takes too long.
+    const MOST_BYTES: usize = 256 << 20;
+    let Some(buffered) = buffered_bytes().filter(|bytes| 2 * bytes <= MOST_BYTES) else {
+        eprintln!("not tested: the system has no limit for a connection's buffers, or a large one");
+        return;
+    };
     let Some(mut cluster) = Cluster::of_three() else {
         return;
     };
@@ -134,7 +139,7 @@ fn a_server_that_is_late_and_answers_alone_is_not_taken_for_damaged() {
     cluster.nodes.pause(late);
     // It gets what the system's buffers hold once it goes on, so there is twice as much.
     let data = incompressible(900_000);
-    for _ in 0..=2 * buffered_bytes() / data.len() {
+    for _ in 0..=2 * buffered / data.len() {
         stream.put("key", &data).unwrap();
     }
     store.close().unwrap();

@@ -1,5 +1,6 @@
 //! Single mechanisms, each in as few steps as possible: random programs and rot of one byte meet them too seldom.
 
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,8 +8,8 @@ use std::time::Duration;
 use anabranch::inspect::{Damage, DumpItem, DumpOptions, DumpWhat, DumpedFrame, Inspection};
 use anabranch::sim::{Calls, LossMode, Operation, SimDisk};
 use anabranch::{
-    Error, HashKey, ManualClock, PutRecord, ReadLimit, StartingPosition, Store, StoreOptions, Stream,
-    Timestamp,
+    Clock, Error, HashKey, ManualClock, PutRecord, ReadLimit, SequenceNumber, ShardFilter, StartingPosition,
+    Store, StoreOptions, Stream, Timestamp,
 };
 
 use crate::manifest::{MANIFEST_STRIPE, flip_in_both_copies, tear};
@@ -276,9 +277,11 @@ pub fn the_journal_lets_go_only_what_is_durably_in_the_segments() {
     let disk = SimDisk::new(1);
     let store = open(&disk, JOURNALED);
     let stream = store.create_stream("clicks", 2).unwrap();
+    // Too little for a flusher to write it to its shard's file before the journal drops its first segment.
+    let little = store.create_stream("little", 1).unwrap();
+    little.put("key", b"little").unwrap();
     let first = format!("{DIRECTORY}/journal/{:020}.log", 1);
     let mut rounds = 0;
-    // Small records, so that some of them are not yet in their shards' files when the journal drops its first segment.
     while rounds == 0 || disk.rot().read(&first).is_ok() {
         put_to_both(&stream, &[rounds as u8; 100]);
         store.maintain().unwrap();
@@ -287,10 +290,68 @@ pub fn the_journal_lets_go_only_what_is_durably_in_the_segments() {
     }
     put_to_both(&stream, b"more");
     let disk = disk.crash(LossMode::LoseAll);
-    let stream = open(&disk, JOURNALED).stream("clicks").unwrap();
-    let (records, error) = read(&stream);
-    let all = (2 * (rounds + 1), None);
-    assert_eq!((records.len(), error.map(|error| error.to_string())), all);
+    let store = open(&disk, JOURNALED);
+    for (name, all) in [("clicks", 2 * (rounds + 1)), ("little", 1)] {
+        let (records, error) = read(&store.stream(name).unwrap());
+        let error = error.map(|error| error.to_string());
+        assert_eq!((records.len(), error), (all, None), "{name}");
+    }
+}
+
+/// Frames that only the journal has are written to their segment's file before they are read.
+#[test]
+fn what_was_acknowledged_is_not_missed_where_the_file_of_its_segment_cannot_be_opened() {
+    let clock = ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000));
+    let disk = SimDisk::new(1);
+    let options = options(&disk, JOURNALED).max_open_segments(2);
+    let store = options.clock(clock.clone()).open(DIRECTORY).unwrap();
+    let stream = store.create_stream("clicks", 1).unwrap();
+    stream.put("key", &[0; 500_000]).unwrap();
+    clock.advance(Duration::from_secs(1));
+    // Begins the second segment.
+    let second = stream.put("key", &[1; 30_000]).unwrap();
+    let arrived = clock.now();
+    clock.advance(Duration::from_secs(1));
+    let others = store.create_stream("others", 3).unwrap();
+    for shard in others.shards(&ShardFilter::AtLatest).unwrap() {
+        let put = PutRecord::new("key", b"closes files that are open");
+        let key = shard.hash_key_range.start();
+        others.put_record(&put.explicit_hash_key(key)).unwrap();
+    }
+    let number = SequenceNumber::record_number(second.sequence_number).value();
+    disk.faults()
+        .on(format!("streams/1/shardId-000000000000/{number:020}.log"))
+        .fail_from_nth(Operation::Open, 1, ErrorKind::Other);
+
+    let begin = |position| stream.shard_iterator(second.shard_id, position);
+    let read = |from| stream.get_records(&from, &ReadLimit::default());
+    let first = read(begin(StartingPosition::TrimHorizon).unwrap()).unwrap();
+    assert_eq!((first.records.len(), first.millis_behind_latest), (1, 2_000));
+    let failed = read(first.next.unwrap()).unwrap_err();
+    assert!(matches!(failed, Error::Io { .. }), "{failed}");
+    let failed = begin(StartingPosition::AtTimestamp(arrived)).unwrap_err();
+    assert!(matches!(failed, Error::Io { .. }), "{failed}");
+    for position in [
+        StartingPosition::AtTimestamp(clock.now()),
+        StartingPosition::Latest,
+    ] {
+        let read = read(begin(position).unwrap()).unwrap();
+        assert_eq!((read.records.len(), read.millis_behind_latest), (0, 0));
+    }
+    let behind = begin(StartingPosition::Latest).unwrap();
+
+    disk.faults().clear();
+    assert_eq!(
+        read(begin(StartingPosition::TrimHorizon).unwrap())
+            .unwrap()
+            .records
+            .len(),
+        2
+    );
+    stream.put("key", b"third").unwrap();
+    let third = read(behind).unwrap();
+    assert_eq!(third.records.len(), 1);
+    assert_eq!(third.records[0].data, "third");
 }
 
 /// The segments that the journal dropped when the store was closed stayed in its directory for ever.
@@ -356,8 +417,7 @@ pub fn frames_that_cannot_be_written_any_more_are_read_from_memory_and_not_lost(
     put_to_both(&stream, b"first");
     assert_eq!(read(&stream).0.len(), 2);
     put_to_both(&stream, b"second");
-    disk.faults()
-        .fail_from_nth(Operation::Write, 1, std::io::ErrorKind::Other);
+    disk.faults().fail_from_nth(Operation::Write, 1, ErrorKind::Other);
     for _ in 0..2 {
         let (records, error) = read(&stream);
         assert_eq!((records.len(), error.map(|error| error.to_string())), (4, None));
@@ -582,7 +642,7 @@ pub fn a_reader_that_had_read_all_before_a_kill_misses_nothing() {
             let store = open(&disk);
             disk.faults()
                 .on(".log")
-                .fail_nth(Operation::Write, 1, std::io::ErrorKind::Other);
+                .fail_nth(Operation::Write, 1, ErrorKind::Other);
             assert!(put(&store.stream("clicks").unwrap()).is_err());
             disk = disk.crash(LossMode::KeepAll);
         }

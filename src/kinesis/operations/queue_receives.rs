@@ -203,8 +203,8 @@ fn look(
     };
     let looked = watching.look(|queue| queue.receive_within_limit(&options), outcome);
     let received = match looked.map_err(refusal)? {
-        // A damaged shard makes the caller wait for other shards, as one without records does.
-        Err(Error::Corrupt { .. } | Error::Unreadable { .. }) if !is_last => Vec::new(),
+        // A shard that cannot be read makes the caller wait for other shards, as one without records does.
+        Err(error) if is_of_one_shard(&error) && !is_last => Vec::new(),
         Err(error) => return Err(refusal(error)),
         // A record that is noted as given out is never refused, so this is refused before.
         Ok(Received::NoRoom) => return Err(ApiError::too_many_replies()),
@@ -231,9 +231,18 @@ fn look(
 fn outcome(received: &crate::Result<Received>) -> Look {
     match received {
         Ok(Received::Records(records)) if !records.is_empty() => Look::Records,
-        Ok(Received::Records(_)) | Err(Error::Corrupt { .. } | Error::Unreadable { .. }) => Look::Nothing,
+        Ok(Received::Records(_)) => Look::Nothing,
+        Err(error) if is_of_one_shard(error) => Look::Nothing,
         Ok(Received::NoRoom) | Err(_) => Look::Failure,
     }
+}
+
+/// Whether records of other shards may come meanwhile.
+fn is_of_one_shard(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Corrupt { .. } | Error::Unreadable { .. } | Error::Io { .. } | Error::TooManyOpenFiles { .. }
+    )
 }
 
 /// Gives records back, as if they had never been received, unless they are sent.

@@ -103,12 +103,19 @@ impl LocalLog {
         let tail = self.tail.lock();
         let next_record = match self.is_acknowledged_from_memory() && !tail.is_quiet() {
             true => tail.next_record,
-            false => self.files.published.lock().next_record,
+            false => self.acknowledged_through(),
         };
         ShownEnd {
             next_record,
             last_arrival: tail.last_arrival,
         }
+    }
+
+    /// The number behind the last acknowledged record, also if only the journal has it.
+    fn acknowledged_through(&self) -> RecordNumber {
+        let deferred = self.files.acknowledged_through.load(Ordering::Acquire);
+        let published = self.files.published.lock().next_record;
+        published.max(RecordNumber::new(deferred))
     }
 
     /// The number behind the last record that was given one. It shows whether anything was appended since an earlier

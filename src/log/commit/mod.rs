@@ -24,6 +24,7 @@ pub(super) mod journal_doubts;
 pub(super) mod lead;
 pub(super) mod local_log;
 pub(super) mod place;
+pub(super) mod readable_end;
 pub(super) mod resources;
 pub(super) mod rest;
 pub(super) mod round;

@@ -4,16 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::local_log::LocalLog;
+use super::readable_end::ReadableEnd;
 use crate::disk::{Step, is_left_out, perform};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::log::format::log_end::LogEnd;
-
-/// Where the log ends for readers.
-pub(crate) struct ReadableEnd {
-    pub(crate) end: LogEnd,
-    /// Why durable records behind `end` cannot be read now.
-    pub(crate) withheld: Option<Error>,
-}
 
 /// A log whose writers are kept out while its end is being recorded. The next append after that resumes it.
 #[derive(Debug)]
@@ -34,18 +28,17 @@ impl LocalLog {
     /// The end for readers. Before, makes everything readable that was acknowledged. If that fails, readers see what was
     /// written before.
     pub(crate) fn readable_end(&self) -> ReadableEnd {
-        let mut withheld = None;
         if self.is_acknowledged_from_memory() {
-            // Records that were acknowledged from memory are also read through the file, so they are written first. On a
-            // full disk they are not there yet, and readers see them once they are written.
+            // Records that were acknowledged from memory are also read through the file, so they are written first. Where
+            // that fails, on a full disk for instance, readers see them once they are written.
             let _ = self.drain();
         } else if self.files.has_deferred.load(Ordering::Acquire) {
             // Also frames that only the journal has.
-            withheld = self.writer.lock().publish_deferred().err();
+            return self.writer.lock().publish_deferred();
         }
         ReadableEnd {
             end: *self.files.published.lock(),
-            withheld,
+            withheld: None,
         }
     }
 

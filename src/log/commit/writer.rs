@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::durability::Durability;
 use super::group::Group;
 use super::place::{BegunSegment, Place, make_ready};
+use super::readable_end::{ReadableEnd, Withheld};
 use super::resources::LogResources;
 use super::sealing::Sealing;
 use super::spare_buffers::SpareBuffers;
@@ -271,17 +272,20 @@ impl Writer {
             *self.files.published.lock() = end;
         } else {
             self.publishable = Some(end);
+            let next_record = end.next_record.value();
+            (self.files.acknowledged_through).store(next_record, Ordering::Release);
             self.files.has_deferred.store(true, Ordering::Release);
         }
     }
 
-    /// Lets readers see every acknowledged frame: in the segment's file, or in memory if it cannot be written there. An
-    /// error if the file cannot be opened, so that readers cannot look there either.
-    pub(super) fn publish_deferred(&mut self) -> Result<()> {
-        let written = self.write_deferred();
-        match self.publishable {
-            Some(_) => written,
-            None => Ok(()),
+    /// Lets readers see every acknowledged frame: in the segment's file, or in memory if it cannot be written there. If
+    /// the file cannot be opened, they see neither.
+    pub(super) fn publish_deferred(&mut self) -> ReadableEnd {
+        let failed = self.write_deferred().err();
+        let withheld = failed.zip(self.publishable);
+        ReadableEnd {
+            end: *self.files.published.lock(),
+            withheld: withheld.map(|(error, end)| Withheld { end, error }),
         }
     }
 
@@ -331,10 +335,11 @@ impl Writer {
                 bytes: frames.into(),
             });
         }
-        self.files.has_deferred.store(result.is_err(), Ordering::Release);
         if let Some(end) = self.publishable.take() {
             *self.files.published.lock() = end;
         }
+        // After the end: readers that find nothing deferred read the end without this lock.
+        self.files.has_deferred.store(result.is_err(), Ordering::Release);
         result
     }
 

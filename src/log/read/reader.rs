@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::disk::{DiskFile, Overlaid};
 use crate::error::{Error, Result};
 use crate::log::commit::local_log::LocalLog;
-use crate::log::commit::rest::ReadableEnd;
+use crate::log::commit::readable_end::{ReadableEnd, Withheld};
 use crate::log::format::frame::{FrameDefect, FrameHeader};
 use crate::log::format::frame_cursor::{Frame, FrameCursor, SegmentBytes, WalkError, Wanted};
 use crate::log::format::index::{IndexEntry, SparseIndex};
@@ -80,19 +80,23 @@ impl LocalLog {
             }
         }
         if reading.taken == 0 && next >= end.next_record {
-            self.check_is_all(withheld)?;
+            self.check_is_all(next, withheld.as_ref())?;
         }
         Ok(LogRead {
             next,
-            end: end.next_record,
+            end: withheld.map_or(end, |withheld| withheld.end).next_record,
             began_behind_trimmed: is_behind.then_some(reading.first.unwrap_or(next)),
         })
     }
 
-    /// Refuses if there are durable records behind the readable end.
-    fn check_is_all(&self, withheld: Option<Error>) -> Result<()> {
-        match withheld.or_else(|| self.lost_tail.clone()) {
-            Some(error) => Err(error),
+    /// Refuses if there are durable records behind the readable end that the reader has not had.
+    fn check_is_all(&self, next: RecordNumber, withheld: Option<&Withheld>) -> Result<()> {
+        let withheld = withheld.filter(|withheld| next < withheld.end.next_record);
+        match withheld
+            .map(|withheld| &withheld.error)
+            .or(self.lost_tail.as_ref())
+        {
+            Some(error) => Err(error.clone()),
             None => Ok(()),
         }
     }
@@ -100,9 +104,11 @@ impl LocalLog {
     /// The first record that arrived at `time` or later, or the number behind the last record.
     pub(crate) fn first_since(&self, time: Timestamp) -> Result<RecordNumber> {
         let ReadableEnd { end, withheld } = self.readable_end();
-        match self.first_readable_since(time, end)? {
-            Some(number) => Ok(number),
-            None => withheld.map_or(Ok(end.next_record), Err),
+        match (self.first_readable_since(time, end)?, withheld) {
+            (Some(number), _) => Ok(number),
+            (None, Some(withheld)) if time <= withheld.end.last_arrival => Err(withheld.error),
+            (None, Some(withheld)) => Ok(withheld.end.next_record),
+            (None, None) => Ok(end.next_record),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::log::format::identity::LogIdentity;
 use crate::log::format::log_end::LogEnd;
 use crate::log::format::segment_header::SegmentEntry;
 use crate::model::RecordNumber;
-use crate::sync::{AtomicBool, Mutex, OnceLock, RwLock};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, OnceLock, RwLock};
 use crate::trace::{self, Happening};
 
 /// What a log's writer and its readers share.
@@ -25,6 +25,9 @@ pub(crate) struct LogFiles {
     pub(crate) segments: RwLock<Vec<Arc<Segment>>>,
     /// Where readers stop: the end of what is committed and in the segment's file.
     pub(crate) published: Mutex<LogEnd>,
+    /// The number behind the last acknowledged record, if some are committed that the writer still has to write to the
+    /// file.
+    pub(crate) acknowledged_through: AtomicU64,
     /// Whether more is committed, which the writer still has to write to the file.
     pub(crate) has_deferred: AtomicBool,
     /// Whether the ledger knows where the next group goes, if the group fits there. The choice of how to commit depends
@@ -61,6 +64,7 @@ impl LogFiles {
             identity,
             directory,
             published: Mutex::new(LogEnd::EMPTY),
+            acknowledged_through: AtomicU64::new(0),
             has_deferred: AtomicBool::new(false),
             has_place: AtomicBool::new(false),
             is_known_journaled: AtomicBool::new(false),

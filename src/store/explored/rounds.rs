@@ -5,6 +5,7 @@ use std::any::Any;
 use super::*;
 use crate::backend::local::LocalLogs;
 use crate::model::LogName;
+use crate::seam::ReadLimit;
 use crate::sync::{explore, explore_often};
 
 const SHARDS: u32 = 3;
@@ -36,6 +37,29 @@ fn rounds_that_meet_answer_everybody() {
             putter_into_all(&world, "b", 2),
             world.putter("c", 2),
         ]);
+        world.close_and_check();
+    });
+}
+
+#[test]
+fn readers_who_come_together_all_find_what_was_acknowledged() {
+    explore(|| {
+        let world = world();
+        world.put_into_all("a", 0, SHARDS).unwrap();
+        let reading = || {
+            world.thread(|world| {
+                for shard in 0..SHARDS {
+                    let from = StartingPosition::TrimHorizon;
+                    let from = world
+                        .stream
+                        .shard_iterator(ShardId::new(shard).unwrap(), from)
+                        .unwrap();
+                    let read = world.stream.get_records(&from, &ReadLimit::default()).unwrap();
+                    assert_eq!(read.records.len(), 1, "{shard}");
+                }
+            })
+        };
+        join([reading(), reading(), reading()]);
         world.close_and_check();
     });
 }

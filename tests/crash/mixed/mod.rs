@@ -188,26 +188,3 @@ fn a_call_that_fails_costs_neither_queue_nor_group_nor_reader_anything() {
         }
     }
 }
-
-#[test]
-fn what_was_acknowledged_is_read_or_an_error_says_why_not_whichever_call_stops_the_disk() {
-    let settings = Settings {
-        compacts: false,
-        has_few_files: true,
-        journaled_from: 1,
-        maps: false,
-    };
-    for calls in 1..80 {
-        let _case = Case::begin(|| format!("stops in call {calls}, {settings:?}"));
-        let mut world = World::new(0, settings);
-        let ops = [
-            Op::Receive(1),
-            Op::Receive(1),
-            Op::CrashIn(calls, LossMode::KeepAll),
-            Op::Put { records: 2, bytes: 8 },
-            Op::Look,
-        ];
-        ops.iter().for_each(|op| world.run(op));
-        world.drain();
-    }
-}

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::process::{self, NoChildren};
+use crate::wait::PATIENCE;
 
 /// `EXT4_IOC_SHUTDOWN`: stops the file system at once, as a power cut stops everything above the disk.
 const EXT4_IOC_SHUTDOWN: rustix::ioctl::Opcode = rustix::ioctl::opcode::read::<u32>(b'X', 125);
@@ -68,14 +69,33 @@ impl Image {
     /// As [`mount_again`](Image::mount_again), but waits until a killed process has closed its files.
     pub fn mount_again_within(&self, patience: Duration) {
         let started = Instant::now();
-        while let Err(reason) = run(Command::new("umount").arg(&self.mount_point)) {
-            if started.elapsed() >= patience {
-                let holders = holders(&self.mount_point).join("\n");
-                panic!("{reason}; in use by:\n{holders}");
+        loop {
+            while let Err(reason) = run(Command::new("umount").arg(&self.mount_point)) {
+                if started.elapsed() >= patience {
+                    let holders = holders(&self.mount_point).join("\n");
+                    panic!("{reason}; in use by:\n{holders}");
+                }
+                std::thread::sleep(Duration::from_millis(20));
             }
+            mount(&self.file, &self.mount_point).expect("a file system survives that its power is cut");
+            if self.takes_changes() {
+                return;
+            }
+            assert!(
+                started.elapsed() < PATIENCE,
+                "the file system stays as it was cut"
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
-        mount(&self.file, &self.mount_point).expect("a file system survives that its power is cut");
+    }
+
+    /// A process that has just made a mount namespace has all mounts once more, also this one. Until it ends, the file
+    /// system that was cut is the one that is mounted.
+    fn takes_changes(&self) -> bool {
+        let probe = self.mount_point.join("probe");
+        std::fs::create_dir(&probe)
+            .and_then(|()| std::fs::remove_dir(&probe))
+            .is_ok()
     }
 }
 
