@@ -151,7 +151,7 @@ fn the_image_is_built_of_what_is_there() {
             "/etc/ssl/certs/ca-certificates.crt" => {
                 dockerfile.contains("apk add --no-cache ca-certificates ")
             }
-            "/data" => build.ends_with("&& mkdir /data"),
+            "/image" => build.ends_with("&& mkdir /image && mkdir -m 700 /image/data"),
             path => path == format!("/source/target/release/{program}"),
         };
         assert!(is_made, "{path}");
