@@ -145,13 +145,16 @@ impl Ledger {
         let horizon = horizon_at(now);
         let kept = (self.durable.values())
             .filter(|record| record.arrival > horizon && !self.asked.contains(&record.name));
-        for record in kept {
-            assert!(
-                given.contains(&record.name),
-                "{record} is lost to the queue; the horizon is {}",
-                horizon.as_millis()
-            );
-        }
+        let lost: Vec<_> = kept
+            .filter(|record| !given.contains(&record.name))
+            .map(|record| format!("{record} of {}", record.shard()))
+            .collect();
+        assert!(
+            lost.is_empty(),
+            "{lost:?} are lost to the queue, which gives out {}; the horizon is {}",
+            given.len(),
+            horizon.as_millis()
+        );
     }
 
     fn check_shards(&self, stream: &Stream) {

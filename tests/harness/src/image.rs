@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -93,9 +94,8 @@ impl Image {
     /// system that was cut is the one that is mounted.
     fn takes_changes(&self) -> bool {
         let probe = self.mount_point.join("probe");
-        std::fs::create_dir(&probe)
-            .and_then(|()| std::fs::remove_dir(&probe))
-            .is_ok()
+        let changed = std::fs::create_dir(&probe).and_then(|()| std::fs::remove_dir(&probe));
+        changed.map_or_else(|error| error.kind() == ErrorKind::StorageFull, |()| true)
     }
 }
 
