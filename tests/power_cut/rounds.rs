@@ -1,6 +1,7 @@
 //! Rounds of writing and crashing, over one store at a time.
 
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -82,7 +83,17 @@ impl Rounds {
 
     fn begin_store(&mut self) {
         self.ledger = Ledger::default();
-        let _ = std::fs::remove_dir_all(self.directory());
+        self.remove_store();
+    }
+
+    /// Removes the store before so durably that no blow brings it back: the new ledger does not know it.
+    fn remove_store(&self) {
+        match std::fs::remove_dir_all(self.directory()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            removed => removed.expect("the store of an earlier round is removed"),
+        }
+        let root = File::open(self.blow.root()).expect("the store's root opens");
+        root.sync_all().expect("a removal is synced");
     }
 
     fn directory(&self) -> PathBuf {
@@ -261,4 +272,21 @@ fn parse(line: &str, time: &mut Timestamp, on_stop: impl Fn(&str)) -> Option<Tol
         // Output of the test harness.
         _ => None,
     }
+}
+
+#[test]
+fn a_store_that_was_removed_does_not_come_back_with_a_power_cut() {
+    let Some(image) = crate::image(16 << 20) else {
+        return;
+    };
+    let rounds = Rounds::new(Durability::Synced, Blow::PowerCut(image));
+    std::fs::create_dir(rounds.directory()).unwrap();
+    File::open(rounds.blow.root()).unwrap().sync_all().unwrap();
+    rounds.remove_store();
+    let Blow::PowerCut(image) = &rounds.blow else {
+        unreachable!("it was made above");
+    };
+    image.switch().cut();
+    image.mount_again();
+    assert!(!rounds.directory().exists());
 }

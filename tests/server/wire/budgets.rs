@@ -204,7 +204,7 @@ fn the_largest_request_fits_into_the_least_memory() {
 
 #[test]
 fn a_body_for_which_no_memory_gets_free_is_told_to_come_again() {
-    const IDLE: Duration = Duration::from_secs(2);
+    const IDLE: Duration = Duration::from_secs(6);
     let server = TestServer::with_options(Backend::Directory, |options| {
         options
             .max_request_bytes(4 << 20)
