@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anabranch::sim::{LossMode, Operation, SimDisk};
 use anabranch::{ManualClock, ShardId, StartingPosition, StoreOptions, Timestamp};
+use anabranch_harness::listening::heard_by;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -24,7 +25,7 @@ impl Heard {
     }
 
     fn during<T>(&self, run: impl FnOnce() -> T) -> T {
-        tracing::subscriber::with_default(self.clone(), run)
+        heard_by(self.clone(), run)
     }
 
     fn count(&self, part: &str) -> usize {
@@ -74,6 +75,20 @@ impl Visit for Fields<'_> {
 
 fn on(disk: &SimDisk) -> StoreOptions {
     StoreOptions::new().disk(disk.clone()).keeper(false)
+}
+
+/// Of the harness: the tests below need it beside the others.
+#[test]
+fn a_thread_that_hears_nothing_silences_no_place_for_others() {
+    fn place() {
+        tracing::info!(target: "anabranch::engine", "somebody was here");
+    }
+    let heard = Heard::default();
+    heard.during(|| {
+        std::thread::spawn(place).join().unwrap();
+        place();
+    });
+    assert_eq!(heard.count("somebody was here"), 1);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use anabranch::kinesis::{Server, ServerOptions};
 use anabranch::sim::{Operation, SimDisk};
 use anabranch::{HashKey, ManualClock, ShardId, StoreOptions};
 use anabranch_harness::http1::{Client, Head};
+use anabranch_harness::listening::heard_by;
 use anabranch_harness::wait::wait_until;
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
@@ -132,14 +133,14 @@ fn a_sync_that_hangs_is_told_while_it_does() {
             .with_ansi(false)
             .with_writer(move || kept.clone())
             .finish();
-        let _listening = tracing::subscriber::set_default(listener);
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
+        let serve = async {
             let server = Server::bind(served, ServerOptions::new("127.0.0.1:0")).await;
             let server = server.unwrap();
             tell.send(server.local_addr()).unwrap();
             server.run_until(async { drop(stopped.await) }).await;
-        });
+        };
+        heard_by(listener, || runtime.block_on(serve));
     });
     let address = told.recv().unwrap();
     let get = |uri: &str| {
