@@ -210,7 +210,6 @@ impl BodyReader {
 ///
 /// The greatest possible length decides which, before the request holds anything. So no request holds some of one
 /// memory while it waits for the other, and large requests never hold up small ones.
-/// it waits for the other, and what is large never keeps back what is small.
 #[derive(Debug)]
 enum RequestShare {
     Small(Option<Share>),

@@ -201,7 +201,6 @@ impl Inspection {
     ///
     /// Whole items are shown even if other places are damaged; damage is shown as a [`DumpItem::Finding`]. Without a
     /// manifest the segments are found by their header pages. Records that a program trims meanwhile may be left out.
-    /// may be left out.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {

@@ -149,7 +149,6 @@ impl Failures {
 
     /// Whether a failure of so many requests or records may be logged, and how many of its kind were not since the last
     /// line.
-    /// the last line.
     fn admit(&self, kind: Kind, now: Duration, count: u64) -> Option<u64> {
         let mut state = self.state();
         let is_recent = |last: &Recent| now.saturating_sub(last.logged) < PAUSE;

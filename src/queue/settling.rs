@@ -14,7 +14,7 @@ impl Queue {
     ///
     /// A receipt is valid until its record is given out again, also after the record is no longer held back.
     /// Acknowledging a record again, or one that has expired, is no error, so a call whose answer was lost can be
-    /// repeated. made again.
+    /// repeated.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {

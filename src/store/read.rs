@@ -148,7 +148,13 @@ impl Stream {
             false => view.visible_from(from.next),
         };
         let read = answer_of(&log, || log.read(from_record, view.horizon, limit, &mut records))?;
-        let first_kept = (read.began_behind_trimmed).or((from_record > from.next).then_some(from_record));
+        let first_kept = match read.began_behind_trimmed {
+            None if !is_oldest && from_record > from.next => {
+                let has_lost = view.has_lost_record_in(&log, &(from.next..from_record))?;
+                has_lost.then_some(from_record)
+            }
+            began => began,
+        };
         if !is_oldest && first_kept.is_some() {
             return Err(Error::Trimmed {
                 shard: from.shard,
@@ -372,6 +378,24 @@ impl ShardView {
             from = read.next;
         }
         Ok(false)
+    }
+
+    /// Whether records with these numbers were hidden or freed. Numbers that were left out do not count: two readers of the
+    /// same records can go on from different ones of them.
+    fn has_lost_record_in(&self, log: &Arc<dyn ShardLog>, numbers: &Range<RecordNumber>) -> Result<bool> {
+        let one = ReadLimit { records: 1, bytes: 0 };
+        let mut found: Vec<ReadRecord> = Vec::new();
+        match answer_of(log, || {
+            log.read(numbers.start, Timestamp::EPOCH, &one, &mut found)
+        }) {
+            Ok(read) => {
+                let next = found.first().map_or(read.next, |record| record.number);
+                Ok(read.began_behind_trimmed.is_some() || next < numbers.end)
+            }
+            // There was something.
+            Err(Error::Corrupt { .. } | Error::Unreadable { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     fn check_number(&self, number: SequenceNumber) -> Result<()> {

@@ -118,9 +118,10 @@ fn the_image_is_built_of_what_is_there() {
         .unwrap();
     assert!(context.path().join("Cargo.lock").exists());
 
-    let build = dockerfile
+    let commands = dockerfile.replace("\\\n", "");
+    let build = commands
         .lines()
-        .find(|line| line.starts_with("RUN cargo build"))
+        .find(|line| line.starts_with("RUN ") && line.contains("cargo build"))
         .unwrap();
     let words: Vec<_> = build.split_whitespace().collect();
     let behind = |option: &str| {
@@ -149,10 +150,13 @@ fn the_image_is_built_of_what_is_there() {
     for path in copied {
         let is_made = match path {
             "/etc/ssl/certs/ca-certificates.crt" => {
-                dockerfile.contains("apk add --no-cache ca-certificates ")
+                dockerfile.contains("apt-get install --yes --no-install-recommends ca-certificates ")
             }
             "/image" => build.ends_with("&& mkdir /image && mkdir -m 700 /image/data"),
-            path => path == format!("/source/target/release/{program}"),
+            path => {
+                path == format!("/{program}")
+                    && build.contains(&format!("&& mv \"target/$target/release/{program}\" / "))
+            }
         };
         assert!(is_made, "{path}");
     }

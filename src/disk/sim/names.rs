@@ -178,7 +178,6 @@ struct NameChange {
 /// Each edit survives a crash whole or not at all. It is independent of other edits, except of those it needs: an
 /// earlier edit of the same entry, the creation of its directory, and for a removed directory the edits within. So a
 /// renamed file has exactly one of its two names after every crash.
-/// whatever survives, a renamed file has one of its two names.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     /// Copies share it until one of them changes.

@@ -188,3 +188,26 @@ fn a_call_that_fails_costs_neither_queue_nor_group_nor_reader_anything() {
         }
     }
 }
+
+/// After the crash numbers are left out, and the reader goes on behind them.
+#[test]
+fn a_trim_up_to_a_reader_is_told_to_no_group_that_had_as_much() {
+    let settings = Settings {
+        compacts: false,
+        has_few_files: false,
+        journaled_from: 1,
+        maps: false,
+    };
+    let mut world = World::new(0, settings);
+    let ops = [
+        Op::Put { records: 8, bytes: 8 },
+        Op::Poll(3),
+        Op::Copy,
+        Op::Crash(LossMode::KeepAll),
+        Op::Put { records: 3, bytes: 8 },
+        Op::Follow(3),
+        Op::TrimToReader,
+    ];
+    ops.iter().for_each(|op| world.run(op));
+    world.drain();
+}

@@ -1,8 +1,8 @@
 //! How long, and how many bytes, a stream keeps.
 
 use anabranch::{
-    Error, InvalidArgument, PutRecord, RecordNumber, Retention, RetentionReason, ShardIterator, SizeLimits,
-    StreamOptions,
+    Error, InvalidArgument, PutRecord, ReadLimit, RecordNumber, Retention, RetentionReason, ShardIterator,
+    SizeLimits, StreamOptions,
 };
 
 use super::*;
@@ -16,6 +16,7 @@ on_each_backend!(
     what_a_checkpoint_is_past_is_trimmed_on_request,
     one_shard_is_trimmed_to_a_position_with_all_that_it_descends_from,
     a_reader_behind_what_was_trimmed_is_told,
+    a_reader_that_had_all_that_was_trimmed_is_told_nothing,
     a_reader_at_the_end_of_what_has_expired_is_told_nothing,
     a_checkpoint_of_another_stream_trims_nothing,
     a_stream_is_opened_or_made,
@@ -253,6 +254,30 @@ fn a_reader_behind_what_was_trimmed_is_told(place: &Place) {
     assert!(matches!(slow.next(), Some(Err(Error::Trimmed { .. }))));
     assert_eq!(slow.next().unwrap().unwrap().data[0], 2);
     assert!(slow.next().is_none());
+}
+
+/// The numbers of records may have gaps, and readers may go on from different numbers of a gap.
+fn a_reader_that_had_all_that_was_trimmed_is_told_nothing(place: &Place) {
+    let world = World::new(place);
+    let stream = stream_with(&world, kept_for(Retention::FOREVER));
+    let shard = put_large(&stream, 0).shard_id;
+    (1..3).for_each(|number| _ = put_large(&stream, number));
+    let two = ReadLimit {
+        records: 2,
+        ..ReadLimit::default()
+    };
+    let oldest = stream
+        .shard_iterator(shard, StartingPosition::TrimHorizon)
+        .unwrap();
+    let behind_two = stream.get_records(&oldest, &two).unwrap().next.unwrap();
+    let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+    (&mut reader).take(2).for_each(|record| drop(record.unwrap()));
+    stream.trim_to(&reader.checkpoint()).unwrap();
+    for _ in 0..2 {
+        let read = stream.get_records(&behind_two, &two).unwrap();
+        assert_eq!(read.records[0].data[0], 2);
+        world.store.maintain().unwrap();
+    }
 }
 
 fn a_checkpoint_of_another_stream_trims_nothing(place: &Place) {

@@ -215,14 +215,17 @@ fn a_body_for_which_no_memory_gets_free_is_told_to_come_again() {
     wait_until("the memory is taken", || {
         server.gauges().request_bytes() > 3 << 20
     });
+    let mut other = begin_body(&server, 2 << 20, 2 << 20);
     let mut socket = hoarder.socket().try_clone().unwrap();
-    // Always a byte more, so that it keeps its memory.
+    // A byte now and then, so that it keeps its memory. The other has waited longer than it when its time is over.
     let dribbling = std::thread::spawn(move || {
-        while socket.write_all(b" ").is_ok() {
-            std::thread::sleep(Duration::from_millis(5));
+        loop {
+            std::thread::sleep(IDLE / 3);
+            if socket.write_all(b" ").is_err() {
+                break;
+            }
         }
     });
-    let mut other = begin_body(&server, 2 << 20, 2 << 20);
     let reply = other.read_reply(false).unwrap();
     assert_eq!(reply.status, 503);
     assert_eq!(reply.json()["__type"], "ServiceUnavailable");
