@@ -1,7 +1,7 @@
 //! Edits as bytes: the only place that knows bincode.
 //!
-//! bincode is pinned to its last working version and set to fixed-size little-endian integers. The golden tests below
-//! pin the bytes of each edit, so that another codec could produce the same bytes.
+//! bincode is pinned to its last working version and set to fixed-size little-endian integers. The golden store pins
+//! the bytes of the edits, so that another codec could produce the same bytes.
 
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 

@@ -252,7 +252,7 @@ pub(crate) enum Freeing {
     Nothing,
     /// It may lead to edits that free room.
     Later,
-    /// It leads to free room, or is one that closing a store records for its logs.
+    /// It leads to free room. Or it records where logs end, so that a store can be closed on a full disk.
     Room,
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::StreamName;
 
-/// As many names are remembered. For the others one time is kept, after which none of their shards was made.
+/// This many names are remembered. For the others one time is kept, after which none of their shards was made.
 const MOST_NAMES: usize = 256;
 
 /// When the newest shard or consumer of each deleted stream was created, in epoch seconds as in sequence numbers and

@@ -75,8 +75,8 @@ impl LogState {
         self.numbers_from = self.numbers_from.max(Some(before));
     }
 
-    /// A mark from before a shard was closed says nothing about the closing, which counts as the number at the end.
-    /// Where a crash took records back, such a mark can have numbers from there on.
+    /// The closing of a shard counts as one more record, with the number at the end. A mark that was made before must
+    /// not include it. After a crash that took records back, such a mark can reach behind the end, so it is cut here.
     pub(super) fn note_closing(&mut self, end: LogEnd) {
         self.hidden_before = self.hidden_before.map(|number| number.min(end.next_record));
         for mark in &mut self.ages {

@@ -17,8 +17,8 @@ pub(crate) enum Setting {
     },
     /// Of a stream.
     MaxRecordBytes(u32),
-    /// Of a stream: the throughput that it must always be able to take if it scales automatically, in MiB a second. One
-    /// shard takes 1 MiB a second.
+    /// Of a stream: the throughput that it must always be able to take if it is on demand, in MiB a second. One shard
+    /// takes 1 MiB a second.
     WarmThroughput(u32),
     /// Of a stream.
     Distribution(RecordDistribution),

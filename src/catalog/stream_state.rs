@@ -27,7 +27,7 @@ pub(crate) struct StreamState {
     pub(crate) retention: Retention,
     pub(crate) size_limits: SizeLimits,
     pub(crate) horizon_floor: Timestamp,
-    /// The load that the stream must always be able to take if it scales automatically, in shards; 0 if it was not set.
+    /// The load that the stream must always be able to take if it is on demand, in shards; 0 if it was not set.
     pub(crate) warm_throughput: u32,
     pub(crate) distribution: RecordDistribution,
     /// The key of its records.
@@ -404,8 +404,8 @@ impl StreamState {
         }
     }
 
-    /// No further shard, consumer, queue or channel gets a number up to `through` of the next number of its kind. If
-    /// there are none behind that, the remaining numbers are given out.
+    /// Leaves out numbers of shards, consumers, queues and channels. For each kind `through` gets the next number, and
+    /// gives the last one that is left out. If no numbers exist behind that, none are left out.
     pub(super) fn leave_out_ids(&mut self, through: impl Fn(u64) -> u64) {
         let of_32_bits = |next: u32| u32::try_from(through(next.into())).ok();
         if let Some(lineage) = &mut self.lineage

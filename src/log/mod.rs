@@ -1,4 +1,4 @@
-//! One shard's bytes: frames in segments, the sparse index, group commit, reading and recovery.
+//! The bytes of logs: frames in segments, the sparse index, group commit, reading and recovery.
 //!
 //! Its folders import only those before them: [`format`], [`segments`], [`commit`], [`read`], [`recover`], [`follow`].
 //!

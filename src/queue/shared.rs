@@ -56,7 +56,7 @@ struct Inner {
 }
 
 /// How often something was given out, so that all shards and kinds have their turn. Receives without a record do not
-/// count: otherwise they could come between the others in such a way that these always have the same turn.
+/// count. If they did, they could come in between so that each receive with a record has the same turn.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Turns {
     /// Receives of records, new ones or not.

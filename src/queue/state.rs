@@ -15,8 +15,8 @@ pub(super) struct State {
     pub(super) next_delivery: u64,
     /// The shards with records that are not done with.
     pub(super) shards: BTreeMap<ShardId, ShardState>,
-    /// The shards that are done with: closed, read to the end, and without a record that is given out. Shards that are
-    /// neither here nor in `shards` are not known yet.
+    /// The shards that are done with: they are closed, read to the end, and without a record that is given out, or they
+    /// have expired. Shards that are neither here nor in `shards` are not known yet.
     pub(super) done: ShardSet,
     pub(super) records: GivenOut,
     pub(super) dead_letters: GivenOut,
@@ -190,8 +190,8 @@ impl State {
             self.hide_before(shard, RecordNumber::END);
             self.shards.remove(&shard);
         }
-        // Shards that are older than the newest and not in the list have expired. So between the shards that the queue
-        // is done with there are only those that it is not done with.
+        // A shard that is older than the newest and not in the list has expired, so the queue is done with it. So the
+        // only gaps between the ranges of `done` are shards that the queue is not done with.
         let mut next = Some(0);
         for shard in &kept {
             if let Some((first, last)) = next.zip(shard.index().checked_sub(1))
@@ -255,7 +255,7 @@ impl State {
         })
     }
 
-    /// Only reading a closed shard to its end empties its unread numbers.
+    /// An open shard always has unread numbers. A closed one has none once it is read to its end, or has expired.
     fn leave_if_done(&mut self, shard: ShardId) {
         let known = self.shards.get(&shard);
         if known.is_some_and(|known| known.given.is_empty() && known.unread.first().is_none()) {

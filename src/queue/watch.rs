@@ -32,8 +32,8 @@ pub struct QueueWatch {
     signal: Arc<Signal>,
     /// Whether everything that may bring records raises the signal, and not only callers that wake this one.
     hears: bool,
-    /// Whether it has looked and found nothing since it was woken, or since it subscribed to the signals. Before that no other
-    /// caller may rely on it.
+    /// Whether it has looked and found nothing since it was woken, or since it subscribed to the signals. Before that
+    /// no other caller may rely on it.
     has_looked: bool,
     /// Whether it was woken, so that others rely on it to look, and to wake them or go on the lookout again.
     is_relied_on: bool,
@@ -210,8 +210,8 @@ impl QueueWatch {
         }
     }
 
-    /// After what time a record is given out again for which this one has to look itself, since the time ends no wait
-    /// of a task. As of the last receive.
+    /// How long it takes until a record is given out again that this caller itself has to look for: that moment does
+    /// not end the wait of a task. As of the last receive.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {

@@ -13,7 +13,8 @@ use crate::error::Result;
 use crate::model::{CONFIRMATION, LogName, RecordNumber, ShardId, StreamId, Timestamp};
 use crate::seam::ShownEnd;
 
-/// The number of marks of a log in a retention period. Records are hidden at most one such part too late.
+/// The number of marks of a log in a retention period. Records are hidden too late by at most the time between two
+/// marks.
 const MARKS: u64 = 24;
 
 impl StoreCore {

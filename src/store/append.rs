@@ -320,8 +320,8 @@ impl Stream {
         match appended {
             Appended::Taken(ticket) => Ok(Some(ticket)),
             Appended::WouldWait => Ok(None),
-            // Routes change before a log is sealed and are not read meanwhile (`StreamCore::routing`), so this is a
-            // shard whose split failed half way.
+            // No put has the routes while a log is sealed and the routes are replaced (`StreamCore::routing`). So this
+            // is a shard whose split failed half way.
             Appended::Sealed => Err(Error::ShardClosed {
                 stream: self.name().to_owned(),
                 shard: route.shard,

@@ -14,7 +14,7 @@ impl Stream {
         })
     }
 
-    /// The positions at which a reader goes on that was in an expired shard.
+    /// The positions at which a reader goes on after the shard that it was in has expired.
     pub(crate) fn positions_behind(
         &self,
         reached: &Checkpoint,

@@ -40,7 +40,7 @@ pub enum StoreEvent {
         /// How many it will have.
         after: u32,
     },
-    /// A due change of a stream, or of a consumer of it, failed, and will be tried again.
+    /// A due change of a stream, or of a consumer, queue or channel of it, failed, and will be tried again.
     TransitionDelayed {
         /// The stream.
         stream: String,

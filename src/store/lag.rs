@@ -72,7 +72,7 @@ impl Stream {
     ///
     /// # Errors
     /// [`Error::ShardNotFound`] once the shard has expired, [`Error::StreamNotFound`] also for an iterator of another
-    /// stream; otherwise as for [`summary`](Self::summary), and what happens on the disk.
+    /// stream; otherwise as for [`summary`](Self::summary), and errors of the disk.
     pub fn shard_lag(&self, from: &ShardIterator) -> Result<ShardLag> {
         self.check_iterator(from)?;
         self.lag_of(from.shard, from.next)

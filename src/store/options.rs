@@ -115,13 +115,11 @@ impl StoreOptions {
         self
     }
 
-    /// The number of shards from which on one put, or concurrent puts, are made durable together: by one sync of the
-    /// commit journal, which has a copy of what is later written to the shards, instead of a sync for each shard. Up to
-    /// 128 KiB of each shard are kept in memory until they are written there.
-    /// The journal is not used for groups of more than 32 KiB a shard, nor while more than 512 shards are being written
-    /// to.
-    /// `usize::MAX` means no journal.
-    /// Only for [`Durability::Synced`]. At least 1; default: 4.
+    /// If one put, or concurrent puts, go to at least so many shards, they are made durable together: by one sync of
+    /// the commit journal instead of a sync for each shard. The journal has a copy of what is later written to the
+    /// shards. Up to 128 KiB of each shard are kept in memory until they are written there. The journal is not used for
+    /// groups of more than 32 KiB a shard, nor while more than 512 shards are being written to. `usize::MAX` means no
+    /// journal. Only for [`Durability::Synced`]. At least 1; default: 4.
     #[must_use]
     pub fn min_journaled_shards(mut self, shards: usize) -> Self {
         self.local.min_journaled_shards = shards.max(1);

@@ -188,9 +188,9 @@ impl Stream {
         }
     }
 
-    /// Whether a sequence number can have been given out by now, as far as its time says. That must not be later than
-    /// the clock, or than the last record and the creation of its shard, or of the newest shard: the clock may have
-    /// gone back since.
+    /// Whether a sequence number can have been given out by now, as far as its time says. Its time must not be later
+    /// than the latest of these: the clock, the last record of its shard, the creation of its shard, and the creation
+    /// of the newest shard. The clock alone is not enough, since it may have gone back.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -380,8 +380,8 @@ impl ShardView {
         Ok(false)
     }
 
-    /// Whether records with these numbers were hidden or freed. Numbers that were left out do not count: two readers of the
-    /// same records can go on from different ones of them.
+    /// Whether records with these numbers were hidden or freed. Numbers that were left out do not count: two readers of
+    /// the same records can go on from different ones of them.
     fn has_lost_record_in(&self, log: &Arc<dyn ShardLog>, numbers: &Range<RecordNumber>) -> Result<bool> {
         let one = ReadLimit { records: 1, bytes: 0 };
         let mut found: Vec<ReadRecord> = Vec::new();

@@ -612,10 +612,10 @@ impl StoreOptions {
     /// the store. An opener that loses its connection while another one opens the store gets [`Error::Fenced`] for all
     /// later writes.
     ///
-    /// While the cluster does not answer, a call waits for up to 30 seconds; a change may still be made after that. A lost
-    /// leader is replaced within about nine. Of the options about directories only
-    /// [`max_group_bytes`](Self::max_group_bytes) has an effect. Such a store cannot be opened only to be read or be
-    /// encrypted yet. [`JetStream::back_up`] copies it.
+    /// While the cluster does not answer, a call waits for up to 30 seconds; a change may still be made after that. A
+    /// lost leader is replaced within about nine seconds. Of the options about directories only
+    /// [`max_group_bytes`](Self::max_group_bytes) has an effect. Such a store cannot be opened only to be read yet, and
+    /// cannot be encrypted yet. [`JetStream::back_up`] copies it.
     ///
     /// # Errors
     /// [`Error::ClusterUnfit`], [`Error::Cluster`] if it cannot be reached or refuses the credentials, [`Error::InUse`]

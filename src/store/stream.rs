@@ -696,7 +696,7 @@ impl Stream {
         let now = store.begin_change(Some(self.core.id))?;
         if store.is_immediate() {
             let _one_at_a_time = self.core.lock_to_change();
-            // A change that an earlier opener began is done first.
+            // Refused while a change that an earlier opener began is not done.
             return store.reshard_now(&self.core, step, &Lifecycle::Active);
         }
         let scheduled = store.schedule(&self.core, now, |state| {

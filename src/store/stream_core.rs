@@ -34,7 +34,7 @@ pub(super) struct StreamCore {
     catalog: Arc<Catalog>,
     pub(super) logs: Arc<dyn Logs>,
     pub(super) open_groups: OpenGroups,
-    /// Held by the one thread that changes the stream's shards, or deletes it. Taken before `routing`.
+    /// Held by the one thread that changes the stream's shards or settings, or deletes it. Taken before `routing`.
     pub(super) changing: Mutex<()>,
     /// How many threads wait for `changing`.
     waiting_to_change: AtomicUsize,

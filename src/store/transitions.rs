@@ -1,5 +1,5 @@
-//! The changes that take time, and when they are due: creating, splitting, merging and deleting streams, and creating
-//! and deleting consumers, queues and channels, in a store with a transition delay.
+//! The changes that take time, and when they are due: creating and deleting streams, consumers, queues and channels,
+//! and changing shards and settings. Without a transition delay only a change of the number of shards takes time.
 //!
 //! The catalog notes that a change has begun. The monotonic clock measures when it is due, so that setting the wall
 //! clock does not delay it. A later opener waits for as long as the wall clock says, and never longer than the change

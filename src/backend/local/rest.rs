@@ -18,7 +18,7 @@ impl LocalLogs {
     pub(crate) fn rest(&self, logs: &[LogName]) -> Result<()> {
         let mut result = Ok(());
         let mut resting = Vec::new();
-        // The journal first: it waits for turns that the other logs would have while they rest.
+        // The journal first: it waits for the turns of other logs, and a log that is brought to rest keeps its turn.
         let (journal, shards): (Vec<_>, Vec<_>) =
             (logs.iter()).partition(|log| matches!(log, LogName::CommitJournal));
         for &log in journal.into_iter().chain(shards) {

@@ -1,8 +1,8 @@
 //! Copying a store that is open.
 //!
 //! All logs are first written out while appends go on. Then appends stop, and the logs are written out again, which is
-//! quick now. Then, while no edit can be made, the state is copied and all segments are held: up to the ends of the
-//! logs they have what there was at that moment. From then on the store goes on while its files are copied: held
+//! quick now. Then, while no edit can be made, the state is copied and all segments are held. Up to the ends of the
+//! logs, these segments are the store at that moment. From then on the store goes on while its files are copied: held
 //! segments are neither removed nor overwritten, and a log is only ever appended to.
 
 use std::path::Path;

@@ -14,8 +14,8 @@ use crate::error::Result;
 use crate::model::{LogName, RecordNumber, StreamId};
 
 /// Directories of streams that were deleted before the store was opened. Collected before any stream can be deleted
-/// now: files of streams that are deleted later may still be read. A directory that no edit accounts for is not
-/// touched: a number that no stream has had yet is in no deletion.
+/// now: files of streams that are deleted later may still be read. A directory whose number no stream has had yet is
+/// not touched: no edit accounts for it.
 pub(super) fn leftover_streams(catalog: &Catalog, streams: &Path, in_streams: &[String]) -> Vec<PathBuf> {
     let state = catalog.read();
     let is_deleted = |name: &&String| {

@@ -172,8 +172,8 @@ impl FollowedManifest {
         }
     }
 
-    /// Finds out whether bytes behind the last frame that are no frame are damage. Only reading the whole file shows
-    /// whether frames follow, which is done once for the same bytes.
+    /// Finds out whether the bytes behind the last frame, which are no whole frame, are damage. They are if frames
+    /// follow them. Only reading the whole file shows that, so it is read once for the same bytes.
     fn examine(&mut self, file: &dyn DiskFile) -> Result<CatalogNews> {
         let Some(checksum) = self.checksum_behind(file) else {
             self.unwhole = None;
@@ -228,9 +228,9 @@ impl FollowedManifest {
         Ok(None)
     }
 
-    /// The checksum of the bytes behind the last frame, in both copies, if frames may be among them: they begin with
-    /// other bytes than zeros, and do not end where the frame would end that they begin with. So a frame that is being
-    /// written, and one that a killed program has left, are not examined.
+    /// The checksum of the bytes behind the last frame, in both copies, if frames may be among them. They may if the
+    /// bytes begin with something other than zeros, and do not end where the frame at their beginning should end. So a
+    /// frame that is being written, and one that a killed program has left, are not examined.
     fn checksum_behind(&self, file: &dyn DiskFile) -> Option<u32> {
         let copies = [WhichCopy::First, WhichCopy::Second];
         let header = |copy| read_copy(file, copy, self.length, FRAME_HEADER_BYTES as u64);

@@ -148,7 +148,7 @@ pub(super) fn frame_length(header: &[u8; FRAME_HEADER_BYTES], seed: &Hasher) -> 
     (field(0) == FRAME_MAGIC && holds).then(|| FRAME_HEADER_BYTES as u64 + u64::from(field(4)))
 }
 
-/// The length of a frame whose header holds.
+/// The sequence number in a frame's header.
 pub(super) fn sequence_of(header: &[u8; FRAME_HEADER_BYTES]) -> u64 {
     u64::from_le_bytes(std::array::from_fn(|i| header[8 + i]))
 }

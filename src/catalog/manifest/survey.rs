@@ -76,8 +76,8 @@ impl ManifestSurvey {
             || (self.frames.iter().flat_map(|(edits, _)| edits)).any(was_trimmed)
     }
 
-    /// Whether a log that the state does not have, of an existing stream, has expired or was deleted according to the
-    /// manifest.
+    /// Whether the manifest says that a log has expired or was deleted. The log is one that the state does not have,
+    /// of an existing stream.
     pub(crate) fn is_gone(&self, log: LogName) -> bool {
         let stream = log.stream();
         let known = stream.and_then(|stream| self.state.as_ref()?.stream(stream));

@@ -8,8 +8,9 @@ use crate::error::Result;
 use crate::model::RecordNumber;
 use crate::sync::MutexGuard;
 
-/// Tells the ledger, in one step, of all logs that are about to take so many bytes of records and that it does not know
-/// to be written to. What fails here is left to the logs' appends, which try again and report the error.
+/// Tells the ledger, in one step, of those of these logs that it does not know to be written to. Each log comes with
+/// the bytes of records that it is about to take. What fails here is left to the logs' appends, which try again and
+/// report the error.
 pub(crate) fn announce_all<'a>(logs: impl Iterator<Item = (&'a LocalLog, usize)>) {
     let announced = logs.filter(|(log, _)| log.is_acknowledged_from_memory());
     let turns: Vec<_> = announced

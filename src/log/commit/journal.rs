@@ -83,7 +83,8 @@ impl CommitJournal {
         is_recorded.is_ok()
     }
 
-    /// Notes logs that are about to have frames here.
+    /// Whether there is room for the frames of these logs. Notes the logs before, and wakes the keeper if the journal
+    /// is filling.
     fn has_room_for<'a>(&self, logs: impl Iterator<Item = &'a LocalLog>) -> bool {
         let finished = self.finished_bytes();
         let mut unsynced = self.unsynced.lock();

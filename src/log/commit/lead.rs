@@ -24,7 +24,7 @@ impl Committer for LocalLog {
                 tail = self.lead(tail);
                 continue;
             }
-            // Counted only while the group is pending: the flag tells the leader that a thread will go on.
+            // Counted only while the group is pending: the count tells the leader that a thread will go on.
             let is_pending = std::ptr::eq(outcome, tail.pending.outcome.as_ref());
             if is_pending {
                 tail.pending.waiting_threads += 1;

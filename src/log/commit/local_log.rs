@@ -1,8 +1,8 @@
-//! One shard's log, as long as it is open.
+//! A log, as long as it is open.
 //!
-//! This file has the parts of a log. The files above it have its operations: [`turn`](super::turn),
-//! [`round`](super::round), [`lead`](super::lead), [`announce`](super::announce), [`append`](super::append) and
-//! [`rest`](super::rest). The folder `read`, above this one, reads it.
+//! This file has the parts of a log. The files that import it have its operations: [`turn`](super::turn),
+//! [`round`](super::round), [`lead`](super::lead), [`announce`](super::announce), [`append`](super::append),
+//! [`rest`](super::rest) and [`cut`](super::cut). The folder `read` reads it.
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -24,7 +24,7 @@ use crate::sync::{AtomicBool, Condvar, Mutex};
 
 pub(crate) type LogContext = CommitContext<LocalLog>;
 
-/// One shard's log.
+/// An open log: a shard's, a queue's, or the commit journal.
 #[derive(Debug)]
 pub(crate) struct LocalLog {
     /// For handing this log to the flushers.

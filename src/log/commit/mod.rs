@@ -1,8 +1,8 @@
 //! Group commit: records are taken in, become frames, and are durable when their tickets are done.
 //!
 //! A file here imports only files that stand above it in this list, or a lower floor:
-//! - [`durability`], [`spare_buffers`], [`group`], [`tail`], [`sharing`]: values.
-//! - [`resources`], [`place`], [`writer`]: putting groups into segments.
+//! - [`durability`], [`readable_end`], [`spare_buffers`], [`group`], [`tail`], [`sharing`]: values.
+//! - [`resources`], [`sealing`], [`place`], [`writer`]: putting groups into segments.
 //! - [`commits`], [`flushers`], [`journal_doubts`], [`context`]: threads that wait, and threads that commit for them.
 //!   They know a log only as something that can commit, and the journal as something that takes frames.
 //! - [`local_log`], [`turn`], [`round`], [`lead`], [`announce`], [`append`], [`rest`], [`cut`]: a log, and

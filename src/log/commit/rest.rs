@@ -25,12 +25,12 @@ impl LocalLog {
         self.sync()
     }
 
-    /// The end for readers. Before, makes everything readable that was acknowledged. If that fails, readers see what was
+    /// The end for readers. First makes everything readable that was acknowledged. If that fails, readers see what was
     /// written before.
     pub(crate) fn readable_end(&self) -> ReadableEnd {
         if self.is_acknowledged_from_memory() {
-            // Records that were acknowledged from memory are also read through the file, so they are written first. Where
-            // that fails, on a full disk for instance, readers see them once they are written.
+            // Records that were acknowledged from memory are also read through the file, so they are written first.
+            // Where that fails, on a full disk for instance, readers see them once they are written.
             let _ = self.drain();
         } else if self.files.has_deferred.load(Ordering::Acquire) {
             // Also frames that only the journal has.

@@ -1,4 +1,5 @@
-//! Putting groups into segments. Only the thread that has the log's turn calls this.
+//! Putting groups into segments. Only the thread that has the log's turn puts a group there. Other threads may write
+//! the deferred frames and sync.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -300,7 +300,7 @@ impl<'a> FrameCursor<'a> {
             if !passes(Step::FrameChain, header.chain == before.chain) {
                 return Err(defect(FrameDefect::Chain));
             }
-            // A segment may begin before its first record (`Writer::announce`).
+            // A segment may begin before its first record (`Writer::place_ahead`).
             let follows = match offset {
                 PAGE_BYTES => header.first_record >= before.next_record,
                 _ => header.first_record == before.next_record,

@@ -48,7 +48,7 @@ impl SparseIndex {
         }
     }
 
-    /// The last noted frame that begins before a record.
+    /// The last noted frame that begins at a record or before it.
     pub(crate) fn entry_before_record(&self, record: RecordNumber) -> Option<IndexEntry> {
         self.last_entry(|entry| entry.first_record <= record)
     }

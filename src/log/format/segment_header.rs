@@ -5,7 +5,7 @@
 //!      0      8  magic            89 41 42 52 0D 0A 1A 0A
 //!      8      2  format           4
 //!     10      2  kind of log      1 a shard's, 2 the commit journal, 3 a queue's
-//!     12      4  shard            index; 0 in the commit journal
+//!     12      4  shard            its index, or the number of a queue; 0 in the commit journal
 //!     16     16  store
 //!     32      8  stream           0 in the commit journal
 //!     40      8  salt             random, new each time that a file becomes a segment

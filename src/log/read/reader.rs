@@ -239,7 +239,7 @@ impl LocalLog {
             .partition_point(|segment| segment.entry.first_record <= from)
             .saturating_sub(1);
         let segment = segments.get(at)?.clone();
-        // No segment with numbers that were left out in front of this one was freed.
+        // From `follows` on, the numbers in front of this segment were left out, so no freed segment had them.
         let is_behind_freed = segment.entry.follows > from && segment.entry.base_position > LogPosition(0);
         // A segment that was begun after the end was taken is skipped.
         let behind = segments
@@ -276,7 +276,7 @@ impl LocalLog {
             .map_or(RecordNumber::FIRST, |segment| segment.entry.first_record)
     }
 
-    /// The bytes of a stretch, and a cursor at the frame that its index gives.
+    /// The bytes of a stretch, and the entry that `entry_from` finds in its index.
     fn open_at(
         &self,
         stretch: &Stretch,

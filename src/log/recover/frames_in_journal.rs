@@ -132,8 +132,9 @@ impl FramesInJournal {
         (!segment.frames.is_empty()).then(|| Arc::new(segment))
     }
 
-    /// The frames of segments whose salts are not among the known salts of their logs, and the number of records in
-    /// those of one segment that begin at a position or behind it.
+    /// For each segment that is asked for: its log, and the first number and the count of the records that the journal
+    /// has of it. `from` gets a log and a salt. It gives the position from which on the segment's frames count, or
+    /// `None` if they do not.
     ///
     /// # Errors
     /// [`Error::Io`]: a frame cannot be read.

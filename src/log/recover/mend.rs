@@ -26,8 +26,9 @@ use crate::log::segments::pool::remove_if_there;
 /// The most bytes that one frame stands for, so that no reader needs a larger buffer for it.
 const GAP_FRAME_BYTES: u64 = 1024 * 1024;
 
-/// How much larger than eight times the previous segment a lost segment can be that a repair replaces: room for one
-/// large commit. Logs grow by a factor of eight. A manifest that says more is not believed.
+/// A lost segment that a repair replaces has at most eight times the bytes of the segment before it, and this many
+/// more. Segments grow by a factor of eight, and the rest is room for one large commit. A manifest that says more is
+/// not believed.
 const MOST_MISSING_BYTES: u64 = 128 * 1024 * 1024;
 
 /// The bytes of one step of copying.

@@ -154,7 +154,7 @@ impl Found {
     }
 }
 
-/// Reads the segment.
+/// What was found by reading the segment.
 struct Search {
     found: Found,
     open: Option<Arc<OpenSegment>>,

@@ -126,7 +126,7 @@ impl SurveyedFrame {
 }
 
 /// Goes over a segment's frames, up to `through` if the end is known. Otherwise the log ends at the first place that no
-/// valid header further on attests, as it does when the log is opened (`log::recovery`).
+/// valid header further on attests, as it does when the log is opened (`log::recover::recovery`).
 ///
 /// `on_frame` gets every valid frame, and may stop the survey.
 ///

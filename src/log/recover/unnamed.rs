@@ -55,8 +55,8 @@ pub(crate) fn examine_unnamed(file: &Arc<ReadablePages>) -> std::io::Result<Unna
     })
 }
 
-/// Whether a crash can have left this page of a header page over zeros. A whole header page has bytes in its first
-/// sector and in its last one.
+/// Whether this page can be what a crash left of a header page that was written over zeros. A whole header page has
+/// bytes in its first sector and in its last one.
 fn is_part_of_a_header(page: &[u8]) -> bool {
     let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
     let (first, others) = page.split_at(SECTOR_BYTES);

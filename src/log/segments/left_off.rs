@@ -3,7 +3,7 @@
 use crate::log::format::log_end::{LogEnd, LogPosition};
 use crate::model::RecordNumber;
 
-/// As many readers of one log go on without a search.
+/// This many readers of one log go on without a search.
 const READERS: usize = 8;
 
 /// Places between two frames at which reads stopped. The chain identifies the frame behind each, which an entry of the

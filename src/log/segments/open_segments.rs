@@ -49,8 +49,8 @@ struct LeastRecentlyUsed {
     to_close: VecDeque<(u64, u64)>,
 }
 
-/// A look at all open files finds those to be closed next: one in so many. With thousands of open files, a look for each
-/// would take longer than opening one.
+/// A look at all open files finds those to be closed next: one in so many of them. With thousands of open files, a look
+/// for each one to be closed would take longer than opening a file.
 const FOUND_AT_ONCE: usize = 8;
 
 /// Every commit looks up a handle. This process assigns handles by counting, so no attacker can choose colliding ones.
