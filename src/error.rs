@@ -1,5 +1,7 @@
 //! Errors, as one enum whose variants a program can match on.
 
+#[cfg(feature = "server")]
+mod for_clients;
 mod invalid_argument;
 
 use std::io;

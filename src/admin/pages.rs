@@ -135,7 +135,7 @@ impl Admin {
 
     async fn metrics(&self, http: &Resources, connection: &Connection) -> Content {
         // Waits while replies hold all memory for small ones.
-        let Ok(mut share) = http.replies.reserve(MOST_SMALL).await else {
+        let Ok(mut share) = http.replies.reserve(connection, MOST_SMALL).await else {
             return Content::unavailable("The server has too many replies to send.\n");
         };
         self.look_for_room().await;

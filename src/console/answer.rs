@@ -58,7 +58,11 @@ impl From<Error> for Problem {
             Error::Closed | Error::TooManyOpenFiles { .. } => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Problem::new(status, error.to_string())
+        let is_failure = status == StatusCode::INTERNAL_SERVER_ERROR;
+        match is_failure || matches!(error, Error::TooManyOpenFiles { .. }) {
+            true => Problem::new(status, error.failure_for_clients()),
+            false => Problem::new(status, error.to_string()),
+        }
     }
 }
 
@@ -126,5 +130,54 @@ pub(super) fn keep_from_other_pages(headers: &mut HeaderMap) {
     ];
     for (name, value) in FIELDS {
         headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn no_failure_names_a_file_of_the_server() {
+        let path = || PathBuf::from("/var/lib/secret/streams/1.log");
+        let source = || Arc::new(std::io::ErrorKind::Other.into());
+        let io = Error::Io {
+            operation: "write",
+            path: path(),
+            source: source(),
+        };
+        for error in [
+            Error::Corrupt {
+                path: path(),
+                offset: 1,
+                reason: "a checksum".to_owned(),
+            },
+            Error::Unreadable {
+                path: path(),
+                offset: 1,
+                source: source(),
+            },
+            Error::StorageFull {
+                operation: "extend",
+                path: path(),
+            },
+            Error::TooManyOpenFiles {
+                operation: "open",
+                path: path(),
+            },
+            Error::Poisoned {
+                first: Arc::new(io.clone()),
+            },
+            io,
+        ] {
+            let problem = Problem::from(error);
+            assert!(problem.status.is_server_error(), "{problem:?}");
+            assert!(!problem.message.contains("secret"), "{problem:?}");
+        }
+        let missing = Error::StreamNotFound { name: "s".to_owned() };
+        assert_eq!(Problem::from(missing).message, "stream s not found");
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::answer::{Problem, data_reply};
 use super::source::Source;
 use super::summary::summary;
-use crate::http::{MOST_SMALL, Reply, ReplyBody, ReplyShare, Resources};
+use crate::http::{Connection, Reply, ReplyBody, ReplyShare, Resources};
 
 /// How many pages may listen at once. Their connections are never idle.
 const MOST_LISTENERS: usize = 8;
@@ -60,7 +60,11 @@ impl Events {
     }
 
     /// A reply that goes on until its client leaves or the server stops.
-    pub(super) fn listen(self: &Arc<Self>, http: &Arc<Resources>) -> Result<Reply, Problem> {
+    pub(super) fn listen(
+        self: &Arc<Self>,
+        http: &Arc<Resources>,
+        connection: &Arc<Connection>,
+    ) -> Result<Reply, Problem> {
         let place = Arc::clone(&self.listeners).try_acquire_owned().map_err(|_| {
             Problem::unavailable(format!(
                 "{MOST_LISTENERS} pages of the console are open, which is as many as there may be"
@@ -68,13 +72,14 @@ impl Events {
         })?;
         let (events, messages) = mpsc::channel(1);
         let (this, http) = (Arc::clone(self), Arc::clone(http));
+        let connection = Arc::clone(connection);
         tokio::spawn(async move {
             let _place = place;
             tokio::select! {
                 biased;
                 () = events.closed() => {}
                 () = http.stops() => {}
-                () = this.tell(&http, &events) => {}
+                () = this.tell(&http, &connection, &events) => {}
             }
         });
         Ok(data_reply(
@@ -85,7 +90,7 @@ impl Events {
     }
 
     /// Sends news until there can be no more. A slow listener misses the events that newer ones have replaced.
-    async fn tell(&self, http: &Resources, events: &mpsc::Sender<Bytes>) {
+    async fn tell(&self, http: &Resources, connection: &Connection, events: &mpsc::Sender<Bytes>) {
         let mut told = None;
         let mut spoke = Instant::now();
         loop {
@@ -105,7 +110,7 @@ impl Events {
             };
             if let Some(message) = message {
                 // While replies hold all memory for small ones, this event is left out.
-                if let Ok(share) = http.replies.reserve(message.len().min(MOST_SMALL)).await {
+                if let Ok(share) = http.replies.reserve(connection, message.len()).await {
                     let held = Bytes::from_owner(Held {
                         message,
                         _share: share,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::answer::Problem;
 use super::source::Source;
 use crate::store::ReaderLag;
-use crate::{Channel, ChannelDescription, QueueDescription, Stream, Timestamp};
+use crate::{Channel, ChannelDescription, DeliveryError, QueueDescription, Stream, Timestamp};
 
 /// How many readers of each kind are shown.
 const MOST_OF_A_KIND: usize = 100;
@@ -63,7 +63,7 @@ fn shown_lag(lag: crate::Result<ReaderLag>) -> Value {
             "bytes": bytes,
             "millis": u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
         }),
-        Err(error) => json!({ "error": error.to_string() }),
+        Err(error) => json!({ "error": Problem::from(error).message() }),
     }
 }
 
@@ -79,7 +79,7 @@ fn queue_of(stream: &Stream, queue: &QueueDescription) -> Value {
             "deadLetters": counts.dead_letters,
             "deadLettersInFlight": counts.dead_letters_in_flight,
         }),
-        Err(error) => json!({ "error": error.to_string() }),
+        Err(error) => json!({ "error": Problem::from(error).message() }),
     };
     json!({
         "name": queue.name,
@@ -107,7 +107,10 @@ fn channel_of(source: &Source, stream: &Stream, channel: &ChannelDescription) ->
         "problem": problem.map(|problem| json!({
             "since": problem.since.as_millis(),
             "attempts": problem.attempts,
-            "error": problem.error.to_string(),
+            "error": match problem.error {
+                DeliveryError::Store(error) => Problem::from(error).message().to_owned(),
+                error => error.to_string(),
+            },
         })),
     })
 }

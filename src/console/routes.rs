@@ -73,7 +73,7 @@ impl Console {
         &self,
         parts: &Parts,
         http: &Arc<Resources>,
-        connection: &Connection,
+        connection: &Arc<Connection>,
     ) -> Reply {
         let reply = match parts.uri.path() {
             _ if !is_read(&parts.method) => not_allowed(),
@@ -92,7 +92,7 @@ impl Console {
         below: &str,
         parts: &Parts,
         http: &Arc<Resources>,
-        connection: &Connection,
+        connection: &Arc<Connection>,
     ) -> Reply {
         let answer = match Shown::at(below) {
             Some(asked) => self.show(asked, parts, http, connection).await,
@@ -106,14 +106,14 @@ impl Console {
         asked: Shown<'_>,
         parts: &Parts,
         http: &Arc<Resources>,
-        connection: &Connection,
+        connection: &Arc<Connection>,
     ) -> Result<Reply, Problem> {
         let name = match asked {
             Shown::Events => {
                 Parameters::of(&parts.uri, &[])?;
                 return match parts.method == Method::HEAD {
                     true => Ok(data_reply(StatusCode::OK, "text/event-stream", Vec::new())),
-                    false => self.events.listen(http),
+                    false => self.events.listen(http, connection),
                 };
             }
             Shown::Summary => {
@@ -154,11 +154,11 @@ impl Console {
     async fn small(
         &self,
         http: &Resources,
-        connection: &Connection,
+        connection: &Arc<Connection>,
         look: impl FnOnce(&Source) -> Result<Value, Problem> + Send + 'static,
     ) -> Result<Reply, Problem> {
         // Waits while replies hold all memory for small ones.
-        let share = http.replies.reserve(MOST_SMALL).await;
+        let share = http.replies.reserve(connection, MOST_SMALL).await;
         let share = share.map_err(|_| Problem::too_many_replies())?;
         let shown = self.source.look(look).await?;
         holding(share, &shown, http, connection)
@@ -169,7 +169,7 @@ impl Console {
         name: &str,
         parameters: &Parameters,
         http: &Resources,
-        connection: &Connection,
+        connection: &Arc<Connection>,
     ) -> Result<Reply, Problem> {
         let asked = Asked::of(parameters)?;
         let namespace = parameters.get_or_empty("namespace").map(str::to_owned);
@@ -215,7 +215,7 @@ fn holding(
     mut share: ReplyShare,
     shown: &Value,
     http: &Resources,
-    connection: &Connection,
+    connection: &Arc<Connection>,
 ) -> Result<Reply, Problem> {
     let text = shown.to_string().into_bytes();
     if !http.replies.fit(&mut share, connection, text.len()) {

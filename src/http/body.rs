@@ -10,7 +10,7 @@ use hyper::Version;
 use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
 
-use super::budget::{Budget, MOST_SMALL, NoRoom, Pool, Share};
+use super::budget::{Budget, MOST_SMALL, NoRoom, Share};
 use super::connections::{Connection, Stop};
 use super::options::MAX_HEAD_BYTES;
 
@@ -205,19 +205,19 @@ impl BodyReader {
     }
 }
 
-/// The memory that a request holds: of that for small requests, or of that for large ones, which also counts for its
-/// connection.
+/// The memory that a request holds: of that for small requests, or of that for large ones. It also counts for the
+/// request's connection, which has a part of its own for each of the two.
 ///
 /// The greatest possible length decides which, before the request holds anything. So no request holds some of one
 /// memory while it waits for the other, and large requests never hold up small ones.
 #[derive(Debug)]
-enum RequestShare {
-    Small(Option<Share>),
-    Large(Option<LargeShare>),
+struct RequestShare {
+    is_small: bool,
+    held: Option<HeldShare>,
 }
 
 #[derive(Debug)]
-struct LargeShare {
+struct HeldShare {
     of_connection: Share,
     of_all: Share,
 }
@@ -225,10 +225,9 @@ struct LargeShare {
 impl RequestShare {
     /// The share of a request with no more than so many bytes. It holds nothing yet.
     fn of_at_most(bytes: usize) -> RequestShare {
-        if bytes <= MOST_SMALL {
-            RequestShare::Small(None)
-        } else {
-            RequestShare::Large(None)
+        RequestShare {
+            is_small: bytes <= MOST_SMALL,
+            held: None,
         }
     }
 
@@ -236,46 +235,41 @@ impl RequestShare {
     async fn hold(
         &mut self,
         memory: &Budget,
-        connection: &Arc<Pool>,
+        of_connection: &Budget,
         bytes: usize,
         patience: Duration,
     ) -> Result<(), NoRoom> {
-        match self {
-            RequestShare::Small(Some(small)) => match bytes.saturating_sub(small.bytes()) {
-                0 => Ok(()),
-                more => small.grow(more, patience).await,
-            },
-            RequestShare::Large(Some(large)) => large.hold(bytes, patience).await,
-            RequestShare::Small(small @ None) => {
-                *small = Some(memory.small.take(bytes, patience).await?);
-                Ok(())
-            }
-            RequestShare::Large(large @ None) => {
-                let of_connection = connection.take(bytes, patience).await?;
-                let of_all = memory.large.take(bytes, patience).await?;
-                *large = Some(LargeShare {
-                    of_connection,
-                    of_all,
-                });
-                Ok(())
-            }
+        /// The unit of growth of large requests, instead of each chunk of a few kilobytes.
+        const STEP: usize = 64 << 10;
+        let step = if self.is_small { 0 } else { STEP };
+        if let Some(held) = &mut self.held {
+            return held.hold(bytes, step, patience).await;
         }
+        let (of_connection, of_all) = match self.is_small {
+            true => (&of_connection.small, &memory.small),
+            false => (&of_connection.large, &memory.large),
+        };
+        let of_connection = of_connection.take(bytes, patience).await?;
+        let of_all = of_all.take(bytes, patience).await?;
+        self.held = Some(HeldShare {
+            of_connection,
+            of_all,
+        });
+        Ok(())
     }
 }
 
-impl LargeShare {
+impl HeldShare {
     /// The pool of all requests knows which of its holders wait, including those that wait for their connection's pool.
     /// So if all of them wait, one is refused.
-    async fn hold(&mut self, bytes: usize, patience: Duration) -> Result<(), NoRoom> {
-        /// The unit of growth, instead of each chunk of a few kilobytes.
-        const STEP: usize = 64 << 10;
+    async fn hold(&mut self, bytes: usize, step: usize, patience: Duration) -> Result<(), NoRoom> {
         let held = self.of_all.bytes();
         if bytes <= held {
             return Ok(());
         }
         // A pool never has more than its own size.
         let most = self.of_connection.pool().bytes().min(self.of_all.pool().bytes());
-        let more = (bytes + STEP).min(most).max(bytes) - held;
+        let more = (bytes + step).min(most).max(bytes) - held;
         if !self.of_connection.try_grow(more) {
             tokio::select! {
                 grown = self.of_connection.grow(more, patience) => grown?,
@@ -325,6 +319,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
+    use super::super::budget::Pool;
     use super::super::budget::standstill::{let_others_go_on, run};
     use super::*;
 
@@ -338,6 +333,13 @@ mod tests {
         (0..2usize, most, vec((1..100 * KIB, 0..5usize), 1..8))
     }
 
+    fn of_connection(small: usize, large: usize) -> Budget {
+        Budget {
+            small: Pool::new(small),
+            large: Pool::new(large),
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(5_000))]
 
@@ -345,13 +347,14 @@ mod tests {
         #[test]
         fn requests_of_several_connections_never_all_wait(
             requests in vec(request(), 1..10),
-            of_connection in MOST_BODY..3 * MOST_BODY,
+            small in MOST_SMALL..3 * MOST_SMALL,
+            large in MOST_BODY..3 * MOST_BODY,
             of_all in 1..3 * MOST_BODY,
         ) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             let _entered = runtime.enter();
             let memory = Arc::new(Budget::new(of_all, MOST_BODY));
-            let connections = [(); 2].map(|()| Pool::new(of_connection));
+            let connections = [(); 2].map(|()| Arc::new(of_connection(small, large)));
             let requests: Vec<_> = requests
                 .into_iter()
                 .map(|(connection, most, chunks)| {
@@ -365,7 +368,7 @@ mod tests {
 
     async fn hold_request(
         memory: Arc<Budget>,
-        connection: Arc<Pool>,
+        connection: Arc<Budget>,
         most: usize,
         chunks: Vec<(usize, usize)>,
     ) {
@@ -384,7 +387,7 @@ mod tests {
     #[tokio::test]
     async fn large_requests_that_wait_leave_room_for_small_ones() {
         let memory = Budget::new(0, MOST_BODY);
-        let connection = Pool::new(MOST_BODY);
+        let connection = of_connection(MOST_SMALL, MOST_BODY);
         let all = memory.large.try_take(MOST_BODY).unwrap();
         let mut waiting = Vec::new();
         for _ in 0..10 {
@@ -400,12 +403,31 @@ mod tests {
         drop((all, waiting));
     }
 
+    /// Others have room, however much one connection's small requests want.
+    #[tokio::test]
+    async fn small_requests_of_one_connection_leave_room_for_those_of_others() {
+        let memory = Budget::new(64 * MOST_SMALL, MOST_BODY);
+        let connection = of_connection(2 * MOST_SMALL, MOST_BODY);
+        let mut held = Vec::new();
+        for expected in [Ok(()), Ok(()), Err(NoRoom)] {
+            let mut share = RequestShare::of_at_most(MOST_SMALL);
+            let taken = share.hold(&memory, &connection, MOST_SMALL, Duration::ZERO).await;
+            assert_eq!(taken, expected);
+            held.push(share);
+        }
+        assert_eq!(memory.held(), 2 * MOST_SMALL);
+        let other = of_connection(2 * MOST_SMALL, MOST_BODY);
+        let mut share = RequestShare::of_at_most(MOST_SMALL);
+        let taken = share.hold(&memory, &other, MOST_SMALL, Duration::ZERO).await;
+        assert_eq!(taken, Ok(()));
+    }
+
     /// The last step is as long as the smaller of the pools allows.
     #[tokio::test]
     async fn a_request_can_have_all_of_the_smaller_pool() {
-        for (of_connection, of_all) in [(MOST_BODY, 9 * MOST_BODY), (9 * MOST_BODY, 0)] {
+        for (large, of_all) in [(MOST_BODY, 9 * MOST_BODY), (9 * MOST_BODY, 0)] {
             let memory = Budget::new(of_all, MOST_BODY);
-            let connection = Pool::new(of_connection);
+            let connection = of_connection(MOST_SMALL, large);
             let mut share = RequestShare::of_at_most(MOST_BODY);
             for bytes in [1, MOST_BODY - 1, MOST_BODY] {
                 let held = share.hold(&memory, &connection, bytes, LONG).await;

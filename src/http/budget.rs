@@ -15,7 +15,7 @@ const UNIT: usize = 1024;
 /// A body that needs no more than this takes it from a part of the budget that larger ones cannot use up.
 pub(crate) const MOST_SMALL: usize = 64 << 10;
 
-/// All bytes that bodies of one direction may hold.
+/// The bytes that bodies of one direction may hold: all of them, or those of one connection.
 #[derive(Debug)]
 pub(super) struct Budget {
     pub(super) small: Arc<Pool>,

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
-use super::budget::Pool;
+use super::budget::{Budget, Pool};
 use super::unsent::Written;
 
 /// All connections that are open.
@@ -26,11 +26,13 @@ pub(super) struct Connections {
     closed_idle: AtomicU64,
 }
 
-/// How many bytes the requests and the replies of one connection may hold.
+/// How many bytes the requests and the replies of one connection may hold, and how many its small ones.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ConnectionMemory {
     pub(super) requests: usize,
+    pub(super) small_requests: usize,
     pub(super) replies: usize,
+    pub(super) small_replies: usize,
 }
 
 /// One connection, as the requests on it see it.
@@ -43,8 +45,8 @@ pub(crate) struct Connection {
     /// was used before all others has to be closed first.
     idle_order: AtomicU64,
     close: Notify,
-    request_memory: Arc<Pool>,
-    reply_memory: Arc<Pool>,
+    request_memory: Budget,
+    reply_memory: Budget,
     next_stream: AtomicU64,
     streams: Mutex<HashMap<u64, Weak<Stream>>>,
     /// The end of the bytes that the client sends, once there is a reader for them.
@@ -103,13 +105,20 @@ impl Connections {
 
     /// Adds a connection, which is in the list until [`remove`](Connections::remove).
     pub(super) fn add(&self) -> Arc<Connection> {
+        let memory = self.memory_of_each;
         let connection = Arc::new(Connection {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             in_service: AtomicUsize::new(0),
             idle_order: AtomicU64::new(self.shared.next_idle_order()),
             close: Notify::new(),
-            request_memory: Pool::new(self.memory_of_each.requests),
-            reply_memory: Pool::new(self.memory_of_each.replies),
+            request_memory: Budget {
+                small: Pool::new(memory.small_requests),
+                large: Pool::new(memory.requests),
+            },
+            reply_memory: Budget {
+                small: Pool::new(memory.small_replies),
+                large: Pool::new(memory.replies),
+            },
             next_stream: AtomicU64::new(0),
             streams: Mutex::default(),
             end: OnceLock::new(),
@@ -219,11 +228,11 @@ impl Connections {
 }
 
 impl Connection {
-    pub(super) fn request_memory(&self) -> &Arc<Pool> {
+    pub(super) fn request_memory(&self) -> &Budget {
         &self.request_memory
     }
 
-    pub(super) fn reply_memory(&self) -> &Arc<Pool> {
+    pub(super) fn reply_memory(&self) -> &Budget {
         &self.reply_memory
     }
 
@@ -439,7 +448,9 @@ mod tests {
     fn connections() -> Connections {
         Connections::new(ConnectionMemory {
             requests: 1,
+            small_requests: 1,
             replies: 1,
+            small_replies: 1,
         })
     }
 

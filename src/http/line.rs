@@ -188,7 +188,9 @@ mod tests {
         const LONG: Duration = Duration::from_secs(600);
         let memory = ConnectionMemory {
             requests: 1,
+            small_requests: 1,
             replies: 1,
+            small_replies: 1,
         };
         let connection = Connections::new(memory).add();
         let transport = Transport::Plain(Socket::new(stream, LONG, LONG));

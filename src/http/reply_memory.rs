@@ -22,8 +22,8 @@ pub(crate) struct ReplyMemory {
 #[derive(Debug)]
 pub(crate) struct ReplyShare {
     of_all: Share,
-    /// Only large replies count for their connection.
-    of_connection: Option<Share>,
+    /// Of the connection's memory for small replies, or of that for all others.
+    of_connection: Share,
 }
 
 /// Whether a large reply gets the full size that it asked for.
@@ -50,11 +50,18 @@ impl ReplyMemory {
         self.small.held() + self.reduced.held() + self.large.held()
     }
 
+    pub(super) fn small_bytes(&self) -> usize {
+        self.small.bytes()
+    }
+
     /// A share for a reply with about so many bytes, which are few in any case.
-    pub(crate) async fn reserve(&self, bytes: usize) -> Result<ReplyShare, NoRoom> {
+    pub(crate) async fn reserve(&self, connection: &Connection, bytes: usize) -> Result<ReplyShare, NoRoom> {
+        let bytes = bytes.min(MOST_SMALL);
+        let of_connection = &connection.reply_memory().small;
+        let of_connection = of_connection.take(bytes, self.patience).await?;
         Ok(ReplyShare {
-            of_all: self.small.take(bytes.min(MOST_SMALL), self.patience).await?,
-            of_connection: None,
+            of_all: self.small.take(bytes, self.patience).await?,
+            of_connection,
         })
     }
 
@@ -65,7 +72,8 @@ impl ReplyMemory {
         full: usize,
         reduced: usize,
     ) -> Result<(ReplyShare, Granted), NoRoom> {
-        let of_connection = connection.reply_memory().take(full, self.patience).await?;
+        let of_connection = &connection.reply_memory().large;
+        let of_connection = of_connection.take(full, self.patience).await?;
         let (of_all, granted) = tokio::select! {
             biased;
             share = self.large.take(full, self.patience) => (share?, Granted::Full),
@@ -75,7 +83,7 @@ impl ReplyMemory {
         };
         let mut share = ReplyShare {
             of_all,
-            of_connection: Some(of_connection),
+            of_connection,
         };
         if granted == Granted::Reduced {
             share.shrink(reduced);
@@ -89,10 +97,11 @@ impl ReplyMemory {
         connection: &Connection,
         bytes: usize,
     ) -> Result<ReplyShare, NoRoom> {
-        let of_connection = connection.reply_memory().take(bytes, self.patience).await?;
+        let of_connection = &connection.reply_memory().large;
+        let of_connection = of_connection.take(bytes, self.patience).await?;
         Ok(ReplyShare {
             of_all: self.large.take(bytes, self.patience).await?,
-            of_connection: Some(of_connection),
+            of_connection,
         })
     }
 
@@ -103,28 +112,26 @@ impl ReplyMemory {
             share.shrink(bytes);
             return true;
         }
-        let for_connection = match &mut share.of_connection {
-            Some(of_connection) => {
-                let more = bytes.saturating_sub(of_connection.bytes());
-                of_connection.try_grow(more)
-            }
-            None => {
-                share.of_connection = connection.reply_memory().try_take(bytes);
-                share.of_connection.is_some()
-            }
-        };
-        if !for_connection {
-            return false;
-        }
         // The parts for small and reduced replies are not for a large one.
         let is_large = Arc::ptr_eq(share.of_all.pool(), &self.large);
-        if (is_large || bytes <= MOST_SMALL) && share.of_all.try_grow(bytes - held) {
+        if (is_large || bytes <= MOST_SMALL) && share.try_grow(bytes - held) {
             return true;
         }
-        let Some(large) = self.large.try_take(bytes) else {
+        let large_of_connection = &connection.reply_memory().large;
+        let of_connection = match Arc::ptr_eq(share.of_connection.pool(), large_of_connection) {
+            true => {
+                let more = bytes.saturating_sub(share.of_connection.bytes());
+                share.of_connection.try_grow(more).then_some(None)
+            }
+            false => large_of_connection.try_take(bytes).map(Some),
+        };
+        let (Some(of_connection), Some(of_all)) = (of_connection, self.large.try_take(bytes)) else {
             return false;
         };
-        share.of_all = large;
+        share.of_all = of_all;
+        if let Some(of_connection) = of_connection {
+            share.of_connection = of_connection;
+        }
         true
     }
 }
@@ -132,17 +139,27 @@ impl ReplyMemory {
 impl ReplyShare {
     fn shrink(&mut self, bytes: usize) {
         self.of_all.shrink(bytes);
-        if let Some(of_connection) = &mut self.of_connection {
-            of_connection.shrink(bytes);
+        self.of_connection.shrink(bytes);
+    }
+
+    /// Grows both, or neither.
+    fn try_grow(&mut self, more: usize) -> bool {
+        let before = self.of_connection.bytes();
+        let is_grown = self.of_connection.try_grow(more);
+        if is_grown && !self.of_all.try_grow(more) {
+            self.of_connection.shrink(before);
+            return false;
         }
+        is_grown
     }
 
     /// Splits off the part of so many bytes that are about to be sent. The last part stays with the share.
     pub(super) fn split(&mut self, bytes: usize) -> Option<ReplyShare> {
         let of_all = self.of_all.split(bytes)?;
+        let of_connection = self.of_connection.split(bytes)?;
         Some(ReplyShare {
             of_all,
-            of_connection: self.of_connection.as_mut().and_then(|share| share.split(bytes)),
+            of_connection,
         })
     }
 }
@@ -160,7 +177,9 @@ mod tests {
     fn connection() -> Arc<Connection> {
         let memory = ConnectionMemory {
             requests: KIB,
+            small_requests: KIB,
             replies: 4 * LARGEST,
+            small_replies: 2 * MOST_SMALL,
         };
         Connections::new(memory).add()
     }
@@ -186,10 +205,7 @@ mod tests {
         assert!(memory.fit(&mut share, &connection, REDUCED + KIB));
         assert_eq!((memory.small.held(), memory.reduced.held()), (0, 0));
         assert_eq!(memory.large.held(), REDUCED + KIB);
-        assert_eq!(
-            share.of_connection.as_ref().map(Share::bytes),
-            Some(REDUCED + KIB)
-        );
+        assert_eq!(share.of_connection.bytes(), REDUCED + KIB);
         // As large as requested at first.
         assert!(memory.fit(&mut share, &connection, LARGEST));
         assert!(memory.fit(&mut share, &connection, KIB));
@@ -202,11 +218,37 @@ mod tests {
         let (_all, _) = memory.reserve_large(&connection, LARGEST, REDUCED).await.unwrap();
         let (reduced, granted) = memory.reserve_large(&connection, LARGEST, REDUCED).await.unwrap();
         assert_eq!(granted, Granted::Reduced);
-        assert!(memory.reserve(MOST_SMALL).await.is_ok());
+        assert!(memory.reserve(&connection, MOST_SMALL).await.is_ok());
         // The next one waits for the part that becomes free first.
         let waiting = memory.reserve_large(&connection, LARGEST, REDUCED);
         let (next, _) = tokio::join!(waiting, async { drop(reduced) });
         assert_eq!(next.unwrap().1, Granted::Reduced);
+    }
+
+    /// Of a connection that leaves small replies unread.
+    #[tokio::test]
+    async fn small_replies_of_one_connection_leave_room_for_those_of_others() {
+        let memory = ReplyMemory::new(8 * 16 * MOST_SMALL, LARGEST, Duration::ZERO);
+        let connection = connection();
+        let mut unread = Vec::new();
+        for _ in 0..2 {
+            unread.push(memory.reserve(&connection, MOST_SMALL).await.unwrap());
+        }
+        assert!(memory.reserve(&connection, KIB).await.is_err());
+        assert_eq!(memory.small.held(), 2 * MOST_SMALL);
+        assert!(memory.reserve(&self::connection(), MOST_SMALL).await.is_ok());
+        // One that is sent leaves its room to the next.
+        unread.pop();
+        let mut share = memory.reserve(&connection, KIB).await.unwrap();
+        assert!(memory.fit(&mut share, &connection, MOST_SMALL));
+        // What has no more room among small ones counts as a large one.
+        let connection = self::connection();
+        let mut other = memory.reserve(&connection, KIB).await.unwrap();
+        assert!(memory.fit(&mut other, &connection, MOST_SMALL + KIB));
+        assert_eq!(
+            (memory.small.held(), memory.large.held()),
+            (2 * MOST_SMALL, MOST_SMALL + KIB)
+        );
     }
 
     #[tokio::test]

@@ -3,11 +3,17 @@
 use std::sync::Arc;
 
 use super::body::{BodyReader, most_bytes_of_request};
+use super::budget::MOST_SMALL;
 use super::connections::{ConnectionMemory, Connections, Stop};
 use super::options::HttpOptions;
 use super::reply::Buffers;
 use super::reply_memory::ReplyMemory;
 use super::unsent::Undoing;
+
+/// One connection's small requests may hold one in so many parts of the memory for all small requests, so that a few
+/// connections cannot hold all of it. Its small replies likewise.
+const SMALL_REQUEST_PARTS: usize = 32;
+const SMALL_REPLY_PARTS: usize = 16;
 
 /// The connections that are open, and the memory for their requests and replies.
 #[derive(Debug)]
@@ -22,28 +28,38 @@ pub(crate) struct Resources {
     pub(super) stop: Arc<Stop>,
 }
 
+/// A small body always fits.
+fn small_of_connection(of_all: usize, parts: usize) -> usize {
+    (of_all / parts).max(MOST_SMALL)
+}
+
 impl Resources {
     pub(crate) fn new(options: &HttpOptions) -> Resources {
         let stop = Arc::new(Stop::default());
+        let bodies = BodyReader::new(
+            options.max_request_bytes,
+            options.max_buffered_request_bytes,
+            options.body_idle_timeout,
+            options.body_timeout,
+            Arc::clone(&stop),
+        );
+        let replies = ReplyMemory::new(
+            options.max_buffered_reply_bytes,
+            options.max_reply_bytes,
+            options.body_idle_timeout,
+        );
+        let memory_of_each = ConnectionMemory {
+            requests: options
+                .max_connection_request_bytes
+                .max(most_bytes_of_request(options.max_request_bytes)),
+            small_requests: small_of_connection(bodies.memory().small.bytes(), SMALL_REQUEST_PARTS),
+            replies: options.max_connection_reply_bytes.max(options.max_reply_bytes),
+            small_replies: small_of_connection(replies.small_bytes(), SMALL_REPLY_PARTS),
+        };
         Resources {
-            connections: Connections::new(ConnectionMemory {
-                requests: options
-                    .max_connection_request_bytes
-                    .max(most_bytes_of_request(options.max_request_bytes)),
-                replies: options.max_connection_reply_bytes.max(options.max_reply_bytes),
-            }),
-            bodies: BodyReader::new(
-                options.max_request_bytes,
-                options.max_buffered_request_bytes,
-                options.body_idle_timeout,
-                options.body_timeout,
-                Arc::clone(&stop),
-            ),
-            replies: ReplyMemory::new(
-                options.max_buffered_reply_bytes,
-                options.max_reply_bytes,
-                options.body_idle_timeout,
-            ),
+            connections: Connections::new(memory_of_each),
+            bodies,
+            replies,
             buffers: Arc::default(),
             undoing: Undoing::default(),
             stop,

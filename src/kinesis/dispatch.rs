@@ -71,9 +71,11 @@ pub(super) async fn perform(
         }
         Class::Write => {
             let most_bytes = most_bytes_of_put_reply(request.body.len());
-            (reserve(&service, most_bytes).await?, 0)
+            (reserve(&service, connection, most_bytes).await?, 0)
         }
-        Class::Control | Class::Data | Class::Receive => (reserve(&service, BYTES_OF_USUAL_REPLY).await?, 0),
+        Class::Control | Class::Data | Class::Receive => {
+            (reserve(&service, connection, BYTES_OF_USUAL_REPLY).await?, 0)
+        }
     };
     let mut reply = match request.admitted(&service) {
         Ok((operation, caller)) => {
@@ -141,8 +143,8 @@ fn most_bytes_of_put_reply(request_bytes: usize) -> usize {
     (512 + 4 * request_bytes).min(MOST_SMALL)
 }
 
-async fn reserve(service: &Service, bytes: usize) -> Result<ReplyShare, ApiError> {
-    let reserved = service.http.replies.reserve(bytes).await;
+async fn reserve(service: &Service, connection: &Connection, bytes: usize) -> Result<ReplyShare, ApiError> {
+    let reserved = service.http.replies.reserve(connection, bytes).await;
     reserved.map_err(|_| ApiError::too_many_replies())
 }
 

@@ -227,8 +227,9 @@ impl ServerOptions {
         self
     }
 
-    /// How much of that the bodies of one connection may take, not counting those of up to 64 KiB (default 64 MiB, at
-    /// least one longest body with the largest head).
+    /// How much of that the bodies of one connection may take, in bytes (default 64 MiB, at least one longest body with
+    /// the largest head). Its bodies that announce up to 64 KiB do not count for this: they may take a thirty-second of
+    /// the part for such bodies.
     pub fn max_connection_request_bytes(mut self, bytes: usize) -> ServerOptions {
         self.http.max_connection_request_bytes = bytes;
         self
@@ -243,8 +244,8 @@ impl ServerOptions {
         self
     }
 
-    /// How much of that the replies of one connection may take, not counting small ones (default 64 MiB, at least one
-    /// largest reply).
+    /// How much of that the replies of one connection may take, in bytes (default 64 MiB, at least one largest reply).
+    /// Its small replies do not count for this: they may take a sixteenth of the part for small replies.
     pub fn max_connection_reply_bytes(mut self, bytes: usize) -> ServerOptions {
         self.http.max_connection_reply_bytes = bytes;
         self

@@ -8,7 +8,6 @@ use base64_simd::STANDARD as BASE64;
 
 use super::get_records::DRY_RUN;
 use super::put_body::{Entry, PutBody};
-use super::refusal::failure;
 use super::shapes;
 use super::stream_reference::{STREAM_ARN, STREAM_ID, STREAM_NAME, named};
 use super::throttled;
@@ -276,9 +275,13 @@ fn note_failures<'a>(context: Context<'_>, mut failures: impl Iterator<Item = &'
     let failed = 1 + failures.count();
     let service = context.service;
     let now = service.store.monotonic();
-    service
-        .failures
-        .note_records(now, context.subject, failed as u64, failure(first), first);
+    service.failures.note_records(
+        now,
+        context.subject,
+        failed as u64,
+        first.failure_for_clients(),
+        first,
+    );
     failed
 }
 

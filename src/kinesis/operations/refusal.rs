@@ -186,36 +186,7 @@ fn key_not_found(id: Option<&str>, fingerprint: Option<u64>) -> ApiError {
 
 /// A failure: its kind for the client, all of it for the log.
 fn failed(error: &Error) -> ApiError {
-    ApiError::internal(failure(error)).caused_by(error.to_string())
-}
-
-/// The client's message for a failure. The engine's own message names files, which are only for the server's log.
-pub(super) fn failure(error: &Error) -> &'static str {
-    match error {
-        Error::Corrupt { .. } => {
-            "Records of this shard are damaged on the server's disk. The server's log says where; \
-             anabranch verify looks for more."
-        }
-        Error::StorageFull { .. } => "The server's disk is full. Writes work again once there is room.",
-        Error::Poisoned { .. } => {
-            "The server stopped writing after a failure of its disk. Its log has the failure; a restart of the server \
-             finds out what was stored."
-        }
-        Error::Unreadable { .. } => {
-            "Records of this shard cannot be read from the server's disk. The server's log says where. What comes before \
-             them can be read, and so can other shards."
-        }
-        Error::TooManyOpenFiles { .. } => {
-            "The server has as many files open as it may. The same request works once some are closed."
-        }
-        Error::Cluster { .. } => {
-            "The cluster that keeps the streams did not answer in time, or refused. The server's log has the reason. A record \
-             may be stored all the same."
-        }
-        Error::Fenced { .. } => "Another server has taken over the store. This one writes nothing more.",
-        Error::Io { .. } => "The server could not use its disk. Its log has the reason.",
-        _ => "The operation failed inside the server. Its log has the reason.",
-    }
+    ApiError::internal(error.failure_for_clients()).caused_by(error.to_string())
 }
 
 #[cfg(test)]

@@ -269,7 +269,7 @@ async fn push(
                 // takes little memory.
                 let silence = async {
                     sleep_until(spoke + Push::LONGEST_SILENCE).await;
-                    empty_event(service, &pushed).await
+                    empty_event(service, connection, &pushed).await
                 };
                 tokio::select! {
                     biased;
@@ -392,10 +392,14 @@ async fn next_event(
 
 /// An event without records, although there may be some. It uses the memory for small replies, which those who hold the
 /// memory for records cannot use up.
-async fn empty_event(service: &Arc<Service>, pushed: &Pushed) -> Result<Bytes, ApiError> {
+async fn empty_event(
+    service: &Arc<Service>,
+    connection: &Connection,
+    pushed: &Pushed,
+) -> Result<Bytes, ApiError> {
     const MOST_BYTES: usize = 1 << 10;
     let share = loop {
-        if let Ok(share) = service.http.replies.reserve(MOST_BYTES).await {
+        if let Ok(share) = service.http.replies.reserve(connection, MOST_BYTES).await {
             break share;
         }
     };

@@ -81,6 +81,35 @@ fn large_bodies_that_stop_coming_leave_room_for_small_requests() {
     assert_eq!(large_request(server.address, 1 << 20).status, 200);
 }
 
+/// A megabyte is for small bodies, of which each connection has 64 KiB.
+#[test]
+fn small_bodies_of_a_few_connections_leave_room_for_those_of_others() {
+    const HOGS: usize = 9;
+    let server = TestServer::with_options(Backend::Directory, |options| {
+        options
+            .max_buffered_request_bytes(4 << 20)
+            .body_timeouts(Duration::from_secs(3), Duration::from_secs(3600))
+    });
+    let begin = || {
+        let mut hog = Http2Client::connect(server.address);
+        for _ in 0..100 {
+            let stream = hog.begin_head("ListStreams", Some(60_000));
+            hog.send_data(stream, &[b' '; 10_000]);
+        }
+        hog
+    };
+    let hogs: Vec<_> = (0..HOGS).map(|_| begin()).collect();
+    wait_until("each holds what it may", || {
+        server.gauges().request_bytes() >= HOGS * (50 << 10)
+    });
+    for _ in 0..20 {
+        assert_eq!(server.call("ListStreams", &json!({})).status, 200);
+        assert!(server.gauges().request_bytes() <= (HOGS + 1) * (64 << 10));
+    }
+    drop(hogs);
+    wait_until("all is given back", || server.gauges().request_bytes() == 0);
+}
+
 /// Each holds a part of the memory that the others wait for.
 #[test]
 fn large_bodies_that_all_wait_for_each_other_do_not_wait_for_ever() {
@@ -305,6 +334,34 @@ fn a_connection_is_closed_whose_small_replies_are_not_read() {
     while hog.take().is_some() {
         assert!(started.elapsed() < Duration::from_secs(60), "it stays open");
     }
+    wait_until("all is given back", || server.gauges().reply_bytes() == 0);
+}
+
+/// A megabyte is for small replies, of which each connection has 64 KiB.
+#[test]
+fn small_replies_that_a_few_connections_do_not_read_leave_room_for_those_of_others() {
+    let server = TestServer::with_options(Backend::Directory, |options| {
+        options
+            .max_buffered_reply_bytes(8 << 20)
+            .body_timeouts(Duration::from_secs(3), Duration::from_secs(3600))
+            .stall_timeout(Duration::from_secs(3600))
+    });
+    server.streams().create_stream("wide", 200).unwrap();
+    let begin = || {
+        let mut hog = Http2Client::with_window(server.address, 0);
+        for _ in 0..20 {
+            hog.begin("ListShards", &json!({"StreamName": "wide"}));
+        }
+        hog
+    };
+    let hogs: Vec<_> = (0..4).map(|_| begin()).collect();
+    wait_until("more than a megabyte is not read", || {
+        server.gauges().reply_bytes() > 2 << 20
+    });
+    for _ in 0..20 {
+        assert_eq!(server.call("ListStreams", &json!({})).status, 200);
+    }
+    drop(hogs);
     wait_until("all is given back", || server.gauges().reply_bytes() == 0);
 }
 
