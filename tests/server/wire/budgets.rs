@@ -88,7 +88,7 @@ fn small_bodies_of_a_few_connections_leave_room_for_those_of_others() {
     let server = TestServer::with_options(Backend::Directory, |options| {
         options
             .max_buffered_request_bytes(4 << 20)
-            .body_timeouts(Duration::from_secs(3), Duration::from_secs(3600))
+            .body_timeouts(Duration::from_secs(20), Duration::from_secs(3600))
     });
     let begin = || {
         let mut hog = Http2Client::connect(server.address);
@@ -96,6 +96,7 @@ fn small_bodies_of_a_few_connections_leave_room_for_those_of_others() {
             let stream = hog.begin_head("ListStreams", Some(60_000));
             hog.send_data(stream, &[b' '; 10_000]);
         }
+        hog.flush();
         hog
     };
     let hogs: Vec<_> = (0..HOGS).map(|_| begin()).collect();
@@ -343,7 +344,7 @@ fn small_replies_that_a_few_connections_do_not_read_leave_room_for_those_of_othe
     let server = TestServer::with_options(Backend::Directory, |options| {
         options
             .max_buffered_reply_bytes(8 << 20)
-            .body_timeouts(Duration::from_secs(3), Duration::from_secs(3600))
+            .body_timeouts(Duration::from_secs(20), Duration::from_secs(3600))
             .stall_timeout(Duration::from_secs(3600))
     });
     server.streams().create_stream("wide", 200).unwrap();
@@ -352,6 +353,7 @@ fn small_replies_that_a_few_connections_do_not_read_leave_room_for_those_of_othe
         for _ in 0..20 {
             hog.begin("ListShards", &json!({"StreamName": "wide"}));
         }
+        hog.flush();
         hog
     };
     let hogs: Vec<_> = (0..4).map(|_| begin()).collect();
