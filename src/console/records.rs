@@ -97,7 +97,8 @@ impl Start {
             None if text == "latest" => StartingPosition::Latest,
             None if text == "tail" => return Ok(Start::Tail),
             Some(("time", millis)) => {
-                StartingPosition::AtTimestamp(Timestamp::from_millis(parsed("from", millis)?))
+                let millis = parsed("from", millis).map_err(|_| not_a_start())?;
+                StartingPosition::AtTimestamp(Timestamp::from_millis(millis))
             }
             Some(("number", number)) => {
                 StartingPosition::AtSequenceNumber(parsed::<SequenceNumber>("from", number)?)
@@ -105,16 +106,21 @@ impl Start {
             Some(("after", number)) => {
                 StartingPosition::AfterSequenceNumber(parsed::<SequenceNumber>("from", number)?)
             }
-            Some(("record", number)) => return Ok(Start::Record(RecordNumber::new(parsed("from", number)?))),
-            _ => {
-                return Err(Problem::bad_request(
-                    "from: expected oldest, latest, tail, time:MILLISECONDS, number:SEQUENCE_NUMBER, \
-                     after:SEQUENCE_NUMBER or record:NUMBER",
-                ));
+            Some(("record", number)) => {
+                let number = parsed("from", number).map_err(|_| not_a_start())?;
+                return Ok(Start::Record(RecordNumber::new(number)));
             }
+            _ => return Err(not_a_start()),
         };
         Ok(Start::Position(position))
     }
+}
+
+fn not_a_start() -> Problem {
+    Problem::bad_request(
+        "from: expected oldest, latest, tail, time:MILLISECONDS, number:SEQUENCE_NUMBER, after:SEQUENCE_NUMBER or \
+         record:NUMBER",
+    )
 }
 
 /// The requested records, with up to `most_bytes` of data and partition keys.

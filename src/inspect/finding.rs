@@ -329,15 +329,14 @@ impl fmt::Display for Consequence {
 
 impl fmt::Display for LostRecords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} lost; arrived from {}",
-            Records(self.from, self.to),
-            self.arrived_from
-        )?;
-        match self.arrived_until {
-            Some(until) => write!(f, " to {until}"),
-            None => Ok(()),
+        write!(f, "{} lost", Records(self.from, self.to))?;
+        let from = Some(self.arrived_from).filter(|from| *from > Timestamp::EPOCH);
+        match (from, self.arrived_until) {
+            (Some(from), Some(until)) => write!(f, "; arrived from {from} to {until}"),
+            (Some(from), None) => write!(f, "; arrived from {from}"),
+            // Nothing in front of them says when.
+            (None, Some(until)) => write!(f, "; arrived until {until}"),
+            (None, None) => Ok(()),
         }
     }
 }
@@ -367,5 +366,26 @@ impl fmt::Display for Records {
             Some(count) => write!(f, "records {from} to {} are", from.value() + count - 1),
             None => write!(f, "all records from {from} on are"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_which_no_time_is_known_are_not_from_1970() {
+        let lost = |from, until: Option<u64>| {
+            let lost = LostRecords {
+                from: RecordNumber::new(1),
+                to: Some(RecordNumber::new(3)),
+                arrived_from: Timestamp::from_millis(from),
+                arrived_until: until.map(Timestamp::from_millis),
+            };
+            lost.to_string()
+        };
+        assert!(lost(0, None).ends_with(" lost"), "{}", lost(0, None));
+        assert!(!lost(0, Some(1_000)).contains("from"), "{}", lost(0, Some(1_000)));
+        assert!(lost(1_000, Some(2_000)).contains("arrived from 1970-01-01T00:00:01"));
     }
 }

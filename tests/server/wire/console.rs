@@ -498,6 +498,9 @@ fn records_are_found_from_every_kind_of_place(backend: Backend) {
             (expected, false),
             "{query}: {message}"
         );
+        if query.ends_with("time:soon") || query.ends_with("record:x") {
+            assert!(message.starts_with("from: expected "), "{message}");
+        }
     }
 }
 
