@@ -353,6 +353,10 @@ fn small_replies_that_a_few_connections_do_not_read_leave_room_for_those_of_othe
         for _ in 0..20 {
             hog.begin("ListShards", &json!({"StreamName": "wide"}));
         }
+        // They fit where those do not.
+        for _ in 0..100 {
+            hog.begin("ListStreams", &json!({}));
+        }
         hog.flush();
         hog
     };
