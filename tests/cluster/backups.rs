@@ -3,6 +3,7 @@
 use std::fs;
 
 use anabranch::{Error, SequenceNumber, ShardFilter, StartingPosition, Store, StoreOptions};
+use anabranch_harness::nats::Setup;
 use anabranch_harness::wait::wait_until;
 
 use crate::load::Load;
@@ -128,6 +129,33 @@ fn a_backup_that_is_made_under_load_has_all_that_was_acknowledged_before() {
     let restored: std::collections::BTreeMap<_, _> = records(&store, "clicks").into_iter().collect();
     for (number, record) in before {
         assert_eq!(restored.get(&number), Some(&record));
+    }
+    store.close().unwrap();
+}
+
+#[test]
+fn a_restore_waits_until_all_servers_know_where_its_parts_go() {
+    let late = Setup {
+        late_subjects: Some("$JS.SNAPSHOT.RESTORE."),
+        ..Setup::default()
+    };
+    let Some(cluster) = Cluster::of(3, late) else {
+        return;
+    };
+    let store = cluster.open();
+    // So many that some are made by another server than the one of the connection.
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        store.create_stream(name, 1).unwrap().put("key", b"a").unwrap();
+    }
+    store.close().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let backup = directory.path().join("backup");
+    cluster.at().back_up(&backup, &mut |_| {}).unwrap();
+    delete_all(&cluster);
+    cluster.at().restore(&backup, &mut |_| {}).unwrap();
+    let store = cluster.open();
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        assert_eq!(records(&store, name).len(), 1);
     }
     store.close().unwrap();
 }

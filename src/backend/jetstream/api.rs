@@ -17,6 +17,13 @@ pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(3);
 /// How long creating and deleting a stream may take, for which its servers agree first.
 const STREAM_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long it may take until all servers know where a part of a restored stream goes: the server that waits for it
+/// waits as long.
+const ROUTE_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long to wait before a server is asked again whether it knows that.
+const ROUTE_PAUSE: Duration = Duration::from_millis(20);
+
 /// The server's codes of what it refuses.
 mod code {
     pub(super) const WRONG_LAST_SEQUENCE: u64 = 10071;
@@ -237,8 +244,20 @@ impl Api {
     }
 
     /// Sends a part of a stream that is restored, and waits until it is taken.
+    ///
+    /// The server that takes it names the subject as soon as it listens there. The server of this connection may learn
+    /// later that somebody does. Until then it says that nobody does, and passes nothing on, so the part can be sent again.
     pub(super) async fn send(&self, to: String, part: Bytes, limit: Duration) -> Result<(), Failure> {
-        let answer = self.cluster.ask(to, None, part, limit).await;
+        let begun = Instant::now();
+        let answer = loop {
+            let answer = self.cluster.ask(to.clone(), None, part.clone(), limit).await;
+            match answer {
+                Err(NoAnswer::NoResponders) if begun.elapsed() < ROUTE_LIMIT => {
+                    tokio::time::sleep(ROUTE_PAUSE).await;
+                }
+                answer => break answer,
+            }
+        };
         match answer {
             Ok(answer) if answer.payload.is_empty() => Ok(()),
             answer => parsed(answer).map(drop),

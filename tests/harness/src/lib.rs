@@ -7,6 +7,7 @@ pub mod files;
 pub mod http1;
 pub mod http2;
 pub mod image;
+mod late_routes;
 pub mod listening;
 pub mod nats;
 pub mod ports;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::files::directory_of_process;
+use crate::late_routes;
 use crate::ports::free_address;
 use crate::wait::wait_until;
 
@@ -90,6 +91,8 @@ pub struct Setup {
     /// The most bytes of all streams of a server.
     pub max_file_store: Option<&'static str>,
     pub user_and_password: Option<(&'static str, &'static str)>,
+    /// The servers learn late from each other that somebody listens on subjects that begin so.
+    pub late_subjects: Option<&'static str>,
     /// Further lines of the configuration.
     pub more: &'static str,
 }
@@ -102,18 +105,28 @@ impl Default for Setup {
             has_jetstream: true,
             max_file_store: None,
             user_and_password: None,
+            late_subjects: None,
             more: "",
         }
     }
 }
 
 impl Setup {
+    /// The address at which the others reach a server that listens for them at this one.
+    fn way_to(&self, listening: &str) -> String {
+        match self.late_subjects {
+            Some(subjects) => late_routes::relay(listening, subjects).to_string(),
+            None => listening.to_owned(),
+        }
+    }
+
     /// The configuration of a server of a cluster with these routes.
     fn configuration(
         &self,
         name: &str,
         seat: &Seat,
         [port, monitor, route]: [u16; 3],
+        way: &str,
         routes: &str,
     ) -> String {
         let Self {
@@ -123,6 +136,7 @@ impl Setup {
             max_file_store,
             user_and_password,
             more,
+            ..
         } = self;
         let (store, host) = (seat.store.display(), &seat.host);
         let mut text = format!(
@@ -137,7 +151,13 @@ impl Setup {
             text += &format!("authorization {{ user: {user}, password: {password} }}\n");
         }
         if routes.contains(',') {
-            text += &format!("cluster {{ name: test, listen: \"{host}:{route}\", routes: [{routes}] }}\n");
+            let advertised = match self.late_subjects {
+                Some(_) => format!(", advertise: \"{way}\""),
+                None => String::new(),
+            };
+            text += &format!(
+                "cluster {{ name: test, listen: \"{host}:{route}\"{advertised}, routes: [{routes}] }}\n"
+            );
         }
         text
     }
@@ -167,7 +187,8 @@ struct Node {
     namespace: Option<String>,
     port: u16,
     monitor: u16,
-    route: String,
+    /// The address at which the others reach it.
+    way: String,
     running: Option<Running>,
 }
 
@@ -191,18 +212,18 @@ impl Nodes {
     /// Starts one at each of these seats; their configurations and logs are in the directory.
     pub fn start_at(program: &Path, directory: &Path, seats: Vec<Seat>, setup: Setup) -> Self {
         let ports: Vec<[u16; 3]> = seats.iter().map(|_| free_ports()).collect();
-        let routes: Vec<_> = seats
+        let ways: Vec<_> = seats
             .iter()
             .zip(&ports)
-            .map(|(seat, [_, _, route])| format!("nats://{}:{route}", seat.host))
+            .map(|(seat, [_, _, route])| setup.way_to(&format!("{}:{route}", seat.host)))
             .collect();
         let mut nodes = Self {
             program: program.to_owned(),
             setup,
             nodes: Vec::new(),
         };
-        for (seat, ports) in seats.into_iter().zip(ports) {
-            nodes.add(directory, seat, ports, &routes);
+        for (place, (seat, ports)) in seats.into_iter().zip(ports).enumerate() {
+            nodes.add(directory, seat, ports, &ways[place], &ways);
         }
         (0..nodes.len()).for_each(|place| nodes.begin(place));
         nodes.wait_until_ready();
@@ -218,20 +239,25 @@ impl Nodes {
             host: "127.0.0.1".to_owned(),
             namespace: None,
         };
-        let routes: Vec<_> = self.nodes.iter().map(|node| node.route.clone()).collect();
-        self.add(directory, seat, ports, &routes);
+        let others: Vec<_> = self.nodes.iter().map(|node| node.way.clone()).collect();
+        let way = self.setup.way_to(&format!("{}:{}", seat.host, ports[2]));
+        self.add(directory, seat, ports, &way, &others);
         self.begin(place);
     }
 
-    fn add(&mut self, directory: &Path, seat: Seat, ports: [u16; 3], routes: &[String]) {
+    /// Adds one that others reach by this way, and that knows the ways to these.
+    fn add(&mut self, directory: &Path, seat: Seat, ports: [u16; 3], way: &str, known: &[String]) {
         let name = format!("n{}", self.len() + 1);
         let configuration = directory.join(format!("{name}.conf"));
-        let text = self.setup.configuration(&name, &seat, ports, &routes.join(", "));
+        let routes: Vec<_> = known.iter().map(|way| format!("nats://{way}")).collect();
+        let text = self
+            .setup
+            .configuration(&name, &seat, ports, way, &routes.join(", "));
         fs::write(&configuration, text).expect("write the configuration of a server");
-        let [port, monitor, route] = ports;
+        let [port, monitor, _] = ports;
         self.nodes.push(Node {
             configuration,
-            route: format!("nats://{}:{route}", seat.host),
+            way: way.to_owned(),
             store: seat.store,
             host: seat.host,
             namespace: seat.namespace,
