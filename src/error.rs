@@ -13,6 +13,8 @@ use crate::model::{
     StreamNameError, StreamStatus,
 };
 
+#[cfg(all(test, feature = "server"))]
+pub(crate) use for_clients::tests::failures_at;
 pub use invalid_argument::{InvalidArgument, Named};
 
 /// The result of this crate's operations.

@@ -1,8 +1,12 @@
 //! The answers, and the headers that limit what browsers do with them.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use serde_json::{Value, json};
+use tracing::error;
 
 use crate::Error;
 use crate::http::{Reply, ReplyBody};
@@ -34,18 +38,23 @@ impl Problem {
         Problem::unavailable("the server has too many replies to send")
     }
 
-    pub(super) fn message(&self) -> &str {
-        &self.message
+    /// What a client is told of an error that the log has.
+    pub(super) fn of(error: &Error) -> Problem {
+        let message = match Problem::is_failure(error) {
+            true => error.failure_for_clients().to_owned(),
+            false => error.to_string(),
+        };
+        Problem::new(Problem::status_of(error), message)
     }
 
-    pub(super) fn reply(&self) -> Reply {
-        json_reply(self.status, &json!({ "error": self.message }))
+    /// Whether the error is one of the server, and may name its files.
+    fn is_failure(error: &Error) -> bool {
+        Problem::status_of(error) == StatusCode::INTERNAL_SERVER_ERROR
+            || matches!(error, Error::TooManyOpenFiles { .. })
     }
-}
 
-impl From<Error> for Problem {
-    fn from(error: Error) -> Problem {
-        let status = match &error {
+    fn status_of(error: &Error) -> StatusCode {
+        match error {
             Error::StreamNotFound { .. }
             | Error::ShardNotFound { .. }
             | Error::ConsumerNotFound { .. }
@@ -57,12 +66,36 @@ impl From<Error> for Problem {
             Error::KeyNotFound { .. } | Error::QueueNotActive { .. } => StatusCode::CONFLICT,
             Error::Closed | Error::TooManyOpenFiles { .. } => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        let is_failure = status == StatusCode::INTERNAL_SERVER_ERROR;
-        match is_failure || matches!(error, Error::TooManyOpenFiles { .. }) {
-            true => Problem::new(status, error.failure_for_clients()),
-            false => Problem::new(status, error.to_string()),
         }
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(super) fn reply(&self) -> Reply {
+        json_reply(self.status, &json!({ "error": self.message }))
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Problem {
+        if Problem::is_failure(&error) {
+            log_failure(&error);
+        }
+        Problem::of(&error)
+    }
+}
+
+/// Logs a failure, since the message for clients refers to the log. No more than one a second: clients could fill the
+/// log otherwise.
+fn log_failure(error: &Error) {
+    const PAUSE: Duration = Duration::from_secs(1);
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if last.is_none_or(|last| last.elapsed() >= PAUSE) {
+        *last = Some(Instant::now());
+        error!(%error, "the console could not look at the store");
     }
 }
 
@@ -135,49 +168,19 @@ pub(super) fn keep_from_other_pages(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-    use std::sync::Arc;
+    use std::path::Path;
 
     use super::*;
+    use crate::error::failures_at;
 
     #[test]
     fn no_failure_names_a_file_of_the_server() {
-        let path = || PathBuf::from("/var/lib/secret/streams/1.log");
-        let source = || Arc::new(std::io::ErrorKind::Other.into());
-        let io = Error::Io {
-            operation: "write",
-            path: path(),
-            source: source(),
-        };
-        for error in [
-            Error::Corrupt {
-                path: path(),
-                offset: 1,
-                reason: "a checksum".to_owned(),
-            },
-            Error::Unreadable {
-                path: path(),
-                offset: 1,
-                source: source(),
-            },
-            Error::StorageFull {
-                operation: "extend",
-                path: path(),
-            },
-            Error::TooManyOpenFiles {
-                operation: "open",
-                path: path(),
-            },
-            Error::Poisoned {
-                first: Arc::new(io.clone()),
-            },
-            io,
-        ] {
-            let problem = Problem::from(error);
+        for error in failures_at(Path::new("/var/lib/secret/streams/1.log")) {
+            let problem = Problem::of(&error);
             assert!(problem.status.is_server_error(), "{problem:?}");
             assert!(!problem.message.contains("secret"), "{problem:?}");
         }
         let missing = Error::StreamNotFound { name: "s".to_owned() };
-        assert_eq!(Problem::from(missing).message, "stream s not found");
+        assert_eq!(Problem::of(&missing).message, "stream s not found");
     }
 }

@@ -108,7 +108,8 @@ fn channel_of(source: &Source, stream: &Stream, channel: &ChannelDescription) ->
             "since": problem.since.as_millis(),
             "attempts": problem.attempts,
             "error": match problem.error {
-                DeliveryError::Store(error) => Problem::from(error).message().to_owned(),
+                // The delivery has logged it.
+                DeliveryError::Store(error) => Problem::of(&error).message().to_owned(),
                 error => error.to_string(),
             },
         })),

@@ -32,3 +32,66 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::io::ErrorKind;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// One failure of each kind that names a file.
+    pub(crate) fn failures_at(path: &Path) -> [Error; 9] {
+        let path = || path.to_owned();
+        let source = || Arc::new(ErrorKind::Other.into());
+        let io = Error::Io {
+            operation: "write",
+            path: path(),
+            source: source(),
+        };
+        [
+            Error::Corrupt {
+                path: path(),
+                offset: 1,
+                reason: "a checksum".to_owned(),
+            },
+            Error::Unreadable {
+                path: path(),
+                offset: 1,
+                source: source(),
+            },
+            Error::StorageFull {
+                operation: "extend",
+                path: path(),
+            },
+            Error::TooManyOpenFiles {
+                operation: "open",
+                path: path(),
+            },
+            Error::Poisoned {
+                first: Arc::new(io.clone()),
+            },
+            io,
+            Error::NotAStore { path: path() },
+            Error::UnsupportedFormat {
+                path: path(),
+                found: 2,
+                supported: 1,
+            },
+            Error::Locked {
+                path: path(),
+                holder: None,
+            },
+        ]
+    }
+
+    #[test]
+    fn no_failure_names_a_file_to_a_client() {
+        for error in failures_at(Path::new("/var/lib/secret/streams/1.log")) {
+            assert!(error.to_string().contains("secret"), "{error}");
+            let told = error.failure_for_clients();
+            assert!(!told.contains("secret") && !told.contains('/'), "{told}");
+        }
+    }
+}

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anabranch_harness::files::all_files;
-use anabranch_harness::http1::Client;
+use anabranch_harness::http1::{Client, Head};
 use anabranch_harness::http2::Http2Client;
 use anabranch_harness::program::ServerProcess;
 use serde_json::{Value, json};
@@ -194,6 +194,34 @@ fn a_failure_of_the_disk_tells_the_log_which_file_and_a_client_none() {
     ];
     let is_of_the_shard = |line: &str| parts.iter().all(|part| line.contains(part));
     assert!(log.lines().any(is_of_the_shard), "{log}");
+    server.stop("TERM");
+}
+
+#[test]
+fn a_failure_of_the_console_tells_the_log_which_file_and_a_browser_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = server_with_a_damaged_shard(directory.path());
+    let failing = Head {
+        method: "GET",
+        uri: "/console/api/streams/s/records?shard=shardId-000000000000&from=oldest&limit=10\
+              &namespace=000000000000/eu-west-1",
+        headers: Vec::new(),
+    };
+    let started = Instant::now();
+    for _ in 0..20 {
+        let reply = Client::connect(server.address()).send(&failing, b"");
+        assert_eq!(reply.status, 500, "{}", reply.text());
+        let told = reply.json()["error"].to_string();
+        assert!(told.contains("damaged") && !told.contains('/'), "{told}");
+    }
+    let most = started.elapsed().as_secs() as usize + 2;
+    let log = server.log();
+    let lines = log
+        .lines()
+        .filter(|line| line.contains("the console could not look at the store"));
+    let lines: Vec<_> = lines.collect();
+    assert!((1..=most).contains(&lines.len()), "{log}");
+    assert!(lines[0].contains("shardId-000000000000/"), "{log}");
     server.stop("TERM");
 }
 

@@ -191,50 +191,15 @@ fn failed(error: &Error) -> ApiError {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-    use std::sync::Arc;
+    use std::path::Path;
 
     use super::*;
+    use crate::error::failures_at;
     use crate::kinesis::protocol::Protocol;
 
     #[test]
     fn no_failure_sends_a_path_of_the_server() {
-        let path = || PathBuf::from("/var/lib/secret/streams/1.log");
-        let io = Error::Io {
-            operation: "write",
-            path: path(),
-            source: Arc::new(std::io::ErrorKind::Other.into()),
-        };
-        for error in [
-            Error::Corrupt {
-                path: path(),
-                offset: 1,
-                reason: "a checksum".to_owned(),
-            },
-            Error::Unreadable {
-                path: path(),
-                offset: 1,
-                source: Arc::new(std::io::ErrorKind::Other.into()),
-            },
-            Error::StorageFull {
-                operation: "extend",
-                path: path(),
-            },
-            Error::Poisoned {
-                first: Arc::new(io.clone()),
-            },
-            io,
-            Error::NotAStore { path: path() },
-            Error::UnsupportedFormat {
-                path: path(),
-                found: 2,
-                supported: 1,
-            },
-            Error::Locked {
-                path: path(),
-                holder: None,
-            },
-        ] {
+        for error in failures_at(Path::new("/var/lib/secret/streams/1.log")) {
             let refused = failed(&error);
             let body = String::from_utf8(refused.body(Protocol::Json)).unwrap();
             assert_eq!(refused.status, 500);
