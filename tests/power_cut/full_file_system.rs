@@ -35,19 +35,27 @@ fn fill(stream: &Stream, clock: &ManualClock, acknowledged: &mut Records) -> usi
     acknowledged.len() - before
 }
 
-/// Takes the remaining blocks, as another program would.
+/// Takes the remaining blocks, as another program would. Writing files back gives some blocks back that were reserved for
+/// it, so this goes on until the file system is full after that too.
 fn fill_with_something_else(directory: &Path) {
     let mut file = File::create(directory.join("something else")).unwrap();
-    for bytes in [1 << 16, 1 << 12, 1] {
-        let piece = vec![1; bytes];
-        let error = loop {
-            if let Err(error) = file.write_all(&piece) {
-                break error;
-            }
-        };
-        assert_eq!(error.kind(), ErrorKind::StorageFull);
+    loop {
+        let mut taken = 0;
+        for bytes in [1 << 16, 1 << 12, 1] {
+            let piece = vec![1; bytes];
+            let error = loop {
+                match file.write(&piece) {
+                    Ok(written) => taken += written,
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(error.kind(), ErrorKind::StorageFull);
+        }
+        if taken == 0 {
+            break;
+        }
+        rustix::fs::syncfs(&file).unwrap();
     }
-    file.sync_all().unwrap();
 }
 
 /// Checks that the stream holds exactly the acknowledged records that have not expired, byte for byte. Gives the number
