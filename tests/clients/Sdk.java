@@ -337,8 +337,8 @@ class Sdk {
     }
 
     /**
-     * Many puts on one connection, up to 50 at once. As the client does not try again, each of RST_STREAM and GOAWAY would
-     * fail a put.
+     * Many puts on one connection, up to 50 at once. The client does not try again. The test looks for RST_STREAM and GOAWAY
+     * in the log of the server.
      */
     static void manyPuts(KinesisAsyncClient client, int count) throws Exception {
         String stream = "many";

@@ -105,12 +105,22 @@ fn the_java_sdk_does_every_operation_and_ten_thousand_puts_on_a_connection() {
 
 pub(super) fn operations_with_the_java_sdk(bench: &Bench, puts: u32) {
     let Some(programs) = programs() else { return };
-    let server = bench.start();
+    // The log has each frame.
+    let server = bench.start_with(&["--log", "info,h2=debug"]);
     let mut script = bench.command("java", &programs);
     script
         .args(java_sdk(&programs))
         .args([server.url(), puts.to_string()]);
     bench.run(script, &server);
+    let log = server.log();
+    let sent: Vec<_> = log.lines().filter(|line| line.contains("send frame=")).collect();
+    let is_reply = |line: &&str| line.contains("Headers {");
+    assert!(sent.iter().copied().filter(is_reply).count() > puts as usize);
+    assert_eq!(sent.iter().find(|line| line.contains("Reset {")), None);
+    // The answer to the end of the client's connection.
+    let last_reply = sent.iter().rposition(|line| is_reply(line));
+    let first_farewell = sent.iter().position(|line| line.contains("GoAway {"));
+    assert!(first_farewell.is_none_or(|farewell| Some(farewell) > last_reply));
     server.stop("TERM");
 }
 
