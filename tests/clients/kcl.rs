@@ -118,7 +118,7 @@ pub(super) fn operations_with_the_java_sdk(bench: &Bench, puts: u32) {
     assert!(sent.iter().copied().filter(is_reply).count() > puts as usize);
     assert_eq!(sent.iter().find(|line| line.contains("Reset {")), None);
     // The answer to the end of the client's connection.
-    let last_reply = sent.iter().rposition(|line| is_reply(line));
+    let last_reply = sent.iter().rposition(is_reply);
     let first_farewell = sent.iter().position(|line| line.contains("GoAway {"));
     assert!(first_farewell.is_none_or(|farewell| Some(farewell) > last_reply));
     server.stop("TERM");

@@ -38,28 +38,34 @@ fn the_npm_package_runs_servers_for_tests() {
         Err(reason) => return skipped(&format!("the npm package: {reason}")),
     };
     let bench = Bench::new(&[]);
-    let tests = copied(&bench, "packages/npm");
-    let package = packages_directory().join("npm");
-    fs::write(tests.join("package.json"), "{\"private\": true}\n").expect("write a package's description");
-    let npm = |arguments: &[&str]| {
-        run(Command::new("npm")
-            .args(arguments)
-            .args(["--ignore-scripts", "--no-audit", "--no-fund"])
-            .current_dir(&tests));
-    };
-    npm(&["pack", package.to_str().expect("a path of letters")]);
-    let packed = format!("./anabranch-{}.tgz", env!("CARGO_PKG_VERSION"));
-    npm(&["install", "--offline", &packed]);
+    let tests = with_npm_package(&bench, &modules);
     // The place where a release has it.
     let own = tests.join("node_modules/anabranch/bin");
     fs::create_dir(&own).expect("make the directory of the program");
     symlink(PROGRAM.0, own.join("anabranch")).expect("link the program");
-    symlink(modules.join("@aws-sdk"), tests.join("node_modules/@aws-sdk")).expect("link the AWS SDK");
     fs::write(tests.join("clicks.test.mjs"), block(PAGE, "clicks.test.mjs"))
         .expect("write a test of the page");
     let mut script = bench.command("node", &own);
     script.current_dir(&tests).arg("--test");
     bench.run_alone(script);
+}
+
+/// `typed.mts` and `typed.cts` also have what must not compile.
+#[test]
+fn the_npm_package_has_types_for_programs_in_typescript() {
+    let modules = match node_modules() {
+        Ok(modules) => modules,
+        Err(reason) => return skipped(&format!("the types of the npm package: {reason}")),
+    };
+    let bench = Bench::new(&[]);
+    let tests = with_npm_package(&bench, &modules);
+    run(Command::new(modules.join(".bin/tsc"))
+        .current_dir(&tests)
+        .args([
+            "--noEmit", "--strict", "--module", "nodenext", "--target", "es2022",
+        ])
+        .args(["--lib", "es2022,esnext.disposable", "--types", "node"])
+        .args(["typed.mts", "typed.cts"]));
 }
 
 #[test]
@@ -93,6 +99,26 @@ fn the_npm_package_has_the_version_of_the_crate() {
     let description = fs::read(packages_directory().join("npm/package.json")).expect("read package.json");
     let description: Value = serde_json::from_slice(&description).expect("package.json is JSON");
     assert_eq!(description["version"], env!("CARGO_PKG_VERSION"));
+}
+
+/// A directory with the tests of the npm package, which has the package, packed and installed, and the AWS SDK.
+fn with_npm_package(bench: &Bench, modules: &Path) -> PathBuf {
+    let tests = copied(bench, "packages/npm");
+    let package = packages_directory().join("npm");
+    fs::write(tests.join("package.json"), "{\"private\": true}\n").expect("write a package's description");
+    let npm = |arguments: &[&str]| {
+        run(Command::new("npm")
+            .args(arguments)
+            .args(["--ignore-scripts", "--no-audit", "--no-fund"])
+            .current_dir(&tests));
+    };
+    npm(&["pack", package.to_str().expect("a path of letters")]);
+    let packed = format!("./anabranch-{}.tgz", env!("CARGO_PKG_VERSION"));
+    npm(&["install", "--offline", &packed]);
+    for others in ["@aws-sdk", "@types"] {
+        symlink(modules.join(others), tests.join("node_modules").join(others)).expect("link other packages");
+    }
+    tests
 }
 
 /// The wheel that maturin makes by `pyproject.toml`, with the program of this build instead of one compiled for

@@ -40,8 +40,8 @@ JARS = Path(amazon_kclpy.__file__).parent / "jars"
 TRUST = [f"-Djavax.net.ssl.trustStore={DIRECTORY / 'truststore.p12'}", "-Djavax.net.ssl.trustStorePassword=changeit"]
 STREAM = "clicks"
 REGION = "us-east-1"
-# What is waited for takes seconds.
-PATIENCE = 120
+# What is waited for takes seconds, and minutes where a loaded machine starts several virtual machines of Java.
+PATIENCE = 300
 STARTED = time.monotonic()
 
 kinesis = boto3.client("kinesis", endpoint_url=ENDPOINT, region_name=REGION)
