@@ -1,10 +1,11 @@
 //! The examples of the README and of the pages on queues and channels, run as they are written.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use crate::Bench;
 use crate::install::Python;
+use crate::{Bench, PROGRAM};
 
 #[test]
 fn the_first_five_minutes_of_queues_are_as_they_are_written() {
@@ -52,6 +53,32 @@ fn run_page(page: &str, directories: &[&str]) -> String {
     }
     server.stop("TERM");
     fs::read_to_string(bench.directory.path().join("said")).expect("read what was said")
+}
+
+/// The commands for another shell, as the README has them.
+#[test]
+fn the_readme_s_commands_at_the_shell_show_what_they_put() {
+    let bench = Bench::new(&[]);
+    let server = bench.start();
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(readme).expect("read the README");
+    let built = "target/release/anabranch ";
+    let commands = readme.lines().skip_while(|line| !line.starts_with(built));
+    let commands: Vec<_> = commands.take_while(|line| *line != "```").collect();
+    assert_eq!(commands.len(), 3);
+    let place = bench.directory.path().join("target/release");
+    fs::create_dir_all(&place).expect("make the directory of the program");
+    symlink(PROGRAM.0, place.join("anabranch")).expect("link the program");
+    let mut script = bench.command("sh", &place);
+    script
+        .current_dir(bench.directory.path())
+        .env("AWS_ENDPOINT_URL_KINESIS", server.url())
+        .arg("-e")
+        .arg(bench.write("commands", &format!("exec >said\n{}\n", commands.join("\n"))));
+    bench.run(script, &server);
+    let said = fs::read_to_string(bench.directory.path().join("said")).expect("read what was said");
+    assert!(said.contains(r#"{"user":"u1","page":"/"}"#), "{said}");
+    server.stop("TERM");
 }
 
 /// The ten lines of Python, and the variables for programs that have no endpoint in their code, as the README has them.
