@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Instant;
 
 use anabranch_harness::files::all_files;
 use anabranch_harness::http1::{Client, Head};
 use anabranch_harness::http2::Http2Client;
+use anabranch_harness::image::Image;
 use anabranch_harness::program::ServerProcess;
+use anabranch_harness::wait::wait_until;
 use serde_json::{Value, json};
 
 use crate::PROGRAM;
@@ -247,6 +250,59 @@ fn failures_of_many_records_and_requests_are_a_line_a_second() {
         "{lines} lines in {seconds} s: {}",
         server.log()
     );
+    server.stop("TERM");
+}
+
+/// Needs root, for a file system of its own.
+#[test]
+fn a_full_disk_is_a_line_a_second_with_the_number_of_refused_records() {
+    let image = match Image::mount_new(Path::new(env!("CARGO_TARGET_TMPDIR")), 16 << 20) {
+        Ok(image) => image,
+        Err(reason) => {
+            eprintln!("not tested: no file system can be mounted: {reason}");
+            return;
+        }
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let store = image.path().join("store");
+    fs::create_dir(&store).unwrap();
+    symlink(&store, directory.path().join("data")).unwrap();
+    let arguments = ["--segment-bytes", "64KiB", "--create-stream", "s:2@eu-west-1"];
+    let server = PROGRAM.serve(directory.path(), &arguments);
+    let mut connection = Client::connect(server.address());
+    let data = base64_simd::STANDARD.encode_to_string([7; 1_000]);
+    let mut batch = batch(500);
+    for record in batch["Records"].as_array_mut().unwrap() {
+        record["Data"] = json!(data);
+    }
+    let mut refused = 0;
+    let mut put_in_vain = || {
+        let failed = connection.ok("PutRecords", &batch)["FailedRecordCount"].as_u64();
+        refused += failed.unwrap();
+        refused
+    };
+    wait_until("the disk is full", || put_in_vain() > 0);
+    let started = Instant::now();
+    let number = |line: &str, field: &str| {
+        let field = line.split(' ').find_map(|word| word.strip_prefix(field));
+        field.map_or(0, |number| number.parse::<u64>().unwrap())
+    };
+    let mut log = String::new();
+    wait_until("a line has the number of those that have none", || {
+        put_in_vain();
+        log = server.log();
+        log.lines().any(|line| number(line, "not_logged=") > 0)
+    });
+    let most = started.elapsed().as_secs() as usize + 2;
+    let lines = log.lines().filter(|line| line.contains(" ERROR "));
+    let lines: Vec<_> = lines.collect();
+    assert!(lines.len() <= most, "{log}");
+    assert!(lines.iter().all(|line| line.contains("no space left")), "{log}");
+    let told = lines
+        .iter()
+        .map(|line| number(line, "failed=") + number(line, "not_logged="));
+    let (told, refused) = (told.sum::<u64>(), put_in_vain());
+    assert!(1_000 < told && told <= refused, "{told} of {refused}: {log}");
     server.stop("TERM");
 }
 
