@@ -32,6 +32,15 @@ pub(crate) struct Task {
     pub(crate) time: Timestamp,
 }
 
+/// The level that is shown so.
+pub(crate) fn level_of(name: &str) -> Durability {
+    match name {
+        "Synced" => Durability::Synced,
+        "Written" => Durability::Written,
+        _ => Durability::Buffered,
+    }
+}
+
 impl Task {
     /// A command that runs this test binary as the writer.
     pub(crate) fn command(&self) -> Command {
@@ -53,11 +62,7 @@ impl Task {
         let mut words = text.splitn(4, ' ');
         let mut word = || words.next().expect("a task has four words");
         Self {
-            level: match word() {
-                "Synced" => Durability::Synced,
-                "Written" => Durability::Written,
-                _ => Durability::Buffered,
-            },
+            level: level_of(word()),
             round: word().parse().expect("a round is a number"),
             time: Timestamp::from_millis(word().parse().expect("a time is a number")),
             directory: PathBuf::from(word()),
