@@ -153,6 +153,7 @@ fn a_restore_waits_until_all_servers_know_where_its_parts_go() {
     cluster.at().back_up(&backup, &mut |_| {}).unwrap();
     delete_all(&cluster);
     cluster.at().restore(&backup, &mut |_| {}).unwrap();
+    assert!(cluster.nodes.late_news() > 0);
     let store = cluster.open();
     for name in ["a", "b", "c", "d", "e", "f"] {
         assert_eq!(records(&store, name).len(), 1);

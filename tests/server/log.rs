@@ -287,22 +287,22 @@ fn a_full_disk_is_a_line_a_second_with_the_number_of_refused_records() {
         let field = line.split(' ').find_map(|word| word.strip_prefix(field));
         field.map_or(0, |number| number.parse::<u64>().unwrap())
     };
-    let mut log = String::new();
-    wait_until("a line has the number of those that have none", || {
+    // What lines tell: the records that each is about, and those that have none.
+    let told = |log: &str| {
+        let numbers = |line| [number(line, "failed="), number(line, "not_logged=")];
+        log.lines().flat_map(numbers).sum::<u64>()
+    };
+    wait_until("lines tell of records that have none", || {
         put_in_vain();
-        log = server.log();
-        log.lines().any(|line| number(line, "not_logged=") > 0)
+        let log = server.log();
+        told(&log) > 1_000 && log.lines().any(|line| number(line, "not_logged=") > 0)
     });
-    let most = started.elapsed().as_secs() as usize + 2;
-    let lines = log.lines().filter(|line| line.contains(" ERROR "));
-    let lines: Vec<_> = lines.collect();
-    assert!(lines.len() <= most, "{log}");
+    let log = server.log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains(" ERROR ")).collect();
+    assert!(lines.len() <= started.elapsed().as_secs() as usize + 2, "{log}");
     assert!(lines.iter().all(|line| line.contains("no space left")), "{log}");
-    let told = lines
-        .iter()
-        .map(|line| number(line, "failed=") + number(line, "not_logged="));
-    let (told, refused) = (told.sum::<u64>(), put_in_vain());
-    assert!(1_000 < told && told <= refused, "{told} of {refused}: {log}");
+    let refused = put_in_vain();
+    assert!(told(&log) <= refused, "{} of {refused}: {log}", told(&log));
     server.stop("TERM");
 }
 

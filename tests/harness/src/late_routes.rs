@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -9,18 +11,20 @@ use std::time::Duration;
 const DELAY: Duration = Duration::from_millis(300);
 
 /// Passes on what comes to the address that this gives, and what is answered, until this process ends. What says that
-/// somebody listens on a subject that begins so is late, and so is what comes behind it on the same connection.
-pub(crate) fn relay(to: &str, subjects: &'static str) -> SocketAddr {
+/// somebody listens on a subject that begins so is late and counted. So is late what comes behind it on the same connection.
+pub(crate) fn relay(to: &str, subjects: &'static str, late: &Arc<AtomicUsize>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("listen for a route");
     let address = listener.local_addr().expect("the address of a listener");
-    let to = to.to_owned();
+    let (to, late) = (to.to_owned(), late.clone());
     thread::spawn(move || {
         for connection in listener.incoming().flatten() {
-            if let Ok(passed_on) = TcpStream::connect(&to) {
-                for (from, to) in [(&connection, &passed_on), (&passed_on, &connection)] {
-                    if let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) {
-                        thread::spawn(move || pass_on(from, to, subjects));
-                    }
+            let Ok(passed_on) = TcpStream::connect(&to) else {
+                continue;
+            };
+            for (from, to) in [(&connection, &passed_on), (&passed_on, &connection)] {
+                if let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) {
+                    let late = late.clone();
+                    thread::spawn(move || pass_on(from, to, subjects, &late));
                 }
             }
         }
@@ -28,10 +32,17 @@ pub(crate) fn relay(to: &str, subjects: &'static str) -> SocketAddr {
     address
 }
 
-fn pass_on(mut from: TcpStream, mut to: TcpStream, subjects: &str) {
+fn pass_on(mut from: TcpStream, mut to: TcpStream, subjects: &str, late: &AtomicUsize) {
     let mut buffer = vec![0; 64 * 1024];
+    let mut begun_line = Vec::new();
     while let Ok(length @ 1..) = from.read(&mut buffer) {
-        if tells_of(&buffer[..length], subjects) {
+        begun_line.extend_from_slice(&buffer[..length]);
+        let end = begun_line.iter().rposition(|byte| *byte == b'\n');
+        let lines = begun_line.drain(..end.map_or(0, |end| end + 1));
+        let is_late = tells_of(lines.as_slice(), subjects);
+        drop(lines);
+        if is_late {
+            late.fetch_add(1, Ordering::Relaxed);
             thread::sleep(DELAY);
         }
         if to.write_all(&buffer[..length]).is_err() {
@@ -43,8 +54,8 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, subjects: &str) {
 }
 
 /// Whether a line of the protocol says that somebody listens on such a subject.
-fn tells_of(passed: &[u8], subjects: &str) -> bool {
-    passed.split(|byte| *byte == b'\n').any(|line| {
+fn tells_of(lines: &[u8], subjects: &str) -> bool {
+    lines.split(|byte| *byte == b'\n').any(|line| {
         line.starts_with(b"RS+ ")
             && line
                 .split(|byte| *byte == b' ')

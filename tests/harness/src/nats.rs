@@ -5,8 +5,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -113,9 +113,9 @@ impl Default for Setup {
 
 impl Setup {
     /// The address at which the others reach a server that listens for them at this one.
-    fn way_to(&self, listening: &str) -> String {
+    fn reached_at(&self, listening: &str, late_news: &Arc<AtomicUsize>) -> String {
         match self.late_subjects {
-            Some(subjects) => late_routes::relay(listening, subjects).to_string(),
+            Some(subjects) => late_routes::relay(listening, subjects, late_news).to_string(),
             None => listening.to_owned(),
         }
     }
@@ -126,7 +126,7 @@ impl Setup {
         name: &str,
         seat: &Seat,
         [port, monitor, route]: [u16; 3],
-        way: &str,
+        reached_at: &str,
         routes: &str,
     ) -> String {
         let Self {
@@ -152,7 +152,7 @@ impl Setup {
         }
         if routes.contains(',') {
             let advertised = match self.late_subjects {
-                Some(_) => format!(", advertise: \"{way}\""),
+                Some(_) => format!(", advertise: \"{reached_at}\""),
                 None => String::new(),
             };
             text += &format!(
@@ -177,6 +177,8 @@ pub struct Seat {
 pub struct Nodes {
     program: PathBuf,
     setup: Setup,
+    /// How often a server learned late of a listener.
+    late_news: Arc<AtomicUsize>,
     nodes: Vec<Node>,
 }
 
@@ -188,7 +190,7 @@ struct Node {
     port: u16,
     monitor: u16,
     /// The address at which the others reach it.
-    way: String,
+    reached_at: String,
     running: Option<Running>,
 }
 
@@ -212,18 +214,20 @@ impl Nodes {
     /// Starts one at each of these seats; their configurations and logs are in the directory.
     pub fn start_at(program: &Path, directory: &Path, seats: Vec<Seat>, setup: Setup) -> Self {
         let ports: Vec<[u16; 3]> = seats.iter().map(|_| free_ports()).collect();
-        let ways: Vec<_> = seats
+        let late_news = Arc::default();
+        let addresses: Vec<_> = seats
             .iter()
             .zip(&ports)
-            .map(|(seat, [_, _, route])| setup.way_to(&format!("{}:{route}", seat.host)))
+            .map(|(seat, [_, _, route])| setup.reached_at(&format!("{}:{route}", seat.host), &late_news))
             .collect();
         let mut nodes = Self {
             program: program.to_owned(),
             setup,
+            late_news,
             nodes: Vec::new(),
         };
         for (place, (seat, ports)) in seats.into_iter().zip(ports).enumerate() {
-            nodes.add(directory, seat, ports, &ways[place], &ways);
+            nodes.add(directory, seat, ports, &addresses[place], &addresses);
         }
         (0..nodes.len()).for_each(|place| nodes.begin(place));
         nodes.wait_until_ready();
@@ -239,25 +243,27 @@ impl Nodes {
             host: "127.0.0.1".to_owned(),
             namespace: None,
         };
-        let others: Vec<_> = self.nodes.iter().map(|node| node.way.clone()).collect();
-        let way = self.setup.way_to(&format!("{}:{}", seat.host, ports[2]));
-        self.add(directory, seat, ports, &way, &others);
+        let others: Vec<_> = self.nodes.iter().map(|node| node.reached_at.clone()).collect();
+        let reached_at = self
+            .setup
+            .reached_at(&format!("{}:{}", seat.host, ports[2]), &self.late_news);
+        self.add(directory, seat, ports, &reached_at, &others);
         self.begin(place);
     }
 
-    /// Adds one that others reach by this way, and that knows the ways to these.
-    fn add(&mut self, directory: &Path, seat: Seat, ports: [u16; 3], way: &str, known: &[String]) {
+    /// Adds one that the others reach at this address, and that knows these of them.
+    fn add(&mut self, directory: &Path, seat: Seat, ports: [u16; 3], reached_at: &str, known: &[String]) {
         let name = format!("n{}", self.len() + 1);
         let configuration = directory.join(format!("{name}.conf"));
-        let routes: Vec<_> = known.iter().map(|way| format!("nats://{way}")).collect();
+        let routes: Vec<_> = known.iter().map(|address| format!("nats://{address}")).collect();
         let text = self
             .setup
-            .configuration(&name, &seat, ports, way, &routes.join(", "));
+            .configuration(&name, &seat, ports, reached_at, &routes.join(", "));
         fs::write(&configuration, text).expect("write the configuration of a server");
         let [port, monitor, _] = ports;
         self.nodes.push(Node {
             configuration,
-            way: way.to_owned(),
+            reached_at: reached_at.to_owned(),
             store: seat.store,
             host: seat.host,
             namespace: seat.namespace,
@@ -273,6 +279,11 @@ impl Nodes {
 
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
+    }
+
+    /// How often a server learned late that somebody listens on one of [`Setup::late_subjects`].
+    pub fn late_news(&self) -> usize {
+        self.late_news.load(Ordering::Relaxed)
     }
 
     /// `nats://...` of all servers.
