@@ -130,7 +130,8 @@ fn decide(found: &Found) -> Vec<Action> {
     match (found.met, found.attested_behind.filter(is_evidence)) {
         (Met::NoSegment | Met::Unreadable, _) => vec![end, Action::Refuse(Cause::Met)],
         (Met::Defect(_) | Met::EndOfFile, Some(durable_through))
-            if !is_left_out(Step::DurabilityEvidence) =>
+            // Frames that could not be put back are not lost: the journal has them.
+            if !found.has_journal_doubts && !is_left_out(Step::DurabilityEvidence) =>
         {
             vec![end, Action::Refuse(Cause::Lost { durable_through })]
         }
@@ -283,9 +284,9 @@ mod tests {
             };
             let expected = match (met, attested, has_journal_doubts) {
                 (Met::NoSegment | Met::Unreadable, _, _) => vec![end, Action::Refuse(Cause::Met)],
-                (_, Some(position @ 1_001..), _) => vec![end, lost(position)],
+                (_, _, true) => vec![sync, end, Action::Refuse(Cause::Doubt)],
+                (_, Some(position @ 1_001..), false) => vec![end, lost(position)],
                 (_, None | Some(0..=1_000), false) => vec![sync, end],
-                (_, None | Some(0..=1_000), true) => vec![sync, end, Action::Refuse(Cause::Doubt)],
             };
             assert_eq!(decide(&found), expected, "{found:?}");
         }

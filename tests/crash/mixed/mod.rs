@@ -211,3 +211,28 @@ fn a_trim_up_to_a_reader_is_told_to_no_group_that_had_as_much() {
     ops.iter().for_each(|op| world.run(op));
     world.drain();
 }
+
+/// The frame of a shard is in the commit journal, and torn in its segment.
+#[test]
+fn a_shard_whose_frames_cannot_be_put_back_is_not_damaged() {
+    let settings = Settings {
+        compacts: true,
+        has_few_files: true,
+        journaled_from: 2,
+        maps: false,
+    };
+    let put = |records, bytes| Op::Put { records, bytes };
+    for call in 30..60 {
+        let mut world = World::new(4_634_052_776_884_700_504, settings);
+        let before = [
+            Op::Poll(1),
+            put(6, 108),
+            put(6, 199),
+            Op::FailIn(5, Fault::ShortAndFull),
+            put(2, 8),
+            Op::Receive(6),
+        ];
+        before.iter().for_each(|op| world.run(op));
+        world.run(&Op::FailRecovery(call, Fault::Broken, LossMode::Prefix));
+    }
+}
