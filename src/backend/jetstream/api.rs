@@ -21,7 +21,7 @@ const STREAM_LIMIT: Duration = Duration::from_secs(5);
 /// waits as long.
 const ROUTE_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long to wait before a server is asked again whether it knows that.
+/// The time between two tries to send such a part.
 const ROUTE_PAUSE: Duration = Duration::from_millis(20);
 
 /// The server's codes of what it refuses.
@@ -245,8 +245,8 @@ impl Api {
 
     /// Sends a part of a stream that is restored, and waits until it is taken.
     ///
-    /// The server that takes it names the subject as soon as it listens there. The server of this connection may learn
-    /// later that somebody does. Until then it says that nobody does, and passes nothing on, so the part can be sent again.
+    /// The server that takes the parts names the subject as soon as it listens there. The server of this connection may
+    /// not know yet that it does. It then answers that nothing listens, and has passed nothing on. So the part is sent again.
     pub(super) async fn send(&self, to: String, part: Bytes, limit: Duration) -> Result<(), Failure> {
         let begun = Instant::now();
         let answer = loop {

@@ -10,8 +10,9 @@ use std::time::Duration;
 /// By so much news is late.
 const DELAY: Duration = Duration::from_millis(300);
 
-/// Passes on what comes to the address that this gives, and what is answered, until this process ends. What says that
-/// somebody listens on a subject that begins so is late and counted. So is late what comes behind it on the same connection.
+/// Gives an address, and passes on all bytes between it and `to` until this process ends. A server tells the others which
+/// subjects its clients listen on. Such news of a subject with this prefix is delayed and counted. The bytes behind it on
+/// the same connection wait too.
 pub(crate) fn relay(to: &str, subjects: &'static str, late: &Arc<AtomicUsize>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("listen for a route");
     let address = listener.local_addr().expect("the address of a listener");
@@ -53,7 +54,7 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, subjects: &str, late: &Atomic
     let _ = from.shutdown(Shutdown::Both);
 }
 
-/// Whether a line of the protocol says that somebody listens on such a subject.
+/// Whether a line is such news of a subject with this prefix.
 fn tells_of(lines: &[u8], subjects: &str) -> bool {
     lines.split(|byte| *byte == b'\n').any(|line| {
         line.starts_with(b"RS+ ")

@@ -91,7 +91,7 @@ pub struct Setup {
     /// The most bytes of all streams of a server.
     pub max_file_store: Option<&'static str>,
     pub user_and_password: Option<(&'static str, &'static str)>,
-    /// The servers learn late from each other that somebody listens on subjects that begin so.
+    /// News of listeners on subjects with this prefix comes late from one server to the others.
     pub late_subjects: Option<&'static str>,
     /// Further lines of the configuration.
     pub more: &'static str,
@@ -177,7 +177,7 @@ pub struct Seat {
 pub struct Nodes {
     program: PathBuf,
     setup: Setup,
-    /// How often a server learned late of a listener.
+    /// How often news of a listener came late.
     late_news: Arc<AtomicUsize>,
     nodes: Vec<Node>,
 }
@@ -281,7 +281,7 @@ impl Nodes {
         self.nodes.is_empty()
     }
 
-    /// How often a server learned late that somebody listens on one of [`Setup::late_subjects`].
+    /// How often news of [`Setup::late_subjects`] came late.
     pub fn late_news(&self) -> usize {
         self.late_news.load(Ordering::Relaxed)
     }
